@@ -1,0 +1,84 @@
+# Every command of the project; CI calls only these. A fresh machine needs Python >= 3.11 and make.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+INSTALL := $(PY) -m pip --disable-pip-version-check install
+PYTEST := $(PY) -m pytest
+DEMO := parity.cli.demo
+# The seed of `make laws` and `make soak`: name one to repeat a run, else each run draws its own.
+SEED ?= $(shell $(PYTHON) -c 'import secrets; print(secrets.randbelow(2**32))')
+SEED := $(SEED)
+
+.PHONY: help demo check lint test notebooks laws soak bench lock wheel clean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "parity needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+# One environment, two stamps: the demo installs only what it needs, everything else the lot.
+$(VENV)/.demo-stamp: requirements/demo.txt pyproject.toml | $(PY)
+	@echo "make: installing what the demo needs into $(VENV) (once, about a minute)"
+	$(INSTALL) --require-hashes -r requirements/demo.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev-stamp: requirements/dev.txt pyproject.toml | $(PY)
+	@echo "make: installing everything to build and test into $(VENV) (once, one to two minutes)"
+	$(INSTALL) --require-hashes -r requirements/dev.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/.demo-stamp $@
+
+demo: $(VENV)/.demo-stamp ## record, kill, replay and verify on this machine, in one go
+	$(PY) -m $(DEMO)
+
+lint: $(VENV)/.dev-stamp
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy $(wildcard tests/typing) parity
+	$(BIN)/lint-imports --no-logo
+
+check: lint ## format, lint, types, import rules and the fast tests: before every commit
+	$(PYTEST) tests/unit tests/repo -m "not slow and not kafka" -q
+
+test: lint notebooks ## everything
+	$(PYTEST)
+
+notebooks: $(VENV)/.dev-stamp ## run every notebook script from top to bottom
+	@for script in notebooks/*.py; do \
+	  echo "running $$script"; \
+	  $(BIN)/jupytext --quiet --to ipynb --set-kernel - --execute --output "$${script%.py}.ipynb" "$$script"; \
+	done
+
+laws: $(VENV)/.dev-stamp ## the laws and simulations at length: make laws SEED=123 repeats a run
+	@echo "make laws SEED=$(SEED)"
+	HYPOTHESIS_PROFILE=night PARITY_SEED=$(SEED) $(PYTEST) $(wildcard tests/laws tests/simulation) \
+	  --hypothesis-seed=$(SEED) -p randomly --randomly-seed=$(SEED)
+
+soak: $(VENV)/.dev-stamp ## the full counts of kills, flipped bits and fuzzed payloads (hours)
+	@echo "make soak SEED=$(SEED)"
+	PARITY_SOAK=1 PARITY_SEED=$(SEED) $(PYTEST) tests --randomly-seed=$(SEED) -m slow
+
+bench: $(VENV)/.dev-stamp ## the benchmarks of benchmarks/, one process each
+	$(PYTEST) benchmarks --benchmark-only -p no:randomly
+
+wheel: $(VENV)/.dev-stamp ## build dist/*.whl
+	$(PY) -m build --wheel --no-isolation
+
+lock: $(VENV)/.dev-stamp ## renew requirements/*.txt from pyproject.toml (needs a package index)
+	$(INSTALL) --quiet uv
+	PATH="$(BIN):$$PATH" bash requirements/lock
+
+clean: ## remove the environment and everything built
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	  .import_linter_cache .benchmarks
+	find parity strategies sources tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
