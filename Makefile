@@ -1,7 +1,6 @@
 # Every command of the project; CI calls only these. A fresh machine needs Python >= 3.11 and make.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -54,10 +53,7 @@ test: lint notebooks ## everything
 	$(PYTEST)
 
 notebooks: $(VENV)/.dev-stamp ## run every notebook script from top to bottom
-	@for script in notebooks/*.py; do \
-	  echo "running $$script"; \
-	  $(BIN)/jupytext --quiet --to ipynb --set-kernel - --execute --output "$${script%.py}.ipynb" "$$script"; \
-	done
+	$(BIN)/jupytext --to ipynb --set-kernel - --execute notebooks/*.py
 
 laws: $(VENV)/.dev-stamp ## the laws and simulations at length: make laws SEED=123 repeats a run
 	@echo "make laws SEED=$(SEED)"

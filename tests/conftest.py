@@ -1,0 +1,59 @@
+"""What every test may ask for: Hypothesis profiles, the shared market data, the command line.
+
+The Kafka broker comes from `parity.testing.pytest_plugin`, which users get too.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+if (ROOT / "parity/testing/pytest_plugin.py").exists():  # only until it lands
+    pytest_plugins = ["parity.testing.pytest_plugin"]
+
+# No deadlines: a shared machine stalls, and timing is measured in benchmarks/ only.
+settings.register_profile(
+    "dev", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, print_blob=True)
+settings.register_profile("night", deadline=None, max_examples=2_000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "dev"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of shared market data; a test that asks for it is skipped where it is absent."""
+    folder = Path(os.environ.get("PARITY_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"market data absent: {folder} is no folder; set PARITY_SHARED_DATA to it")
+    return folder
+
+
+@pytest.fixture
+def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `python -m parity …` in its own process: `.returncode`, `.stdout`, `.stderr`."""
+
+    def run(
+        *arguments: str | Path,
+        cwd: Path = ROOT,
+        env: dict[str, str] | None = None,
+        timeout: float = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "parity", *map(str, arguments)],
+            cwd=cwd,
+            env=os.environ | {"NO_COLOR": "1"} | (env or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
