@@ -2,7 +2,6 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.NOTPARALLEL:
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,8 +11,7 @@ INSTALL := $(PY) -m pip --disable-pip-version-check install
 PYTEST := $(PY) -m pytest
 DEMO := parity.cli.demo
 # The seed of `make laws` and `make soak`: name one to repeat a run, else each run draws its own.
-SEED ?= $(shell $(PYTHON) -c 'import secrets; print(secrets.randbelow(2**32))')
-SEED := $(SEED)
+SEED := $(or $(SEED),$(shell $(PYTHON) -c "import secrets; print(secrets.randbelow(2**32))"))
 
 .PHONY: help demo check lint test notebooks laws soak bench lock wheel clean
 
