@@ -1,0 +1,1 @@
+"""Strategies that ask a model; they receive it, and never load one themselves."""
