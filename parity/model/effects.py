@@ -1,0 +1,107 @@
+"""What the engine asks of the shell: values only, in the order (seq, strategy_id, broker)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """What a processor said at one tick.
+
+    Args:
+        ordinal: position within consecutive ticks of equal (token, ts_event); -1 at a deadline.
+        side: +1 BUY, -1 SELL, 0 HOLD.
+        record: the canonical bytes that enter the candidate digest.
+    """
+
+    seq: int
+    strategy_id: str
+    broker: str
+    instrument_token: int
+    ts_event: int
+    ordinal: int
+    side: int
+    price: float
+    quantity: float
+    confidence: float
+    metadata: dict[str, Any]
+    reasoning: str
+    record: bytes
+    quantity_exact: Decimal
+
+
+class ApprovedSignal(msgspec.Struct, frozen=True):
+    """A candidate the validators passed; the only thing a publisher takes.
+
+    Args:
+        signal_no: number of the approved signal in the run, from 1 (header of its message).
+        signal_id: stable id, the same in every replay.
+        record: the canonical bytes that enter the decision digest.
+    """
+
+    candidate: Candidate
+    signal_no: int
+    signal_id: str
+    record: bytes
+
+
+class DroppedSignal(msgspec.Struct, frozen=True):
+    """A candidate that was refused, with the stable reason."""
+
+    candidate: Candidate
+    reason: str
+    record: bytes
+
+
+class Fill(msgspec.Struct, frozen=True):
+    """A paper fill, or the paper broker's refusal of an order (quantity 0 and a reason).
+
+    Money is exact: price, quantity and commission are Decimals.
+    """
+
+    seq: int
+    strategy_id: str
+    broker: str
+    instrument_token: int
+    ts_event: int
+    ordinal: int
+    side: int
+    price: Decimal
+    quantity: Decimal
+    commission: Decimal
+    signal_id: str
+    reason: str
+    record: bytes
+
+
+class Transition(msgspec.Struct, frozen=True):
+    """A change of an executor's lifecycle."""
+
+    seq: int
+    strategy_id: str
+    broker: str
+    was: str
+    now: str
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A processor raised, or a kernel returned an error code; tick `seq` was skipped."""
+
+    seq: int
+    strategy_id: str
+    broker: str
+    instrument_token: int
+    error: str
+
+
+Effect = ApprovedSignal | DroppedSignal | Fill | Transition | Failure
+
+
+def effect_seq(effect: Effect) -> int:
+    """Return the seq an effect belongs to."""
+    if isinstance(effect, ApprovedSignal | DroppedSignal):
+        return effect.candidate.seq
+    return effect.seq

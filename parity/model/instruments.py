@@ -1,0 +1,140 @@
+"""The instrument table: token, symbol, venue, kind, and the scales that make prices exact.
+
+The scales are fixed before the first tick; nothing here ever derives one from a float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from parity.model.errors import ConfigError, InputRefused
+
+KINDS = ("spot", "perp", "inverse", "index", "equity", "fx", "future", "option")
+SCALE_MAX = 17  # DECIMAL(18, s) keeps one digit before the point
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True):
+    """One instrument; `price = price_int / 10**price_scale`, likewise for quantities.
+
+    Args:
+        token: the venue's or broker's integer id (Kite: instrument_token).
+        clock: "venue", or "recv" for feeds that never carry venue time.
+    """
+
+    token: int
+    symbol: str
+    venue: str = ""
+    kind: str = "spot"
+    price_scale: int
+    quantity_scale: int = 0
+    contract_size: str = "1"
+    calendar: str = "24/7"
+    clock: str = "venue"
+
+    def __post_init__(self) -> None:
+        for name, scale in (("price", self.price_scale), ("quantity", self.quantity_scale)):
+            if not 0 <= scale <= SCALE_MAX:
+                raise ConfigError(
+                    f"instrument {self.token}: {name}_scale: expected 0..{SCALE_MAX}, was {scale}"
+                )
+        if self.kind not in KINDS:
+            raise ConfigError(
+                f"instrument {self.token}: kind: expected one of {', '.join(KINDS)}, "
+                f"was {self.kind!r}"
+            )
+
+
+class InstrumentTable:
+    """Instruments by token, with a dense id (its rank by token) for arrays and kernels.
+
+    Args:
+        instruments: at least one; tokens differ.
+
+    Raises:
+        ConfigError: empty, or a token twice.
+    """
+
+    def __init__(self, instruments: Iterable[Instrument]) -> None:
+        rows = sorted(instruments, key=lambda i: i.token)
+        if not rows:
+            raise ConfigError("instrument table: expected at least one instrument, was empty")
+        self._rows = tuple(rows)
+        self.tokens: npt.NDArray[np.int64] = np.array([r.token for r in rows], np.int64)
+        if (np.diff(self.tokens) == 0).any():
+            twice = int(self.tokens[1:][np.diff(self.tokens) == 0][0])
+            raise ConfigError(f"instrument table: token {twice} stands twice")
+        self.price_scales: npt.NDArray[np.int64] = np.array([r.price_scale for r in rows], np.int64)
+        self.quantity_scales: npt.NDArray[np.int64] = np.array(
+            [r.quantity_scale for r in rows], np.int64
+        )
+        self._dense = {r.token: n for n, r in enumerate(rows)}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Instrument]:
+        return iter(self._rows)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, InstrumentTable) and self._rows == other._rows
+
+    def __hash__(self) -> int:
+        return hash(self._rows)
+
+    def __contains__(self, token: int) -> bool:
+        return token in self._dense
+
+    def by_token(self, token: int) -> Instrument:
+        """Return the instrument of a token, or raise ConfigError naming the known ones."""
+        try:
+            return self._rows[self._dense[token]]
+        except KeyError:
+            known = ", ".join(f"{r.token} ({r.symbol})" for r in self._rows[:8])
+            raise ConfigError(
+                f"instrument token {token} is not in the instrument table", cure=f"known: {known}"
+            ) from None
+
+    def by_dense(self, dense: int) -> Instrument:
+        """Return the instrument of a dense id."""
+        return self._rows[dense]
+
+    def dense_id(self, token: int) -> int:
+        """Return the dense id of a token, or raise ConfigError."""
+        self.by_token(token)
+        return self._dense[token]
+
+    def dense(self, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        """Return dense ids (int32) of a column of tokens; raises InputRefused on an unknown one."""
+        if len(self._rows) == 1:
+            if len(tokens) and not (tokens == self.tokens[0]).all():
+                self._refuse(tokens[tokens != self.tokens[0]][0])
+            return np.zeros(len(tokens), np.int32)
+        at = np.searchsorted(self.tokens, tokens)
+        np.minimum(at, len(self._rows) - 1, out=at)
+        known = self.tokens[at] == tokens
+        if not known.all():
+            self._refuse(tokens[~known][0])
+        return at.astype(np.int32)
+
+    def _refuse(self, token: np.int64) -> None:
+        raise InputRefused(
+            f"tick of instrument token {int(token)}, which is not in the instrument table",
+            cure="add it to the instrument table (--instrument-table) before the first tick",
+        )
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the rows as plain dicts, in token order."""
+        return [msgspec.to_builtins(r) for r in self._rows]
+
+    @classmethod
+    def from_json(cls, rows: list[dict[str, Any]]) -> InstrumentTable:
+        """Build from plain dicts; raises ConfigError naming the path that is wrong."""
+        try:
+            return cls(msgspec.convert(rows, list[Instrument]))
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"instrument table: {error}") from None

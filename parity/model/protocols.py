@@ -1,0 +1,106 @@
+"""The ports of parity: what a strategy, a source, a publisher and a model have to look like.
+
+Protocols only; nobody inherits from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from parity.model.effects import ApprovedSignal
+from parity.model.events import EventBatch
+from parity.model.instruments import InstrumentTable
+from parity.model.values import MarketTick, SignalResult
+
+
+class History(Protocol):
+    """A processor's view of its own last ticks of one instrument, the current one included.
+
+    It has exactly `get_required_history_length()` ticks and is valid during the call; the numpy
+    columns it hands out (read-only, no copy) stay valid.
+    """
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> MarketTick: ...
+    def __iter__(self) -> Iterator[MarketTick]: ...
+    @property
+    def price(self) -> npt.NDArray[np.float64]: ...
+    @property
+    def price_int(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def quantity(self) -> npt.NDArray[np.float64]: ...
+    @property
+    def ts_event(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def side(self) -> npt.NDArray[np.int8]: ...
+
+
+class StrategyProcessor(Protocol):
+    """The strategy logic inside an executor; rules, ML and hybrids look the same.
+
+    Optional: `snapshot() -> dict` and `restore(dict)` for own state (plain values), and a third
+    parameter named `rng` of process_tick, which receives the tick's own random stream.
+    """
+
+    def process_tick(self, tick: MarketTick, history: Any) -> SignalResult | None: ...
+    def get_required_history_length(self) -> int: ...
+    def supports_instrument(self, token: int) -> bool: ...
+    def get_strategy_name(self) -> str: ...
+
+
+@runtime_checkable
+class MLCapable(Protocol):
+    """Optional capability of a processor that asks a model, recognised by its methods."""
+
+    def load_model(self) -> bool: ...
+    def extract_features(self, tick: MarketTick, history: Any) -> Any: ...
+    def predict_signal(self, features: Any) -> SignalResult | None: ...
+
+
+class Model(Protocol):
+    """A loaded model: float32 features in, float32 outputs out, one row at a time."""
+
+    sha256: str
+
+    def predict(self, features: Sequence[float]) -> npt.NDArray[np.float32]: ...
+
+
+class DecisionPolicy(Protocol):
+    """How a hybrid strategy merges a rules signal and an ML signal into one."""
+
+    def decide(
+        self,
+        rules_signal: SignalResult | None,
+        ml_signal: SignalResult | None,
+        context: dict[str, Any] | None = None,
+    ) -> SignalResult | None: ...
+
+
+class TickSource(Protocol):
+    """Where events come from, already in seq order (a recording)."""
+
+    table: InstrumentTable
+
+    def batches(self) -> Iterator[EventBatch]: ...
+
+
+class LiveSource(Protocol):
+    """Where raw messages come from, not yet in an order of ours (a broker)."""
+
+    def messages(self) -> AsyncIterator[Sequence[Any]]: ...
+
+
+class SignalPublisher(Protocol):
+    """Where approved signals go; only an ApprovedSignal fits its hand."""
+
+    async def publish(self, signal: ApprovedSignal, *, strategy_id: str, broker: str) -> None: ...
+
+
+class HistoryProvider(Protocol):
+    """Where the ticks before the first live tick come from."""
+
+    def last_ticks(self, token: int, count: int) -> EventBatch: ...

@@ -1,0 +1,182 @@
+"""Tick columns: names, dtypes, flag bits, and the batch of ticks the engine is fed with.
+
+Prices and quantities are exact integers at the instrument's scale; the float64 columns are
+derived from them by one division and never stored. No nulls: an absent value is neutral
+(0, or -1 for ids) and has its flag bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from parity.model.instruments import InstrumentTable
+
+Column = npt.NDArray[Any]
+
+# Kind of tick: exactly one of these bits is set.
+TRADE: Final = 1 << 0
+QUOTE: Final = 1 << 1
+INDEX: Final = 1 << 2
+SNAPSHOT: Final = 1 << 3
+# Absent values.
+NO_PRICE: Final = 1 << 4
+NO_QUANTITY: Final = 1 << 5
+NO_BID: Final = 1 << 6
+NO_ASK: Final = 1 << 7
+NO_BID_QUANTITY: Final = 1 << 8
+NO_ASK_QUANTITY: Final = 1 << 9
+NO_VOLUME: Final = 1 << 10
+NO_OPEN_INTEREST: Final = 1 << 11
+NO_TRADE_ID: Final = 1 << 12
+NO_TS_RECV: Final = 1 << 13
+NO_VENUE_TIME: Final = 1 << 14
+# Verdicts of the sequencer; a replay trusts them.
+DUPLICATE: Final = 1 << 16
+SKEWED: Final = 1 << 17
+LATE: Final = 1 << 18
+CATCH_UP: Final = 1 << 19
+WARMUP: Final = 1 << 20
+
+KIND_BITS: Final = TRADE | QUOTE | INDEX | SNAPSHOT
+TRADE_LIKE: Final = TRADE | INDEX | SNAPSHOT  # what `on: trades` sees
+UNDELIVERED: Final = DUPLICATE | SKEWED  # recorded, never shown to an executor
+SEQUENCER_BITS: Final = DUPLICATE | SKEWED | LATE | CATCH_UP | WARMUP
+
+FLAG_NAMES: Final[dict[str, int]] = {
+    name.lower(): bit
+    for name, bit in list(globals().items())
+    if isinstance(bit, int)
+    and name.isupper()
+    and name not in {"KIND_BITS", "TRADE_LIKE", "UNDELIVERED", "SEQUENCER_BITS"}
+}
+
+# One fixed record: the journal's tick, and what a codec fills. Little-endian and packed, so its
+# bytes are the same everywhere.
+TICK_DTYPE: Final = np.dtype(
+    [
+        ("seq", "<i8"),
+        ("ts_event", "<i8"),
+        ("ts_recv", "<i8"),
+        ("instrument_token", "<i8"),
+        ("price_int", "<i8"),
+        ("quantity_int", "<i8"),
+        ("side", "i1"),
+        ("bid_int", "<i8"),
+        ("ask_int", "<i8"),
+        ("bid_quantity_int", "<i8"),
+        ("ask_quantity_int", "<i8"),
+        ("volume_int", "<i8"),
+        ("open_interest", "<i8"),
+        ("trade_id", "<i8"),
+        ("flags", "<u4"),
+        ("stream", "<i4"),
+        ("offset", "<i8"),
+        ("sub", "<i4"),
+    ]
+)
+COLUMNS: Final[tuple[str, ...]] = tuple(TICK_DTYPE.names or ())
+# in-memory integer column -> (name in Parquet and as derived float64, which scale it has)
+SCALED: Final[dict[str, tuple[str, str]]] = {
+    "price_int": ("price", "price"),
+    "quantity_int": ("quantity", "quantity"),
+    "bid_int": ("bid", "price"),
+    "ask_int": ("ask", "price"),
+    "bid_quantity_int": ("bid_quantity", "quantity"),
+    "ask_quantity_int": ("ask_quantity", "quantity"),
+    "volume_int": ("volume", "quantity"),
+}
+DERIVED: Final[dict[str, str]] = {name: source for source, (name, _) in SCALED.items()}
+
+
+class TickBatch:
+    """Ticks in seq order as contiguous columns; derived columns are made once, when asked for.
+
+    Args:
+        columns: integer columns of TICK_DTYPE's names (a projection is enough), equal lengths.
+        table: the instrument table that gives scales and dense ids.
+
+    Besides its own columns it derives ``inst`` (dense id, int32) and the float64 columns
+    ``price, quantity, bid, ask, bid_quantity, ask_quantity, volume``.
+    """
+
+    __slots__ = ("_columns", "_length", "extra_scale", "table")
+
+    def __init__(
+        self, columns: Mapping[str, Column], table: InstrumentTable, *, extra_scale: int = 0
+    ) -> None:
+        self._columns: dict[str, Column] = dict(columns)
+        self.table = table
+        self.extra_scale = extra_scale  # a mid price is exact at the instrument's scale + 1
+        self._length = len(next(iter(self._columns.values()))) if self._columns else 0
+
+    @classmethod
+    def from_records(cls, records: npt.NDArray[Any], table: InstrumentTable) -> TickBatch:
+        """Build from an array of TICK_DTYPE records (columns are copied, so contiguous)."""
+        return cls({n: np.ascontiguousarray(records[n]) for n in COLUMNS}, table)
+
+    @classmethod
+    def empty(cls, table: InstrumentTable) -> TickBatch:
+        """Return a batch of no ticks."""
+        return cls.from_records(np.zeros(0, TICK_DTYPE), table)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._columns or DERIVED.get(name) in self._columns
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the integer columns held, derived ones left out."""
+        return tuple(n for n in self._columns if n in COLUMNS)
+
+    def column(self, name: str) -> Column:
+        """Return one column; raises KeyError naming it where the projection left it out."""
+        found = self._columns.get(name)
+        if found is not None:
+            return found
+        if name == "inst":
+            made: Column = self.table.dense(self.column("instrument_token"))
+        elif name in DERIVED:
+            made = self._divide(DERIVED[name])
+        else:
+            raise KeyError(f"tick column {name!r} is not in this batch ({', '.join(self.names)})")
+        self._columns[name] = made
+        return made
+
+    def _divide(self, source: str) -> Column:
+        # int / 10**scale by division only: the float64 that parsing the text would give
+        # (exact to 2**53); `* 0.01` is wrong on 17 % of values.
+        values = self.column(source)
+        which = SCALED[source][1]
+        scales = self.table.price_scales if which == "price" else self.table.quantity_scales
+        extra = self.extra_scale if source == "price_int" else 0
+        if (scales == scales[0]).all():
+            return values / np.float64(10 ** int(scales[0] + extra))
+        divisors = np.array([float(10 ** int(s + extra)) for s in scales])
+        return values / divisors[self.column("inst")]
+
+    def slice(self, lo: int, hi: int) -> TickBatch:
+        """Return rows [lo, hi) as views."""
+        return TickBatch(
+            {n: c[lo:hi] for n, c in self._columns.items()},
+            self.table,
+            extra_scale=self.extra_scale,
+        )
+
+    def take(self, rows: npt.NDArray[np.intp]) -> TickBatch:
+        """Return the rows at the given positions (copies)."""
+        return TickBatch(
+            {n: c[rows] for n, c in self._columns.items()}, self.table, extra_scale=self.extra_scale
+        )
+
+    def to_records(self) -> npt.NDArray[Any]:
+        """Return TICK_DTYPE records; raises KeyError where a column is missing."""
+        records = np.zeros(len(self), TICK_DTYPE)
+        for name in COLUMNS:
+            records[name] = self.column(name)
+        return records

@@ -1,0 +1,173 @@
+"""What a strategy sees and says: MarketTick, SignalResult, TradeDecision and its configuration."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from enum import IntEnum
+from typing import Any, Final
+
+import msgspec
+
+from parity.model import ticks as flag
+from parity.model.errors import ConfigError
+from parity.model.ticks import TickBatch
+
+SIDES: Final[dict[str, int]] = {"BUY": 1, "SELL": -1, "HOLD": 0}
+SIDE_NAMES: Final[dict[int, str]] = {number: name for name, number in SIDES.items()}
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+class Lifecycle(IntEnum):
+    """States of an executor; the numbers are the gauge `strategy_state`."""
+
+    INIT = 0
+    WARMUP = 1
+    ACTIVE = 2
+    PAUSED = 3
+    ERROR = 4
+    STOPPED = 5
+
+
+class MarketTick(msgspec.Struct, frozen=True, gc=False):
+    """One tick as a processor sees it.
+
+    The fields that nearly every strategy reads are plain; the others are looked up in the batch
+    the tick came from when asked for. `last_price` and `timestamp` are the names of older code.
+
+    Args:
+        ts_event: the venue's instant, int ns UTC.
+        price: trade price, or the mid of a quote where the strategy runs on quotes.
+        side: aggressor: +1 bought, -1 sold, 0 unknown.
+    """
+
+    instrument_token: int
+    ts_event: int
+    price: float
+    quantity: float
+    side: int
+    _batch: TickBatch
+    _row: int
+
+    @property
+    def ts_recv(self) -> int:
+        """Our arrival instant, int ns UTC; 0 where the recording has none."""
+        return int(self._batch.column("ts_recv")[self._row])
+
+    @property
+    def flags(self) -> int:
+        """Flag bits, see parity.model.ticks."""
+        return int(self._batch.column("flags")[self._row])
+
+    @property
+    def trade_id(self) -> int | None:
+        """The venue's trade id, or None."""
+        return None if self.flags & flag.NO_TRADE_ID else self._integer("trade_id")
+
+    @property
+    def price_int(self) -> int:
+        """The exact price as an integer at `price_scale`."""
+        return self._integer("price_int")
+
+    @property
+    def price_scale(self) -> int:
+        """Power of ten of `price_int`."""
+        batch = self._batch
+        dense = int(batch.column("inst")[self._row])
+        return int(batch.table.price_scales[dense]) + batch.extra_scale
+
+    @property
+    def last_price(self) -> Decimal:
+        """The exact price as a Decimal."""
+        return Decimal(self.price_int).scaleb(-self.price_scale)
+
+    @property
+    def timestamp(self) -> dt.datetime:
+        """`ts_event` as an aware UTC datetime (microseconds; ns are cut off)."""
+        return _EPOCH + dt.timedelta(microseconds=self.ts_event // 1000)
+
+    @property
+    def bid(self) -> float | None:
+        """Best bid price, or None."""
+        return None if self.flags & flag.NO_BID else self._real("bid")
+
+    @property
+    def ask(self) -> float | None:
+        """Best ask price, or None."""
+        return None if self.flags & flag.NO_ASK else self._real("ask")
+
+    @property
+    def bid_quantity(self) -> float | None:
+        """Quantity at the best bid, or None."""
+        return None if self.flags & flag.NO_BID_QUANTITY else self._real("bid_quantity")
+
+    @property
+    def ask_quantity(self) -> float | None:
+        """Quantity at the best ask, or None."""
+        return None if self.flags & flag.NO_ASK_QUANTITY else self._real("ask_quantity")
+
+    @property
+    def volume(self) -> float | None:
+        """Cumulative volume of the day where the venue sends it, or None."""
+        return None if self.flags & flag.NO_VOLUME else self._real("volume")
+
+    @property
+    def open_interest(self) -> int | None:
+        """Open interest, or None."""
+        return None if self.flags & flag.NO_OPEN_INTEREST else self._integer("open_interest")
+
+    def _integer(self, name: str) -> int:
+        return int(self._batch.column(name)[self._row])
+
+    def _real(self, name: str) -> float:
+        return float(self._batch.column(name)[self._row])
+
+
+class SignalResult(msgspec.Struct, frozen=True):
+    """What a processor says about one tick.
+
+    Args:
+        signal_type: BUY, SELL or HOLD (HOLD is never published).
+        confidence: 0..1.
+        quantity: in units of the instrument; int, Decimal or float.
+        price: the price the signal is meant at; float or Decimal.
+        reasoning: for people; not part of what parity compares.
+        metadata: plain values (None, bool, int, float, str, Decimal, lists and dicts of these);
+            compared bit for bit.
+    """
+
+    signal_type: str
+    confidence: float
+    quantity: int | float | Decimal
+    price: float | Decimal
+    reasoning: str = ""
+    metadata: dict[str, Any] | None = None
+
+
+class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One strategy as configured: which processor, which parameters, where it runs."""
+
+    strategy_id: str
+    strategy_type: str
+    parameters: dict[str, Any] = {}
+    active_brokers: tuple[str, ...] = ("paper",)
+    instrument_tokens: tuple[int, ...] = ()
+    max_position_size: Decimal = Decimal(0)
+    risk_multiplier: Decimal = Decimal(1)
+    enabled: bool = True
+    on: str = "trades"
+
+    def __post_init__(self) -> None:
+        if self.on not in ("trades", "quotes"):
+            raise ConfigError(
+                f"strategy {self.strategy_id}: on: expected 'trades' or 'quotes', was {self.on!r}"
+            )
+
+
+class ExecutionContext(msgspec.Struct, frozen=True):
+    """What surrounds a decision: the broker, the portfolio, the session and the limits."""
+
+    broker: str = "paper"
+    portfolio_state: dict[str, Any] = {}
+    market_session: str = "regular"
+    risk_limits: dict[str, Any] = {}
