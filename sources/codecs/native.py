@@ -1,0 +1,350 @@
+"""The native wire format: one JSON object a tick with every tick column exactly.
+
+Prices and quantities are decimal strings, times integer ns UTC, the rest integers under the
+columns' own names; a column whose flag says absent is left out. seq, stream, offset and sub are
+not on the wire: they belong to whoever reads. Where `flags` is left out (a hand-written
+producer), they follow from what is there. The market_tick envelope of older services is read too.
+
+Never here: floats on the way to a price, a guess, or any exception but Undecodable.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import struct
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from parity.model import ticks as flag
+from parity.model.errors import InputRefused
+from parity.model.ticks import COLUMNS, TICK_DTYPE, TickBatch
+from parity.sources.codecs import Undecodable
+from parity.sources.codecs.exact import LIMIT, decimal_text, integer_at_scale, shortest_text
+
+if TYPE_CHECKING:
+    from parity.model.instruments import InstrumentTable
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+UInt32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+Number = str | int | float
+
+_KINDS: Final = frozenset((flag.TRADE, flag.QUOTE, flag.INDEX, flag.SNAPSHOT))
+# wire name -> flag bit of its absence; prices and quantities, in the order of the columns
+_DECIMALS: Final = {
+    "price": flag.NO_PRICE,
+    "quantity": flag.NO_QUANTITY,
+    "bid": flag.NO_BID,
+    "ask": flag.NO_ASK,
+    "bid_quantity": flag.NO_BID_QUANTITY,
+    "ask_quantity": flag.NO_ASK_QUANTITY,
+    "volume": flag.NO_VOLUME,
+}
+_PRICES: Final = frozenset(("price", "bid", "ask"))
+
+
+class _Wire(msgspec.Struct, omit_defaults=True, gc=False):
+    """One message: the native columns, or `type` and `data` of an envelope. None is absent."""
+
+    instrument_token: Int64 | None = None
+    ts_event: Int64 | None = None
+    ts_recv: Int64 = 0
+    price: str | None = None
+    quantity: str | None = None
+    side: Literal[-1, 0, 1] = 0
+    bid: str | None = None
+    ask: str | None = None
+    bid_quantity: str | None = None
+    ask_quantity: str | None = None
+    volume: str | None = None
+    open_interest: Int64 | None = None
+    trade_id: Int64 | None = None
+    flags: UInt32 | None = None
+    type: str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Level(msgspec.Struct, gc=False):
+    price: Number = 0
+    quantity: Number = 0
+
+
+class _Depth(msgspec.Struct, gc=False):
+    buy: list[_Level] = []
+    sell: list[_Level] = []
+
+
+class _MarketTick(msgspec.Struct, gc=False):
+    """`data` of a market_tick envelope; what else stands there is not read."""
+
+    instrument_token: Int64
+    last_price: Number
+    timestamp: str
+    last_traded_quantity: Number | None = None
+    volume_traded: Number | None = None
+    oi: Int64 | None = None
+    depth: _Depth | None = None
+
+
+_decode_wire: Final = msgspec.json.Decoder(_Wire).decode
+_decode_market_tick: Final = msgspec.json.Decoder(_MarketTick).decode
+_encode_wire: Final = msgspec.json.Encoder().encode
+
+_LETTERS: Final = {"<i8": "q", "|i1": "b", "<u4": "I", "<i4": "i"}
+# One pack_into fills a whole record: a third of the cost of assigning its fields one by one.
+_RECORD: Final = struct.Struct("<" + "".join(_LETTERS[TICK_DTYPE[n].str] for n in COLUMNS))
+
+_ISO: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
+)
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+class _Exact(dict[str | None, int]):
+    """Integers of decimal texts at one scale, remembered: most texts come again within seconds."""
+
+    _SIZE_MAX: Final = 1 << 16
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self[None] = 0  # what is absent is neutral
+
+    def __missing__(self, text: str) -> int:
+        value = integer_at_scale(text, self.scale, "decimal")
+        if len(self) >= self._SIZE_MAX:
+            self.clear()
+            self[None] = 0
+        self[text] = value
+        return value
+
+
+class NativeDecoder:
+    """Reads native messages and market_tick envelopes into tick records.
+
+    Args:
+        table: gives each token its scales; a token that is not in it is refused.
+    """
+
+    def __init__(self, table: InstrumentTable) -> None:
+        by_scale = {s: _Exact(s) for i in table for s in (i.price_scale, i.quantity_scale)}
+        self._exact = {
+            i.token: (by_scale[i.price_scale], by_scale[i.quantity_scale]) for i in table
+        }
+
+    def decode_into(
+        self,
+        payload: bytes | None,
+        records: npt.NDArray[Any],
+        row: int,
+        stream: int = 0,
+        offset: int = 0,
+    ) -> None:
+        """Fill `records[row]` from one message; seq and sub become 0.
+
+        A tick without venue time keeps ts_event 0 and has NO_VENUE_TIME: the reader puts the
+        broker's message time there.
+
+        Args:
+            payload: the bytes of the message; None where it has none.
+            records: contiguous TICK_DTYPE array.
+            row: which of them to fill.
+            stream: the reader's dense id of topic and partition.
+            offset: of the message in its partition.
+
+        Raises:
+            Undecodable: whatever is wrong with the message, with the reason; then nothing is
+                written.
+        """
+        try:
+            wire = _decode_wire(payload or b"")
+            if wire.type is not None:
+                wire = _from_envelope(wire)
+            self._fill(wire, records, row, stream, offset)
+        except Undecodable:
+            raise
+        except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
+            what = str(error) if payload else "expected a JSON object, was empty"
+            raise Undecodable(f"message: {what}") from None
+
+    def _fill(
+        self, wire: _Wire, records: npt.NDArray[Any], row: int, stream: int, offset: int
+    ) -> None:
+        price, quantity, bid, ask = wire.price, wire.quantity, wire.bid, wire.ask
+        bid_quantity, ask_quantity, volume = wire.bid_quantity, wire.ask_quantity, wire.volume
+        trade_id, open_interest, ts_event = wire.trade_id, wire.open_interest, wire.ts_event
+        absent = (
+            (flag.NO_PRICE if price is None else 0)
+            | (flag.NO_QUANTITY if quantity is None else 0)
+            | (flag.NO_BID if bid is None else 0)
+            | (flag.NO_ASK if ask is None else 0)
+            | (flag.NO_BID_QUANTITY if bid_quantity is None else 0)
+            | (flag.NO_ASK_QUANTITY if ask_quantity is None else 0)
+            | (flag.NO_VOLUME if volume is None else 0)
+            | (flag.NO_OPEN_INTEREST if open_interest is None else 0)
+            | (flag.NO_TRADE_ID if trade_id is None else 0)
+            | (flag.NO_VENUE_TIME if ts_event is None else 0)
+        )
+        flags = wire.flags
+        if flags is None or flags & flag.KIND_BITS not in _KINDS or absent & ~flags:
+            flags = _flags(wire, absent)
+        buffer: Any = records  # it is one, though numpy's types say so only from Python 3.12 on
+        try:
+            at_price, at_quantity = self._exact[wire.instrument_token]  # type: ignore[index]  # None is refused below
+            _RECORD.pack_into(
+                buffer, row * _RECORD.size,
+                0, ts_event or 0, wire.ts_recv, wire.instrument_token, at_price[price],
+                at_quantity[quantity], wire.side, at_price[bid], at_price[ask],
+                at_quantity[bid_quantity], at_quantity[ask_quantity], at_quantity[volume],
+                open_interest or 0, -1 if trade_id is None else trade_id, flags, stream, offset, 0,
+            )  # fmt: skip
+        except (KeyError, Undecodable):
+            self._refuse(wire)
+
+    def _refuse(self, wire: _Wire) -> None:
+        """Raise Undecodable naming the field; off the hot path, which does not know names."""
+        token = wire.instrument_token
+        if token is None:
+            raise Undecodable("instrument_token: expected an integer, was absent")
+        if token not in self._exact:
+            raise Undecodable(
+                f"instrument_token: {token} is not in the instrument table",
+                cure="add it to the instrument table before the recording starts",
+            )
+        at_price, at_quantity = self._exact[token]
+        for name in _DECIMALS:
+            text = getattr(wire, name)
+            if text is not None:
+                scale = at_price.scale if name in _PRICES else at_quantity.scale
+                integer_at_scale(text, scale, name)
+
+
+def _flags(wire: _Wire, absent: int) -> int:
+    if wire.flags is None:
+        kind = flag.TRADE if not absent & flag.NO_PRICE else flag.QUOTE
+        return kind | absent | (0 if wire.ts_recv else flag.NO_TS_RECV)
+    if wire.flags & flag.KIND_BITS not in _KINDS:
+        raise Undecodable(f"flags: expected exactly one kind of tick, was {wire.flags}")
+    missing = [n for n, bit in flag.FLAG_NAMES.items() if absent & ~wire.flags & bit]
+    raise Undecodable(f"flags: {wire.flags} lacks {', '.join(missing)} for what is absent")
+
+
+def _from_envelope(envelope: _Wire) -> _Wire:
+    """Return the native form of a market_tick: a conflated snapshot, without aggressor."""
+    if envelope.type != "market_tick":
+        raise Undecodable(f"type: expected 'market_tick', was {str(envelope.type)[:64]!r}")
+    tick = _decode_market_tick(envelope.data)
+    wire = _Wire(
+        instrument_token=tick.instrument_token,
+        ts_event=_nanoseconds(tick.timestamp),
+        price=shortest_text(tick.last_price),
+        open_interest=tick.oi,
+    )
+    if tick.last_traded_quantity is not None:
+        wire.quantity = shortest_text(tick.last_traded_quantity)
+    if tick.volume_traded is not None:
+        wire.volume = shortest_text(tick.volume_traded)
+    # A level of zeros is how the vendor says that there is none.
+    depth = tick.depth or _Depth()
+    if depth.buy and float(depth.buy[0].price):
+        wire.bid = shortest_text(depth.buy[0].price)
+        wire.bid_quantity = shortest_text(depth.buy[0].quantity)
+    if depth.sell and float(depth.sell[0].price):
+        wire.ask = shortest_text(depth.sell[0].price)
+        wire.ask_quantity = shortest_text(depth.sell[0].quantity)
+    absent = sum(bit for name, bit in _DECIMALS.items() if getattr(wire, name) is None)
+    absent |= flag.NO_OPEN_INTEREST if tick.oi is None else 0
+    wire.flags = flag.SNAPSHOT | flag.NO_TS_RECV | flag.NO_TRADE_ID | absent
+    return wire
+
+
+def _nanoseconds(text: str) -> int:
+    found = _ISO.fullmatch(text)
+    if found is None:
+        raise Undecodable(f"timestamp: expected ISO 8601 with a zone, was {text[:64]!r}")
+    day, clock, fraction, zone = found.groups()
+    if zone is None:
+        raise Undecodable(
+            f"timestamp: expected a zone (Z or +05:30), was the naive {text!r}",
+            cure="let the producer write aware times",
+        )
+    # The fraction stays text: datetime holds microseconds only.
+    instant = dt.datetime.fromisoformat(f"{day}T{clock}{zone}") - _EPOCH
+    seconds = instant.days * 86_400 + instant.seconds
+    nanoseconds = seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
+    if not -(2**63) <= nanoseconds < 2**63:
+        raise Undecodable(f"timestamp: expected a year from 1678 to 2261, was {text!r}")
+    return nanoseconds
+
+
+def decode_into(
+    payload: bytes | None, records: npt.NDArray[Any], row: int, table: InstrumentTable
+) -> None:
+    """Fill one record from one message; a reader of many keeps a NativeDecoder."""
+    NativeDecoder(table).decode_into(payload, records, row)
+
+
+def encode(batch: TickBatch, row: int) -> bytes:
+    """Return the message of one tick; raises InputRefused where it has more than 18 digits."""
+    return encode_batch(batch.slice(row, row + 1))[0]
+
+
+def encode_batch(batch: TickBatch) -> list[bytes]:
+    """Return the messages of all ticks, in order."""
+    flags = batch.column("flags")
+    decimals = [_texts(batch, name, (flags & bit) != 0) for name, bit in _DECIMALS.items()]
+    price, quantity, bid, ask, bid_quantity, ask_quantity, volume = decimals
+    rows = zip(
+        batch.column("instrument_token").tolist(),
+        batch.column("ts_event").tolist(),
+        batch.column("ts_recv").tolist(),
+        price,
+        quantity,
+        batch.column("side").tolist(),
+        bid,
+        ask,
+        bid_quantity,
+        ask_quantity,
+        volume,
+        _present(batch.column("open_interest"), 0, flags & flag.NO_OPEN_INTEREST),
+        _present(batch.column("trade_id"), -1, flags & flag.NO_TRADE_ID),
+        flags.tolist(),
+        strict=True,
+    )
+    return [_encode_wire(_Wire(*row)) for row in rows]
+
+
+def _present(column: npt.NDArray[Any], neutral: int, absent: npt.NDArray[Any]) -> list[int | None]:
+    """Return the values, None where one is flagged absent and neutral."""
+    left_out = (column == neutral) & (absent != 0)
+    values: list[int | None] = column.tolist()
+    for row in np.flatnonzero(left_out).tolist():
+        values[row] = None
+    return values
+
+
+def _texts(batch: TickBatch, name: str, absent: npt.NDArray[np.bool_]) -> list[str | None]:
+    column = batch.column(f"{name}_int")
+    left_out = (column == 0) & absent
+    if left_out.all():
+        return [None] * len(batch)
+    if ((column <= -LIMIT) | (column >= LIMIT)).any():
+        row = int(np.flatnonzero((column <= -LIMIT) | (column >= LIMIT))[0])
+        raise InputRefused(
+            f"tick of instrument token {int(batch.column('instrument_token')[row])} at ts_event "
+            f"{int(batch.column('ts_event')[row])}: {name}: expected at most 18 digits, "
+            f"was {int(column[row])}"
+        )
+    table = batch.table
+    scales = (table.price_scales if name in _PRICES else table.quantity_scales)[
+        batch.column("inst")
+    ]
+    return [
+        None if out else decimal_text(value, scale)
+        for value, scale, out in zip(
+            column.tolist(), scales.tolist(), left_out.tolist(), strict=True
+        )
+    ]
