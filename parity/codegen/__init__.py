@@ -1,0 +1,181 @@
+"""Builds drivers: a kernel's step compiled into the one loop that replay and live both call."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+# Before numba's code generator starts: code for any CPU of the family costs nothing (measured)
+# and makes cache files portable; SVML would replace libm calls by others with other bits.
+os.environ.setdefault("NUMBA_CPU_NAME", "generic")
+os.environ.setdefault("NUMBA_CPU_FEATURES", "")
+os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")
+
+import numba
+from numba.core.errors import NumbaError
+
+from parity.codegen.cache import driver_directory, key_of, require_private, store
+from parity.codegen.certify import HOST_LIBM, PORTABLE, Certificate, certify
+from parity.codegen.fuse import RAISED, driver_text
+from parity.model.errors import KernelError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from parity.model.kernel import KernelStrategy
+
+__all__ = ["HOST_LIBM", "PORTABLE", "RAISED", "Driver", "build"]
+
+_CONFIG: Final[Any] = numba.config  # Any: its settings are made at run time
+_CONFIG.reload_config()  # numba may have been imported before the lines above ran
+
+_BUILT: Final[dict[str, tuple[Any, Certificate]]] = {}  # by key: the same text is the same driver
+
+
+class Driver:
+    """A compiled kernel.
+
+    Attributes:
+        name: the kernel's name.
+        key: hash of the generated text, which holds everything the bits depend on.
+        certificate: "portable" or "host-libm".
+        calls: the calls that make it host-libm.
+        cached: nothing was compiled to get it.
+        path: the generated module.
+    """
+
+    __slots__ = ("_check", "_driver", "cached", "calls", "certificate", "key", "name", "path")
+
+    def __init__(
+        self, name: str, key: str, path: Path, compiled: Any, certificate: Certificate, cached: bool
+    ) -> None:
+        self.name = name
+        self.key = key
+        self.path = path
+        self.certificate = certificate.kind
+        self.calls = certificate.calls
+        self.cached = cached
+        self._driver = compiled
+
+    def __repr__(self) -> str:
+        return f"Driver({self.name!r}, key={self.key[:12]!r}, certificate={self.certificate!r})"
+
+    def __call__(
+        self,
+        states: npt.NDArray[Any],
+        params: npt.NDArray[Any],
+        lut: npt.NDArray[np.int32],
+        inst: npt.NDArray[np.int32],
+        columns: tuple[npt.NDArray[Any], ...],
+        lo: int,
+        hi: int,
+        out: npt.NDArray[Any],
+        rows: npt.NDArray[np.int64],
+        codes: npt.NDArray[np.int8],
+    ) -> tuple[int, int]:
+        """Run ticks lo..hi-1 and return (count of candidates, next row).
+
+        Args:
+            states: one record per executor-local instrument.
+            params: shape (1,).
+            lut: dense id -> local id, or -1 where the instrument is not this executor's.
+            inst: dense id of each tick; each must be below len(lut), which the caller checks.
+            columns: the declared columns, in order, contiguous.
+            lo: first row.
+            hi: row after the last.
+            out: room for candidates; rows and codes have the same length, at least 1.
+            rows: receives the row of each candidate.
+            codes: receives the step's code of each.
+
+        Next row is hi when done. It is less when `out` is full, or when a step failed: then
+        codes[count - 1] is negative (RAISED where the step raised), rows[count - 1] is that row,
+        next row the one behind it, and that instrument's state is undefined.
+        """
+        try:
+            found: tuple[int, int] = self._driver(
+                states, params, lut, inst, *columns, lo, hi, out, rows, codes
+            )
+        except (IndexError, TypeError) as error:  # boundscheck found something; a wrong dtype
+            raise KernelError(f"kernel {self.name}: {str(error).splitlines()[0]}") from error
+        except Exception:  # whatever a step raises is its error at that tick
+            at = int(np.flatnonzero(codes == 0)[0])
+            codes[at] = RAISED
+            return at + 1, int(rows[at]) + 1
+        return found
+
+
+def build(kernel: KernelStrategy, *, boundscheck: bool = False) -> Driver:
+    """Compile a kernel into its driver, or load it from the cache.
+
+    Args:
+        kernel: the kernel; only its step, dtypes and columns enter the driver.
+        boundscheck: check every index (tests); part of the key.
+
+    Raises:
+        KernelError: it cannot be written down, compiled or certified, or the cache is not private.
+    """
+    if _CONFIG.DISABLE_JIT:
+        raise KernelError(
+            f"kernel {kernel.name}: numba is switched off", cure="unset NUMBA_DISABLE_JIT"
+        )
+    text = driver_text(kernel, boundscheck=boundscheck)
+    key = key_of(text)
+    folder = driver_directory()
+    path = folder / f"driver_{key}.py"
+    if key in _BUILT:
+        return Driver(kernel.name, key, path, *_BUILT[key], True)
+    if _CONFIG.CACHE_DIR:
+        require_private(Path(_CONFIG.CACHE_DIR))
+    store(folder, path.name, text.encode())
+    compiled = _load(path, kernel.name).driver
+    cached = bool(compiled.stats.cache_hits)
+    certificate = _certificate(folder / f"driver_{key}.certificate.json", compiled, kernel.name)
+    _BUILT[key] = (compiled, certificate)
+    return Driver(kernel.name, key, path, compiled, certificate, cached)
+
+
+def _load(path: Path, kernel_name: str) -> ModuleType:
+    name = f"parity_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise KernelError(f"kernel {kernel_name}: {path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # numba looks the module of a function up by its name
+    try:
+        spec.loader.exec_module(module)
+    except NumbaError as error:
+        del sys.modules[name]
+        raise KernelError(
+            f"kernel {kernel_name}: step does not compile: {_first_words(error)}",
+            cure=f"the generated module is {path}",
+        ) from error
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _first_words(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " | ".join(lines[1:6] if len(lines) > 1 else lines)
+
+
+def _certificate(path: Path, compiled: Any, kernel_name: str) -> Certificate:
+    # IR exists only behind a compile. A compile that was killed before it wrote its certificate,
+    # or another process that is about to, is made up for by compiling again.
+    if compiled.stats.cache_hits:
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Certificate)
+        except (OSError, msgspec.MsgspecError):
+            compiled.recompile()
+    ir = compiled.inspect_llvm(compiled.signatures[0])
+    certificate = certify(ir, kernel_name)
+    store(path.parent, path.name, msgspec.json.encode(certificate))
+    return certificate

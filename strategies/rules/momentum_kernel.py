@@ -1,0 +1,94 @@
+"""Momentum as a kernel: the same candidates as `momentum`, bit for bit, in compiled code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from parity.model.errors import ConfigError
+from parity.model.kernel import KernelStrategy, out_dtype
+
+PARAMS = np.dtype([("lookback", "i8"), ("threshold", "f8"), ("quantity", "f8")], align=True)
+
+
+class MomentumKernelParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters of the strategy, checked when it is created.
+
+    Args:
+        lookback_periods: ticks in the window, the current one included.
+        threshold: a change must be larger than this fraction.
+        position_size: quantity of every signal.
+    """
+
+    lookback_periods: Annotated[int, msgspec.Meta(ge=2, le=1_000_000)] = 20
+    threshold: Annotated[float, msgspec.Meta(ge=0)] = 0.01
+    position_size: Annotated[float, msgspec.Meta(gt=0)] = 100.0
+
+
+def step(state: Any, params: Any, out: Any, price: float) -> int:
+    """Take one tick; say BUY or SELL when the window's change is beyond the threshold."""
+    at = state.at
+    state.ring[at] = price
+    at += 1
+    if at == params.lookback:
+        at = 0
+    state.at = at
+    if state.count < params.lookback:
+        state.count += 1
+        if state.count < params.lookback:
+            return 0
+    start = state.ring[at]  # the next slot to be written holds the oldest price
+    if start <= 0.0:
+        return 0
+    change = (price - start) / start
+    if change > params.threshold:
+        out.side = 1
+        size = change
+    elif change < -params.threshold:
+        out.side = -1
+        size = -change
+    else:
+        return 0
+    out.confidence = min(1.0, 5.0 * size)
+    out.quantity = params.quantity
+    out.price = price
+    out.change = change
+    return 1
+
+
+def create(parameters: Mapping[str, Any]) -> KernelStrategy:
+    """Build the kernel from a strategy configuration's parameters.
+
+    Raises:
+        ConfigError: a parameter is unknown or out of range.
+    """
+    try:
+        given = msgspec.convert(dict(parameters), MomentumKernelParameters)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"momentum_kernel: parameters: {error}") from None
+    lookback = given.lookback_periods
+
+    def describe(candidate: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        change = candidate["change"]
+        return f"momentum {change:+.4%} over {lookback} ticks", {"change": change}
+
+    return KernelStrategy(
+        name="momentum",
+        step=step,
+        state=np.dtype(
+            [("at", "i8"), ("count", "i8"), ("ring", "f8", (_ring(lookback),))], align=True
+        ),
+        params=np.array((lookback, given.threshold, given.position_size), PARAMS),
+        out=out_dtype(("change", "f8")),
+        columns=("price",),
+        history=lookback,
+        describe=describe,
+    )
+
+
+def _ring(lookback: int) -> int:
+    """Return room for the window: a power of two, so that a sweep of lookbacks shares drivers."""
+    return 1 << max(5, (lookback - 1).bit_length())
