@@ -1,0 +1,205 @@
+"""The Parquet layout of ticks and events: columns, scales, encodings. Not a place for seq rules.
+
+Integers go to DECIMAL(18, scale of the recording) exactly and come back exactly, or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from parity.model.errors import InputRefused, RecordingCorrupt
+from parity.model.events import Control
+from parity.model.ticks import COLUMNS, SCALED, TICK_DTYPE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from parity.model.instruments import InstrumentTable
+
+Column = npt.NDArray[Any]
+
+ROW_GROUP_ROWS: Final = 128 * 1024
+DIGITS: Final = 18
+_UNSIGNED: Final = {"seq": pa.uint64(), "flags": pa.uint32()}
+_DICTIONARIES: Final = ["instrument_token", "price", "quantity"]
+# in-memory name -> name in Parquet
+STORED: Final[dict[str, str]] = {n: SCALED[n][0] if n in SCALED else n for n in COLUMNS}
+
+EVENT_SCHEMA: Final = pa.schema(
+    [
+        ("seq", pa.uint64()),
+        ("ts_recv", pa.int64()),
+        ("verb", pa.string()),
+        ("detail", pa.binary()),  # msgpack: exact
+        ("detail_json", pa.string()),  # the same for people and SQL; bytes as base64
+    ]
+)
+
+
+def tick_schema(scales: Mapping[str, int]) -> pa.Schema:
+    """Return the Parquet schema of ticks at the scales of a recording."""
+    return pa.schema([(STORED[n], _arrow_type(n, scales)) for n in COLUMNS])
+
+
+def _arrow_type(name: str, scales: Mapping[str, int]) -> pa.DataType:
+    if name in SCALED:
+        return pa.decimal64(DIGITS, scales[SCALED[name][1]])
+    return _UNSIGNED.get(name) or pa.from_numpy_dtype(TICK_DTYPE[name])
+
+
+def tick_table(
+    columns: Mapping[str, Column], table: InstrumentTable, scales: Mapping[str, int]
+) -> pa.Table:
+    """Return ticks as Arrow, scaled up to the recording's scales; refuses what does not fit."""
+    dense = table.dense(columns["instrument_token"])
+    arrays = []
+    for name in COLUMNS:
+        values = np.ascontiguousarray(columns[name])
+        if name in SCALED:
+            values = _scaled_up(name, values, dense, columns, table, scales)
+        kind = _arrow_type(name, scales)
+        arrays.append(pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)]))
+    return pa.Table.from_arrays(arrays, schema=tick_schema(scales))
+
+
+def _scaled_up(
+    name: str,
+    values: Column,
+    dense: Column,
+    columns: Mapping[str, Column],
+    table: InstrumentTable,
+    scales: Mapping[str, int],
+) -> Column:
+    factors = scale_factors(name, table, scales)
+    by_row: Any = int(factors[0]) if (factors == factors[0]).all() else factors[dense]
+    limit = (10**DIGITS - 1) // by_row
+    wrong = (values > limit) | (values < -limit)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        which = SCALED[name][1]
+        raise InputRefused(
+            f"{SCALED[name][0]} of instrument {int(columns['instrument_token'][row])} at seq "
+            f"{int(columns['seq'][row])}: {int(values[row])} at the instrument's scale has more "
+            f"than {DIGITS} digits at the recording's {which} scale {scales[which]}",
+            cure=f"lower {which}_scale in the instrument table, or record the instrument apart",
+        )
+    scaled: Column = values if (factors == 1).all() else values * by_row
+    return scaled
+
+
+def scale_factors(name: str, table: InstrumentTable, scales: Mapping[str, int]) -> Column:
+    """Return, per dense id, what an instrument's integers are multiplied with in Parquet."""
+    which = SCALED[name][1]
+    own = table.price_scales if which == "price" else table.quantity_scales
+    return np.array([10 ** int(scales[which] - s) for s in own], np.int64)
+
+
+class Decoder:
+    """Turns record batches from DuckDB into in-memory columns, without a copy where scales agree.
+
+    Args:
+        names: in-memory names, in the order of the batch's columns.
+        place: named when a value is finer than its instrument's scale.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        table: InstrumentTable,
+        scales: Mapping[str, int],
+        place: str,
+    ) -> None:
+        self._names = names
+        self._table = table
+        self._place = place
+        factors = {n: scale_factors(n, table, scales) for n in names if n in SCALED}
+        self._factors = {n: f for n, f in factors.items() if (f != 1).any()}
+
+    def __call__(self, batch: pa.RecordBatch) -> dict[str, Column]:
+        """Return the columns of one record batch, read-only."""
+        columns: dict[str, Column] = {}
+        for name, array in zip(self._names, batch.columns, strict=True):
+            if name in SCALED:
+                array = array.view(pa.int64())
+            values = array.to_numpy(zero_copy_only=True)
+            columns[name] = values.view(np.int64) if name == "seq" else values
+        if self._factors:
+            dense = self._table.dense(columns["instrument_token"])
+            for name, factors in self._factors.items():
+                columns[name] = self._divided(name, columns[name], factors[dense])
+        return columns
+
+    def _divided(self, name: str, values: Column, factors: Column) -> Column:
+        quotient, remainder = np.divmod(values, factors)
+        if remainder.any():
+            row = int(np.argmax(remainder != 0))
+            raise RecordingCorrupt(
+                f"{self._place}: {SCALED[name][0]}: {int(values[row])} is finer than its "
+                "instrument's scale",
+                cure="the part was not written by parity; import its source again",
+            )
+        return quotient
+
+
+def open_tick_file(path: Path, scales: Mapping[str, int]) -> pq.ParquetWriter:
+    """Open a Parquet file of ticks with the encodings that are smallest and fastest to scan."""
+    stored = list(STORED.values())
+    return pq.ParquetWriter(
+        path,
+        tick_schema(scales),
+        compression="zstd",
+        use_dictionary=_DICTIONARIES,
+        column_encoding={n: "DELTA_BINARY_PACKED" for n in stored if n not in _DICTIONARIES},
+        store_decimal_as_integer=True,
+        write_page_index=False,
+    )
+
+
+def write_events(path: Path, controls: Sequence[Control]) -> None:
+    """Write one Parquet file of controls."""
+    pq.write_table(event_table(controls), path, compression="zstd")
+
+
+def event_table(controls: Sequence[Control]) -> pa.Table:
+    """Return controls as Arrow."""
+    data = {
+        "seq": [c.seq for c in controls],
+        "ts_recv": [c.ts_recv for c in controls],
+        "verb": [c.verb for c in controls],
+        "detail": [msgspec.msgpack.encode(c.detail) for c in controls],
+        "detail_json": [msgspec.json.encode(c.detail).decode() for c in controls],
+    }
+    return pa.table(data, schema=EVENT_SCHEMA)
+
+
+def read_events(path: Path) -> list[Control]:
+    """Read one Parquet file of controls."""
+    try:
+        rows = pq.read_table(path, columns=["seq", "ts_recv", "verb", "detail"]).to_pylist()
+        return [
+            Control(
+                seq=r["seq"],
+                ts_recv=r["ts_recv"],
+                verb=r["verb"],
+                detail=msgspec.msgpack.decode(r["detail"]),
+            )
+            for r in rows
+        ]
+    except (pa.ArrowException, OSError, msgspec.MsgspecError) as error:
+        raise RecordingCorrupt(
+            f"{path}: cannot be read: {error}", cure="restore the part from a copy"
+        ) from None
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

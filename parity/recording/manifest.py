@@ -1,0 +1,212 @@
+"""What a recording says about itself: `manifest.json`, read and replaced atomically.
+
+Never holds a tick. A manifest carries the hash of its own text, because an edited instrument
+table would change every price without touching a part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from parity.model.errors import RecordingCorrupt, RecordingMissing
+from parity.model.instruments import InstrumentTable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MANIFEST: Final = "manifest.json"
+FORMAT: Final = 1
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """One partition of one topic, under the dense id that ticks carry in `stream`."""
+
+    id: int
+    topic: str
+    partition: int
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One Parquet file of a recording; `kind` is "ticks" or "events"."""
+
+    file: str
+    kind: str
+    sha256: str
+    bytes: int
+    rows: int
+    first_seq: int
+    last_seq: int
+
+
+class SealedSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """A journal segment that is in the parts now; `positions` are its (stream, next offset)."""
+
+    number: int
+    id: str
+    last_seq: int
+    positions: list[tuple[int, int]] = []
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The manifest of a recording.
+
+    Args:
+        state: "open" while a journal may hold more than the parts, else "sealed".
+        order: what seq follows: "ts_event", "ts_recv" or "arrival".
+        scales: {"price": n, "quantity": n}, the scale of the DECIMAL columns in Parquet.
+        durability: "fdatasync", "os" (a power loss may cost the end), or "" without a journal.
+    """
+
+    recording_id: str
+    state: str
+    order: str
+    created_by: str
+    scales: dict[str, int]
+    instruments: list[dict[str, Any]]
+    streams: list[Stream] = []
+    parts: list[Part] = []
+    segments: list[SealedSegment] = []
+    warnings: list[str] = []
+    durability: str = ""
+    format: int = FORMAT
+
+    @property
+    def table(self) -> InstrumentTable:
+        """The instrument table."""
+        return InstrumentTable.from_json(self.instruments)
+
+    @property
+    def last_seq(self) -> int:
+        """The last seq of the parts and sealed segments, 0 where there is none."""
+        ends = [p.last_seq for p in self.parts] + [s.last_seq for s in self.segments]
+        return max(ends, default=0)
+
+    def of_kind(self, kind: str) -> list[Part]:
+        """Return the parts of one kind, in seq order."""
+        return sorted((p for p in self.parts if p.kind == kind), key=lambda p: p.first_seq)
+
+    def positions(self) -> dict[int, int]:
+        """Return stream id -> next offset over all sealed segments."""
+        found: dict[int, int] = {}
+        for segment in self.segments:
+            for stream, offset in segment.positions:
+                found[stream] = max(offset, found.get(stream, 0))
+        return found
+
+
+def scales_of(table: InstrumentTable) -> dict[str, int]:
+    """Return the scales of a recording: the largest of its instruments, each for itself."""
+    return {"price": int(table.price_scales.max()), "quantity": int(table.quantity_scales.max())}
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a recording.
+
+    Raises:
+        RecordingMissing: no such folder, or no manifest in it.
+        RecordingCorrupt: not what was written, or of a later format.
+    """
+    path = folder / MANIFEST
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise _missing(folder) from None
+    try:
+        whole = msgspec.json.decode(text, type=dict[str, Any])
+        claimed = whole.pop("sha256", None)
+        if isinstance(whole.get("format"), int) and whole["format"] > FORMAT:
+            raise RecordingCorrupt(
+                f"{path}: format {whole['format']}, this version reads up to {FORMAT}",
+                cure="read it with the version of parity that wrote it, or a later one",
+            )
+        manifest = msgspec.convert(whole, Manifest)
+    except msgspec.MsgspecError as error:
+        raise RecordingCorrupt(f"{path}: {error}", cure=_CURE) from None
+    found = _digest(manifest)
+    if claimed != found:
+        raise RecordingCorrupt(
+            f"{path}: was edited: its hash says {claimed}, its text gives {found}", cure=_CURE
+        )
+    return manifest
+
+
+_CURE = "restore the manifest from a copy, or make the recording again from its source"
+
+
+def save_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace the manifest atomically and durably."""
+    whole = msgspec.to_builtins(manifest) | {"sha256": _digest(manifest)}
+    replace_file(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(whole), indent=1))
+
+
+def add_streams(folder: Path, streams: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """Give each (topic, partition) its dense id, known ones keeping theirs.
+
+    Call it before the first frame that uses a new one.
+
+    Returns:
+        All streams of the recording: (topic, partition) -> id.
+    """
+    manifest = load_manifest(folder)
+    known = {(s.topic, s.partition): s.id for s in manifest.streams}
+    rows = list(manifest.streams)
+    for topic, partition in streams:
+        if (topic, partition) not in known:
+            known[topic, partition] = len(rows)
+            rows.append(Stream(len(rows), topic, partition))
+    if len(rows) > len(manifest.streams):
+        save_manifest(folder, msgspec.structs.replace(manifest, streams=rows))
+    return known
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file by temporary name, fsync, rename and fsync of its folder."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(manifest: Manifest) -> str:
+    # Over the values, not the text: a formatter may re-indent the file, nothing else.
+    return hashlib.sha256(msgspec.json.encode(manifest, order="sorted")).hexdigest()
+
+
+def _missing(folder: Path) -> RecordingMissing:
+    if folder.is_dir():
+        names = sorted(p.name for p in folder.iterdir())
+        listed = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+        found = f"a folder with {listed}" if names else "an empty folder"
+        return RecordingMissing(
+            f"{folder}: not a recording: found {found}, expected {MANIFEST}",
+            cure="name the folder that holds the manifest, or make one with `parity import`",
+        )
+    if folder.exists():
+        return RecordingMissing(
+            f"{folder}: not a recording: found a file of {folder.stat().st_size} bytes",
+            cure=f"make a recording from it: parity import {folder} REC",
+        )
+    near = folder.parent
+    there = sorted(p.name for p in near.iterdir())[:6] if near.is_dir() else []
+    return RecordingMissing(
+        f"{folder}: no such recording; "
+        + (f"{near} holds {', '.join(there) or 'nothing'}" if near.is_dir() else f"no {near}"),
+        cure="check the path, or make one with `parity import` or `parity record`",
+    )

@@ -1,0 +1,462 @@
+"""All reading of recordings: the parts through DuckDB in file order, then any unsealed journal.
+
+Order is checked, never trusted: seq must rise strictly in every batch, and without a filter leave
+no gap over ticks and events.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import hashlib
+import itertools
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from parity.model.errors import ConfigError, RecordingCorrupt, did_you_mean
+from parity.model.events import Control, EventBatch
+from parity.model.ticks import COLUMNS, DERIVED, SCALED, TICK_DTYPE, TickBatch
+from parity.recording.journal import last_of, read_journal
+from parity.recording.manifest import Manifest, Part, load_manifest
+
+if TYPE_CHECKING:
+    import duckdb
+    import polars as pl
+    import pyarrow as pa
+
+    from parity.model.instruments import InstrumentTable
+
+Columns = dict[str, npt.NDArray[Any]]
+
+BATCH_ROWS: Final = 65536
+_RESTORE: Final = "restore it from a copy, or import its source again"
+_checked: dict[str, tuple[tuple[int, int, int], str]] = {}  # path -> (size, mtime, inode), sha256
+
+
+def open_recording(path: Path | str) -> Recording:
+    """Open a recording for reading; it is never changed by it.
+
+    Raises:
+        RecordingMissing: nothing there, or not a recording.
+        RecordingCorrupt: the manifest was edited, or a part is missing or has another size.
+    """
+    folder = Path(path)
+    manifest = load_manifest(folder)
+    for part in manifest.parts:
+        try:
+            size = (folder / part.file).stat().st_size
+        except OSError:
+            raise _damaged(folder, part, "is missing") from None
+        if size != part.bytes:
+            raise _damaged(folder, part, f"has {size} bytes, expected {part.bytes}")
+    return Recording(folder, manifest)
+
+
+class Selection(NamedTuple):
+    """Which ticks are wanted; times are ts_event in [start_ns, end_ns)."""
+
+    tokens: tuple[int, ...] | None
+    start_ns: int | None
+    end_ns: int | None
+
+    @property
+    def everything(self) -> bool:
+        """Whether no tick is left out, so that gaps can be judged."""
+        return self == (None, None, None)
+
+    def where(self) -> list[str]:
+        """Return it as SQL conditions."""
+        found = []
+        if self.tokens is not None:
+            found.append(f"instrument_token IN ({', '.join(map(str, self.tokens)) or 'NULL'})")
+        if self.start_ns is not None:
+            found.append(f"ts_event >= {int(self.start_ns)}")
+        if self.end_ns is not None:
+            found.append(f"ts_event < {int(self.end_ns)}")
+        return found
+
+    def of(self, records: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the wanted ones of journal records."""
+        keep = np.ones(len(records), bool)
+        if self.tokens is not None:
+            keep &= np.isin(records["instrument_token"], self.tokens)
+        if self.start_ns is not None:
+            keep &= records["ts_event"] >= self.start_ns
+        if self.end_ns is not None:
+            keep &= records["ts_event"] < self.end_ns
+        return records if keep.all() else records[keep]
+
+    def controls(self, controls: Sequence[Control], first: int, last: int) -> list[Control]:
+        """Leave out controls before the first or after the last tick of a time range."""
+        lo = first if self.start_ns is not None else 0
+        hi = last if self.end_ns is not None else 2**63
+        return [c for c in controls if lo <= c.seq <= hi]
+
+
+class _Tail(NamedTuple):
+    tick_rows: int
+    controls: list[Control]
+    last_seq: int
+    positions: dict[int, int]
+    torn_bytes: int
+
+
+class Recording:
+    """A recording on disk: a TickSource, and what analysis asks of it.
+
+    Args:
+        path: its folder.
+        manifest: as `load_manifest` gives it.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.table: InstrumentTable = manifest.table
+        self._connection: Any = None
+
+    def __repr__(self) -> str:
+        return f"Recording({str(self.path)!r}, {self.tick_rows} ticks, {self.manifest.state})"
+
+    @property
+    def tick_rows(self) -> int:
+        """How many ticks it holds, those of an unsealed journal included."""
+        return sum(p.rows for p in self.manifest.of_kind("ticks")) + self._tail.tick_rows
+
+    @property
+    def last_seq(self) -> int:
+        """The last seq it holds."""
+        return max(self.manifest.last_seq, self._tail.last_seq)
+
+    @property
+    def torn_bytes(self) -> int:
+        """Bytes at the end of an unsealed journal that are no whole frame; they are not read."""
+        return self._tail.torn_bytes
+
+    def batches(
+        self,
+        *,
+        columns: Sequence[str] | None = None,
+        instruments: Sequence[int] | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        batch_rows: int = BATCH_ROWS,
+    ) -> Iterator[EventBatch]:
+        """Yield ticks and controls in seq order.
+
+        Args:
+            columns: tick columns wanted, by in-memory or derived name; None means all. `seq`
+                always comes along, and what the wanted ones need.
+            instruments: tokens; None means all.
+            start_ns: first ts_event wanted.
+            end_ns: first ts_event not wanted any more.
+            batch_rows: most ticks in a batch.
+
+        Raises:
+            RecordingCorrupt: seq does not rise, or (without a filter) has a gap.
+            ConfigError: an unknown column or token.
+        """
+        for token in instruments or ():
+            self.table.by_token(token)
+        names = self._names(columns)
+        tokens = None if instruments is None else tuple(instruments)
+        chosen = Selection(tokens, start_ns, end_ns)
+        pieces = itertools.chain(
+            self._part_columns(names, chosen, batch_rows),
+            self._tail_columns(names, chosen, batch_rows),
+        )
+        return self._merged(pieces, names, chosen)
+
+    def controls(self) -> list[Control]:
+        """Return all controls in seq order."""
+        from parity.recording.layout import read_events
+
+        found: list[Control] = []
+        for part in self.manifest.of_kind("events"):
+            found.extend(read_events(self.path / part.file))
+        return found + self._tail.controls
+
+    def check_files(self, *, always: bool = False) -> None:
+        """Hash every part; once per path, size, mtime and inode unless `always`.
+
+        Raises:
+            RecordingCorrupt: naming the part, its seq range, and both hashes.
+        """
+        from parity.recording.layout import file_sha256
+
+        for part in self.manifest.parts:
+            path = self.path / part.file
+            try:
+                stat = path.stat()
+            except OSError:
+                raise _damaged(self.path, part, "is missing") from None
+            key = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+            known = _checked.get(str(path.resolve()))
+            if always or known is None or known[0] != key:
+                known = (key, file_sha256(path))
+                _checked[str(path.resolve())] = known
+            if known[1] != part.sha256:
+                raise _damaged(self.path, part, f"has sha256 {known[1]}, expected {part.sha256}")
+
+    def content_hash(self) -> str:
+        """Return a hash over instruments, parts and any unsealed journal."""
+        parts = [(p.kind, p.first_seq, p.last_seq, p.sha256) for p in self.manifest.parts]
+        body = hashlib.sha256(msgspec.json.encode([self.manifest.instruments, parts]))
+        if self._tail.last_seq:
+            for frame in read_journal(self.path):
+                body.update(frame.records.tobytes())
+                body.update(msgspec.msgpack.encode(frame.controls))
+        return body.hexdigest()
+
+    def next_positions(self) -> dict[tuple[str, int], int]:
+        """Return (topic, partition) -> the offset to read next."""
+        found = self.manifest.positions()
+        found.update(self._tail.positions)
+        return {(s.topic, s.partition): found[s.id] for s in self.manifest.streams if s.id in found}
+
+    def sql(self, query: str) -> duckdb.DuckDBPyRelation:
+        """Run a query over the views `ticks`, `events` and `instruments`."""
+        if self._connection is None:
+            self._connection = self._views()
+            weakref.finalize(self, self._connection.close)
+        return self._connection.cursor().sql(query)
+
+    def ticks(self) -> pl.LazyFrame:
+        """Return all ticks as a polars LazyFrame, prices as decimals."""
+        import polars
+        import pyarrow
+
+        files = [self.path / p.file for p in self.manifest.of_kind("ticks")]
+        frames = [polars.scan_parquet(files)] if files else []
+        if self._tail.tick_rows or not frames:
+            tail = self._tail_table()
+            wide = [
+                f.with_type(pyarrow.decimal128(f.type.precision, f.type.scale))
+                if pyarrow.types.is_decimal(f.type)
+                else f
+                for f in tail.schema
+            ]
+            frame = polars.from_arrow(tail.cast(pyarrow.schema(wide)))
+            assert isinstance(frame, polars.DataFrame)  # a table never gives a series
+            frames.append(frame.lazy())
+        return polars.concat(frames)
+
+    def close(self) -> None:
+        """Let go of the connection that `sql` opened."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- columns
+
+    def _names(self, wanted: Sequence[str] | None) -> tuple[str, ...]:
+        if wanted is None:
+            return COLUMNS
+        found = {"seq"}
+        for name in wanted:
+            own = "instrument_token" if name == "inst" else DERIVED.get(name, name)
+            if own not in COLUMNS:
+                raise ConfigError(
+                    f"tick column {name!r} is not known",
+                    cure=did_you_mean(name, [*COLUMNS, *DERIVED, "inst"]),
+                )
+            found.add(own)
+            if own in SCALED and not self._one_scale:
+                found.add("instrument_token")
+        return tuple(n for n in COLUMNS if n in found)
+
+    @functools.cached_property
+    def _one_scale(self) -> bool:
+        scales = (self.table.price_scales, self.table.quantity_scales)
+        return all(bool((s == s[0]).all()) for s in scales)
+
+    def _part_columns(
+        self, names: Sequence[str], chosen: Selection, batch_rows: int
+    ) -> Iterator[Columns]:
+        parts = self.manifest.of_kind("ticks")
+        if not parts:
+            return
+        from parity.recording import layout, scan
+
+        files = [self.path / p.file for p in parts]
+        stored = [layout.STORED[n] for n in names]
+        batches = scan.scan(files, stored, chosen.where(), batch_rows)
+        decode = layout.Decoder(names, self.table, self.manifest.scales, str(self.path / "ticks"))
+        try:
+            for batch in batches:
+                if batch.num_rows:
+                    yield decode(batch)
+        finally:
+            batches.close()  # type: ignore[attr-defined]  # both are generators
+
+    # -- the journal
+
+    @functools.cached_property
+    def _tail(self) -> _Tail:
+        rows, controls, last_seq = 0, [], 0
+        positions: dict[int, int] = {}
+        if self.manifest.state == "sealed":
+            return _Tail(0, [], 0, {}, 0)
+        frames = read_journal(self.path)
+        for frame in frames:
+            rows += len(frame.records)
+            controls.extend(frame.controls)
+            positions.update(frame.positions)
+            last_seq = max(last_seq, last_of(frame))
+        return _Tail(rows, controls, last_seq, positions, frames.torn_bytes)
+
+    def _tail_columns(
+        self, names: Sequence[str], chosen: Selection, batch_rows: int
+    ) -> Iterator[Columns]:
+        for records in self._tail_records(batch_rows):
+            kept = chosen.of(records)
+            if len(kept):
+                yield {n: np.ascontiguousarray(kept[n]) for n in names}
+
+    def _tail_records(self, batch_rows: int) -> Iterator[npt.NDArray[Any]]:
+        if not self._tail.tick_rows:
+            return
+        waiting: list[npt.NDArray[Any]] = []
+        rows = 0
+        for frame in read_journal(self.path):
+            if frame.records["seq"].size and frame.records["seq"][0] <= self.manifest.last_seq:
+                raise RecordingCorrupt(
+                    f"{self.path}: journal and parts both hold seq {frame.records['seq'][0]}",
+                    cure=_RESTORE,
+                )
+            waiting.append(frame.records)
+            rows += len(frame.records)
+            while rows >= batch_rows:
+                whole = np.concatenate(waiting)
+                yield whole[:batch_rows]
+                waiting, rows = [whole[batch_rows:]], rows - batch_rows
+        if rows:
+            yield np.concatenate(waiting)
+
+    def _tail_table(self) -> pa.Table:
+        from parity.recording.layout import tick_table
+
+        pieces = list(self._tail_records(BATCH_ROWS))
+        records = np.concatenate(pieces) if pieces else np.zeros(0, TICK_DTYPE)
+        columns = {n: np.ascontiguousarray(records[n]) for n in COLUMNS}
+        return tick_table(columns, self.table, self.manifest.scales)
+
+    # -- order
+
+    def _merged(
+        self, pieces: Iterator[Columns], names: Sequence[str], chosen: Selection
+    ) -> Iterator[EventBatch]:
+        controls = self.controls()
+        seqs = [c.seq for c in controls]
+        order = _Order(self, gaps=chosen.everything)
+        at, first, last = 0, 0, 0
+        try:
+            for columns in pieces:
+                seq = columns["seq"]
+                upto = bisect.bisect_left(seqs, int(seq[-1]), at)
+                order.check(seq, seqs[at:upto])
+                first = first or int(seq[0])
+                mine = chosen.controls(controls[at:upto], first, int(seq[-1]))
+                at, last = upto, int(seq[-1])
+                yield EventBatch(TickBatch(columns, self.table), tuple(mine))
+        finally:
+            pieces_close = getattr(pieces, "close", None)
+            if pieces_close is not None:
+                pieces_close()
+        order.check(np.zeros(0, np.int64), seqs[at:])
+        order.finish()
+        rest = chosen.controls(controls[at:], first, last)
+        if rest:
+            empty = {n: np.zeros(0, TICK_DTYPE[n]) for n in names}
+            yield EventBatch(TickBatch(empty, self.table), tuple(rest))
+
+    def _views(self) -> Any:
+        import pyarrow
+
+        from parity.recording import layout, scan
+
+        connection = scan.connect()
+        # Tables, not registered Arrow: every query has a cursor of its own, which sees only tables.
+        tables = {
+            "instruments": pyarrow.Table.from_pylist(self.manifest.instruments),
+            "ticks_tail": self._tail_table(),
+            "events_tail": layout.event_table(self._tail.controls),
+        }
+        for name, rows in tables.items():
+            connection.register("arrow", rows)
+            connection.execute(f"CREATE TABLE {name} AS SELECT * FROM arrow")
+            connection.unregister("arrow")
+        for kind in ("ticks", "events"):
+            files = [self.path / p.file for p in self.manifest.of_kind(kind)]
+            union = f"SELECT * FROM {kind}_tail"
+            if files:
+                union = f"SELECT * FROM read_parquet({scan.file_list(files)}) UNION ALL " + union
+            connection.execute(f"CREATE VIEW {kind} AS {union}")
+        return connection
+
+
+class _Order:
+    """Checks that seq rises strictly, and that nothing is missing where nothing was filtered."""
+
+    def __init__(self, recording: Recording, *, gaps: bool) -> None:
+        self._recording = recording
+        self._gaps = gaps
+        self._last = 0
+
+    def check(self, ticks: npt.NDArray[np.int64], controls: Sequence[int]) -> None:
+        """Take the next ticks and the controls among or before them."""
+        union = ticks
+        if controls:
+            union = np.sort(np.concatenate([ticks, np.array(controls, np.int64)]))
+            if (ticks[1:] <= ticks[:-1]).any():
+                raise self._wrong(ticks)
+        if not len(union):
+            return
+        if union[0] <= self._last or (union[1:] <= union[:-1]).any():
+            raise self._wrong(union)
+        if self._gaps:
+            contiguous = int(union[-1]) - int(union[0]) == len(union) - 1
+            if not contiguous or (self._last and int(union[0]) != self._last + 1):
+                raise self._wrong(union)
+        self._last = int(union[-1])
+
+    def finish(self) -> None:
+        """Refuse an end before the last seq the manifest or the journal promises."""
+        if self._gaps and self._last != self._recording.last_seq:
+            raise RecordingCorrupt(
+                f"{self._recording.path}: ends at seq {self._last}, "
+                f"expected {self._recording.last_seq}",
+                cure=_RESTORE,
+            )
+
+    def _wrong(self, union: npt.NDArray[np.int64]) -> RecordingCorrupt:
+        seqs = np.concatenate([[self._last], union]) if self._last else union
+        steps = np.diff(seqs)
+        row = int(np.argmax((steps != 1) if self._gaps else (steps < 1)))
+        before, after = int(seqs[row]), int(seqs[row + 1])
+        parts = self._recording.manifest.parts
+        named = [p.file for p in parts if p.first_seq <= after <= p.last_seq]
+        return RecordingCorrupt(
+            f"{self._recording.path}: seq {after} follows seq {before}"
+            + (f" in {', '.join(named)}" if named else ""),
+            cure=_RESTORE,
+        )
+
+
+def _damaged(folder: Path, part: Part, what: str) -> RecordingCorrupt:
+    return RecordingCorrupt(
+        f"{folder / part.file} (seq {part.first_seq}..{part.last_seq}) {what}",
+        cure=_RESTORE,
+    )

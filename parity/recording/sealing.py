@@ -1,0 +1,144 @@
+"""Sealing: the journal becomes Parquet, segment by segment; a kill at any point costs nothing.
+
+The manifest entry is the one moment that counts: before it a part is an orphan that the next
+sealing writes again with the same bytes, after it the segment is only waiting to be removed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from parity.model.errors import InputRefused, RecordingCorrupt
+from parity.model.ticks import COLUMNS, TICK_DTYPE
+from parity.recording.journal import (
+    Segment,
+    checked_segments,
+    frames_of,
+    lock_journal,
+    recover_locked,
+    segments,
+    tick_bytes_of,
+)
+from parity.recording.manifest import (
+    Manifest,
+    Part,
+    SealedSegment,
+    load_manifest,
+    save_manifest,
+    sync_folder,
+)
+from parity.recording.writer import TickPart, check_follows, event_part
+
+if TYPE_CHECKING:
+    from parity.model.events import Control
+
+
+def seal(folder: Path, *, step: Callable[[str], None] = lambda _: None) -> Manifest:
+    """Turn the journal of a recording into parts and mark the recording sealed.
+
+    Args:
+        folder: an open recording, whatever a kill left in it; a sealed one stays as it is.
+        step: called with a name after every step that a kill could follow (for tests).
+
+    Raises:
+        RecordingCorrupt: a segment is damaged; the ones before it are sealed, it is kept.
+    """
+    folder = Path(folder)
+    manifest = load_manifest(folder)
+    lock = lock_journal(folder)
+    try:
+        if lock >= 0:
+            recover_locked(folder, manifest)
+            step("recovered")
+            _remove_temporary(folder)
+            manifest = _seal_segments(folder, manifest, step)
+            _remove_journal(folder)
+            step("journal removed")
+        if manifest.state != "sealed":
+            manifest = msgspec.structs.replace(manifest, state="sealed")
+            save_manifest(folder, manifest)
+            step("sealed")
+        return manifest
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+def _seal_segments(folder: Path, manifest: Manifest, step: Callable[[str], None]) -> Manifest:
+    for segment in checked_segments(folder, manifest):
+        manifest = _seal_segment(folder, manifest, segment, step)
+        segment.path.unlink()
+        step(f"segment {segment.number} removed")
+    return manifest
+
+
+def _seal_segment(
+    folder: Path, manifest: Manifest, segment: Segment, step: Callable[[str], None]
+) -> Manifest:
+    records = np.frombuffer(tick_bytes_of(segment), TICK_DTYPE)
+    controls, positions = _sparse(segment)
+    try:
+        last_seq = check_follows(manifest.last_seq, records["seq"], controls)
+    except InputRefused as error:
+        raise RecordingCorrupt(
+            f"{segment.path}: {error.message}", cure="restore the file from a copy"
+        ) from None
+    parts: list[Part] = []
+    if len(records):
+        parts.append(_tick_part(folder, manifest, records))
+        step(f"ticks of segment {segment.number} named")
+    if controls:
+        parts.append(event_part(folder, controls))
+        step(f"events of segment {segment.number} named")
+    entry = SealedSegment(
+        number=segment.number,
+        id=segment.id.hex(),
+        last_seq=last_seq,
+        positions=sorted(positions.items()),
+    )
+    manifest = msgspec.structs.replace(
+        manifest, parts=[*manifest.parts, *parts], segments=[*manifest.segments, entry]
+    )
+    save_manifest(folder, manifest)
+    step(f"segment {segment.number} listed")
+    return manifest
+
+
+def _sparse(segment: Segment) -> tuple[list[Control], dict[int, int]]:
+    controls: list[Control] = []
+    positions: dict[int, int] = {}
+    for frame in frames_of(segment):
+        controls.extend(frame.controls)
+        positions.update(frame.positions)
+    return controls, positions
+
+
+def _tick_part(folder: Path, manifest: Manifest, records: npt.NDArray[Any]) -> Part:
+    part = TickPart(manifest.scales, manifest.table)
+    part.write(folder, {n: np.ascontiguousarray(records[n]) for n in COLUMNS})
+    done = part.finish()
+    assert done is not None  # rows were written
+    return done
+
+
+def _remove_temporary(folder: Path) -> None:
+    for kind in ("ticks", "events"):
+        (folder / kind).mkdir(exist_ok=True)
+        for left in (folder / kind).glob("*.tmp"):
+            left.unlink()
+
+
+def _remove_journal(folder: Path) -> None:
+    for path in segments(folder):  # listed ones, whose unlink a kill prevented
+        path.unlink()
+    journal = folder / "journal"
+    if journal.is_dir():
+        journal.rmdir()
+        sync_folder(folder)

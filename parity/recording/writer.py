@@ -1,0 +1,317 @@
+"""New recordings: the whole of an import at once, or the empty one that a live run fills.
+
+An import is written into a hidden sibling folder and renamed when complete, so that a recording
+either is there whole or is not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from parity.model.errors import ConfigError, InputRefused
+from parity.model.ticks import COLUMNS, TickBatch
+from parity.recording import layout
+from parity.recording.manifest import (
+    Manifest,
+    Part,
+    Stream,
+    save_manifest,
+    scales_of,
+    sync_folder,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from parity.model.events import Control
+    from parity.model.instruments import InstrumentTable
+
+ORDERS: Final = ("ts_event", "ts_recv", "arrival")
+PART_ROWS_MAX: Final = 32 * layout.ROW_GROUP_ROWS
+
+
+def create_recording(
+    folder: Path,
+    table: InstrumentTable,
+    *,
+    order: str = "arrival",
+    created_by: str,
+    streams: Iterable[tuple[str, int]] = (),
+    durability: str = "fdatasync",
+) -> Manifest:
+    """Make an empty open recording, for a JournalWriter to fill.
+
+    Args:
+        folder: must not exist, or be empty.
+        table: instruments with the scales all ticks will have.
+        order: what seq follows; a live run has "arrival".
+        created_by: for people: program, version, what it was asked.
+        durability: as the JournalWriter will have it.
+        streams: (topic, partition) in the order of their dense ids; `add_streams` adds later ones.
+
+    Raises:
+        ConfigError: the folder holds something, or an argument is not known.
+    """
+    folder = Path(folder)
+    _check_order(order)
+    _check_free(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = Manifest(
+        recording_id=uuid.uuid4().hex,
+        state="open",
+        order=order,
+        created_by=created_by,
+        scales=scales_of(table),
+        instruments=table.to_json(),
+        streams=[Stream(n, topic, part) for n, (topic, part) in enumerate(streams)],
+        durability=durability,
+    )
+    for name in ("ticks", "events", "journal"):
+        (folder / name).mkdir()
+    save_manifest(folder, manifest)
+    sync_folder(folder.parent)
+    return manifest
+
+
+class RecordingWriter:
+    """Writes an import, tick by tick in seq order, into a sealed recording.
+
+    The bytes of the parts depend on the ticks only, never on how they were cut into batches; the
+    recording_id is a hash of them.
+
+    Args:
+        folder: the recording to make; must not exist, or be empty.
+        order: what seq follows: "ts_event", "ts_recv" or "arrival".
+        warnings: for the manifest; more can be appended to `.warnings` until close.
+
+    As a context manager it closes on success and aborts on an exception.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        table: InstrumentTable,
+        *,
+        order: str,
+        created_by: str,
+        warnings: Iterable[str] = (),
+    ) -> None:
+        self.folder = Path(folder)
+        _check_order(order)
+        _check_free(self.folder)
+        self.table = table
+        self.warnings = list(warnings)
+        self.tick_rows = 0
+        self._order = order
+        self._created_by = created_by
+        self._scales = scales_of(table)
+        self._last_seq = 0
+        self._waiting: list[Mapping[str, npt.NDArray[Any]]] = []
+        self._waiting_rows = 0
+        self._controls: list[Control] = []
+        self._parts: list[Part] = []
+        self._part = TickPart(self._scales, table)
+        self._finished = False
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary = self.folder.parent / f".{self.folder.name}.{uuid.uuid4().hex[:8]}.partial"
+        for name in ("ticks", "events"):
+            (self._temporary / name).mkdir(parents=True)
+
+    def append(self, batch: TickBatch, controls: Sequence[Control] = ()) -> None:
+        """Add ticks and controls that carry their seq, following the last ones without a gap."""
+        self._last_seq = check_follows(
+            self._last_seq, batch.column("seq") if len(batch) else None, controls
+        )
+        self._controls.extend(controls)
+        if not len(batch):
+            return
+        self._waiting.append({n: batch.column(n) for n in COLUMNS})
+        self._waiting_rows += len(batch)
+        self.tick_rows += len(batch)
+        if self._waiting_rows >= layout.ROW_GROUP_ROWS:
+            self._write_groups(layout.ROW_GROUP_ROWS)
+
+    def close(self) -> Manifest:
+        """Finish the recording and give it its name."""
+        if self._waiting_rows:
+            self._write_groups(1)
+        self._finish_part()
+        if self._controls:
+            self._parts.append(event_part(self._temporary, self._controls))
+        manifest = Manifest(
+            recording_id=_content_id(self.table, self._parts),
+            state="sealed",
+            order=self._order,
+            created_by=self._created_by,
+            scales=self._scales,
+            instruments=self.table.to_json(),
+            parts=self._parts,
+            warnings=self.warnings,
+        )
+        save_manifest(self._temporary, manifest)
+        _check_free(self.folder)  # somebody else may have made it meanwhile
+        self._temporary.replace(self.folder)
+        sync_folder(self.folder.parent)
+        self._finished = True
+        return manifest
+
+    def abort(self) -> None:
+        """Give up and leave nothing behind."""
+        if not self._finished:
+            self._part.discard()
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._finished = True
+
+    def __enter__(self) -> RecordingWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self.abort()
+            return
+        try:
+            self.close()
+        finally:
+            self.abort()  # does nothing after a close that succeeded
+
+    def _write_groups(self, group_rows: int) -> None:
+        columns = {n: np.concatenate([w[n] for w in self._waiting]) for n in COLUMNS}
+        rows = self._waiting_rows
+        done = rows - rows % group_rows
+        for lo in range(0, done, layout.ROW_GROUP_ROWS):
+            hi = min(lo + layout.ROW_GROUP_ROWS, done)
+            self._part.write(self._temporary, {n: c[lo:hi] for n, c in columns.items()})
+            if self._part.rows >= PART_ROWS_MAX:
+                self._finish_part()
+        self._waiting = [{n: c[done:] for n, c in columns.items()}]
+        self._waiting_rows = rows - done
+
+    def _finish_part(self) -> None:
+        part = self._part.finish()
+        if part is not None:
+            self._parts.append(part)
+        self._part = TickPart(self._scales, self.table)
+
+
+class TickPart:
+    """One Parquet file of ticks being written under a temporary name; named when complete."""
+
+    def __init__(self, scales: Mapping[str, int], table: InstrumentTable) -> None:
+        self.rows = 0
+        self._scales = scales
+        self._table = table
+        self._file: Any = None
+        self._first = self._last = 0
+
+    def write(self, folder: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Add rows as one row group (or more, where they are many)."""
+        rows = layout.tick_table(columns, self._table, self._scales)
+        if self._file is None:
+            self._first = int(columns["seq"][0])
+            self._folder = folder
+            self._path = folder / part_name("ticks", self._first)
+            self._temporary = self._path.with_suffix(".tmp")
+            self._file = layout.open_tick_file(self._temporary, self._scales)
+        self._file.write_table(rows, row_group_size=layout.ROW_GROUP_ROWS)
+        self._last = int(columns["seq"][-1])
+        self.rows += len(columns["seq"])
+
+    def finish(self) -> Part | None:
+        """Close, fsync and rename the file; None where nothing was written."""
+        if self._file is None:
+            return None
+        self._file.close()
+        self._file = None
+        return _name_part(self._folder, self._path, "ticks", self.rows, self._first, self._last)
+
+    def discard(self) -> None:
+        """Close the file without naming it."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def event_part(folder: Path, controls: Sequence[Control]) -> Part:
+    """Write controls as one part."""
+    first, last = controls[0].seq, controls[-1].seq
+    path = folder / part_name("events", first)
+    layout.write_events(path.with_suffix(".tmp"), controls)
+    return _name_part(folder, path, "events", len(controls), first, last)
+
+
+def part_name(kind: str, first_seq: int) -> str:
+    """Return the path of a part inside its recording; sorting names sorts by seq."""
+    return f"{kind}/{first_seq:012d}.parquet"
+
+
+def _name_part(folder: Path, path: Path, kind: str, rows: int, first: int, last: int) -> Part:
+    temporary = path.with_suffix(".tmp")
+    descriptor = os.open(temporary, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    digest = layout.file_sha256(temporary)
+    temporary.replace(path)
+    sync_folder(path.parent)
+    return Part(
+        file=str(path.relative_to(folder)),
+        kind=kind,
+        sha256=digest,
+        bytes=path.stat().st_size,
+        rows=rows,
+        first_seq=first,
+        last_seq=last,
+    )
+
+
+def check_follows(
+    last_seq: int, seqs: npt.NDArray[np.int64] | None, controls: Sequence[Control]
+) -> int:
+    """Return the new last seq, or refuse ticks and controls that leave a gap or turn back."""
+    union = np.array([c.seq for c in controls], np.int64)
+    if seqs is not None:
+        union = np.sort(np.concatenate([seqs, union])) if len(union) else seqs
+    if not len(union):
+        return last_seq
+    rising = seqs is None or bool((seqs[1:] > seqs[:-1]).all())
+    follows = int(union[0]) == last_seq + 1 or (last_seq == 0 and union[0] >= 1)
+    if not rising or not follows or (np.diff(union) != 1).any():
+        raise InputRefused(
+            f"events with seq {int(union[0])}..{int(union[-1])} ({len(union)} of them) do not "
+            f"follow seq {last_seq} one by one",
+            cure="give every tick and control its seq with one Sequencer, in order",
+        )
+    return int(union[-1])
+
+
+def _check_order(order: str) -> None:
+    if order not in ORDERS:
+        raise ConfigError(f"order: expected one of {', '.join(ORDERS)}, was {order!r}")
+
+
+def _check_free(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
+            f"{folder}: exists and is not empty", cure="name a new folder, or remove this one"
+        )
+
+
+def _content_id(table: InstrumentTable, parts: Sequence[Part]) -> str:
+    body = msgspec.json.encode([table.to_json(), [p.sha256 for p in parts]])
+    return hashlib.blake2b(body, digest_size=16).hexdigest()
