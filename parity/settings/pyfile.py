@@ -1,0 +1,291 @@
+"""Loads strategies from a user's Python file, and keeps the text that was run.
+
+The text that is hashed is the text that is executed: it is compiled here, never taken from a
+`.pyc`. A file's own folder comes first on `sys.path` while it loads, so its siblings are found, a
+user's `strategies` package included; ours is `parity.strategies` and cannot be shadowed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import linecache
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TYPE_CHECKING
+
+from parity.model.errors import ConfigError, did_you_mean
+from parity.model.parameters import REQUIRED, Parameter
+from parity.settings.document import read_text
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SIZE_BYTES_MAX: Final = 4_000_000
+PROCESSOR_METHODS: Final = (
+    "process_tick",
+    "get_required_history_length",
+    "supports_instrument",
+    "get_strategy_name",
+)
+EXAMPLE: Final = """a strategy looks like this:
+
+    import parity as pt
+
+    @pt.strategy("dip", history=50)
+    def dip(tick, history, *, drop=0.004, quantity=1):
+        if 1 - tick.price / history.price[0] > drop:
+            return pt.SignalResult("BUY", 0.8, quantity, tick.price, "dip")"""
+
+# Modules that users' files brought in. They leave sys.modules before the next file loads, so that
+# two projects with a `helpers.py` each get their own and an edited one is read again.
+_borrowed: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A source text as it was run.
+
+    Args:
+        path: where it was read.
+        name: its path below the strategy file's folder, for the run's `source/`.
+    """
+
+    path: Path
+    name: str
+    text: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundStrategy:
+    """One strategy of a Python file.
+
+    Args:
+        name: its id where no configuration gives another.
+        kind: "function" (`@pt.strategy`), "class" or "create".
+        create: builds a processor from plain parameters.
+        declared: its parameters, or None where it takes any mapping.
+        line: where it is defined.
+    """
+
+    name: str
+    kind: str
+    create: Callable[[Mapping[str, Any]], Any]
+    declared: Mapping[str, Parameter] | None
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class PythonFile:
+    """A loaded strategy file: what was found, and every source text it was made of."""
+
+    path: Path
+    module: ModuleType
+    strategies: tuple[FoundStrategy, ...]
+    sources: tuple[SourceFile, ...]  # the file itself first, then the siblings it imported
+
+
+def load_python_file(path: Path, *, may_be_empty: bool = False) -> PythonFile:
+    """Run a Python file and find its strategies.
+
+    Args:
+        path: the file.
+        may_be_empty: return a file without strategies instead of refusing it.
+
+    Raises:
+        ConfigError: no such file, a syntax error, an error while it ran, or nothing found.
+    """
+    if not path.is_file():
+        near = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise ConfigError(
+            f"{path}: no such file",
+            cure=did_you_mean(path.name, near) if near else "check the path",
+        )
+    path = path.resolve()
+    main = _source(path, path.parent)
+    module, siblings = _execute(path, main)
+    strategies = tuple(_find(module, path))
+    if not strategies and not may_be_empty:
+        raise ConfigError(f"{path}: no strategy found", cure=EXAMPLE)
+    return PythonFile(path, module, strategies, (main, *siblings))
+
+
+def _source(path: Path, root: Path) -> SourceFile:
+    text = read_text(path, SIZE_BYTES_MAX)
+    name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    return SourceFile(path, name, text, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _execute(path: Path, main: SourceFile) -> tuple[ModuleType, list[SourceFile]]:
+    # The path is in the name: two files of one stem and one text are two modules.
+    tag = hashlib.sha256(f"{path}\0{main.sha256}".encode()).hexdigest()[:12]
+    name = f"parity_user_{path.stem}_{tag}"
+    try:
+        code = compile(main.text, str(path), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        line, column = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1
+        raise ConfigError(
+            f"{path}:{line}:{column}: not valid Python: {getattr(error, 'msg', error)}",
+            cure="mend the line",
+        ) from None
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None:  # not a name Python knows as source
+        raise ConfigError(f"{path}: not a Python file", cure="give it the ending .py")
+    module = importlib.util.module_from_spec(spec)
+    linecache.checkcache(str(path))
+    for old in sorted(_borrowed):
+        sys.modules.pop(old, None)
+    _borrowed.clear()
+    sys.modules[name] = module  # dataclasses and compiled kernels look their module up by name
+    before = set(sys.modules)
+    try:
+        with _first_on_path(path.parent):
+            exec(code, module.__dict__)
+    except (Exception, SystemExit) as error:
+        sys.modules.pop(name, None)
+        raise _failed(path, error) from error
+    finally:
+        roots = (path.parent, Path.cwd())
+        added = [m for m in set(sys.modules) - before if _below(sys.modules[m], roots)]
+        _borrowed.update(added)
+    files = sorted({Path(str(sys.modules[m].__file__)).resolve() for m in added})
+    return module, [_source(file, path.parent) for file in files if file.suffix == ".py"]
+
+
+@contextmanager
+def _first_on_path(folder: Path) -> Iterator[None]:
+    # The working directory second: `python -m parity` has it on the path, the `parity` command not.
+    kept = list(sys.path)
+    sys.path[:0] = [str(folder), str(Path.cwd())]
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = kept
+
+
+def _below(module: ModuleType, roots: tuple[Path, ...]) -> bool:
+    file = getattr(module, "__file__", None)
+    if file is None or module.__name__.split(".")[0] == "parity":
+        return False
+    found = Path(file).resolve()
+    installed = {"site-packages", "dist-packages"} & set(found.parts)
+    return not installed and any(found.is_relative_to(root) for root in roots)
+
+
+def _failed(path: Path, error: BaseException) -> ConfigError:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == str(path)]
+    place = f"{path}:{own[-1].lineno}" if own else str(path)
+    message = f"{place}: failed while loading: {type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError):
+        cure = f"mend {error.filename}:{error.lineno}"
+    elif isinstance(error, ModuleNotFoundError):
+        cure = f"install it, or put {error.name}.py beside {path.name}"
+    else:
+        cure = "a strategy file only defines things; it does nothing when it is loaded"
+    return ConfigError(message, cure=cure)
+
+
+def _find(module: ModuleType, path: Path) -> list[FoundStrategy]:
+    own = vars(module)
+    decorated = [_decorated(name, v) for name, v in own.items() if _is_decorated(v)]
+    if decorated:
+        return _distinct(decorated, path)
+    factories = [
+        _factory(name, value, module, path)
+        for name, value in own.items()
+        if inspect.isfunction(value)
+        and value.__module__ == module.__name__
+        and (name == "create" or name.startswith("create_"))
+    ]
+    if factories:  # their classes are parts of them
+        return _distinct(factories, path)
+    return [
+        _class(value)
+        for value in own.values()
+        if inspect.isclass(value)
+        and value.__module__ == module.__name__
+        and not getattr(value, "_is_protocol", False)
+        and all(callable(getattr(value, method, None)) for method in PROCESSOR_METHODS)
+    ]
+
+
+def _is_decorated(value: Any) -> bool:
+    return not inspect.ismodule(value) and bool(getattr(value, "__parity_strategy__", False))
+
+
+def _distinct(found: list[FoundStrategy], path: Path) -> list[FoundStrategy]:
+    kept: dict[str, FoundStrategy] = {}
+    for one in found:
+        other = kept.setdefault(one.name, one)
+        if other is not one and other.create != one.create:
+            raise ConfigError(
+                f"{path}:{one.line}: strategy {one.name!r} stands twice, "
+                f"first in line {other.line}",
+                cure="give one of them another name",
+            )
+    return list(kept.values())
+
+
+def _decorated(name: str, spec: Any) -> FoundStrategy:
+    declared = getattr(spec, "parameters", None)
+    return FoundStrategy(
+        str(getattr(spec, "name", name)),
+        "function",
+        spec.create,
+        _as_declared(declared) if isinstance(declared, Mapping) else None,
+        _line(getattr(spec, "function", getattr(spec, "__wrapped__", None))),
+    )
+
+
+def _as_declared(given: Mapping[str, Any]) -> dict[str, Parameter]:
+    return {
+        name: value if isinstance(value, Parameter) else Parameter("any", value)
+        for name, value in given.items()
+    }
+
+
+def _factory(name: str, create: Any, module: ModuleType, path: Path) -> FoundStrategy:
+    short = name.removeprefix("create").strip("_").removesuffix("_processor")
+    declared = getattr(module, "PARAMETERS", None)
+    return FoundStrategy(
+        short or path.stem,
+        "create",
+        create,
+        _as_declared(declared) if isinstance(declared, Mapping) else None,
+        _line(create),
+    )
+
+
+def _class(cls: type) -> FoundStrategy:
+    def create(parameters: Mapping[str, Any]) -> Any:
+        return cls(**parameters)
+
+    return FoundStrategy(cls.__name__, "class", create, _keywords(cls), _line(cls))
+
+
+def _keywords(cls: type) -> dict[str, Parameter] | None:
+    """Return what the constructor takes by keyword; None where it takes anything (`**kwargs`)."""
+    declared: dict[str, Parameter] = {}
+    for parameter in inspect.signature(cls).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            return None
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            missing = parameter.default is parameter.empty
+            declared[parameter.name] = Parameter("any", REQUIRED if missing else parameter.default)
+    return declared
+
+
+def _line(thing: Any) -> int:
+    try:
+        return max(1, inspect.getsourcelines(thing)[1])
+    except (OSError, TypeError):
+        return 1

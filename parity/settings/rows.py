@@ -1,0 +1,225 @@
+"""One strategy row as users write it: its keys, their spellings, and every way it can be wrong.
+
+A row is a YAML mapping or a row of the table `strategy_configurations`. Types are strict ("20" is
+no integer), and a key that nothing acts on is refused by name, never accepted in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Literal, TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from parity.model.errors import ConfigError, did_you_mean
+from parity.model.parameters import Parameter, complete_parameters, shown
+
+if TYPE_CHECKING:
+    from parity.settings.document import Node, Place
+
+BROKERS: Final = ("paper", "zerodha")
+VALIDATORS: Final = ("standard",)
+# What the standard validator reads today from `parameters.risk`.
+RISK: Final[dict[str, Parameter]] = {
+    "min_confidence": Parameter(
+        "float", 0.0, minimum=0, maximum=1, doc="signals less sure are dropped"
+    ),
+    "cooldown_sec": Parameter(
+        "float", 0.0, minimum=0, doc="seconds of silence per instrument after a signal"
+    ),
+}
+# Known from the seeds' schemas, not acting yet: refused, so that nobody believes in a limit that
+# is not there.
+RISK_NOT_ACTING: Final = (
+    "max_signals_per_min", "max_signals_per_minute", "min_signal_interval_ms", "max_quantity",
+    "max_exposure", "slippage_budget", "banding_pct", "loss_streak_max",
+)  # fmt: skip
+NOT_ACTING: Final = ("max_position_size", "risk_multiplier")
+_SPELLINGS: Final[dict[str, str]] = {
+    "id": "strategy_id",
+    "strategy_name": "strategy_id",
+    "strategy_class": "strategy_type",
+    "is_active": "enabled",
+    "instruments": "instrument_tokens",
+    "active_brokers": "brokers",
+}
+_EXPECTED: Final[dict[str, str]] = {
+    "strategy_id": "text of 1 to 128 printable characters",
+    "strategy_type": "the name of a strategy",
+    "enabled": "true or false",
+    "instrument_tokens": "a list of instrument tokens (integers ≥ 1), or all",
+    "parameters": "a mapping of parameters",
+    "brokers": f"a list of {', '.join(BROKERS)}",
+    "zerodha_trading_enabled": "true or false",
+    "validator": f"one of {', '.join(VALIDATORS)}",
+    "use_composition": "true (strategies by inheritance never run)",
+    "on": "trades or quotes",
+    "created_at": "text",
+    "updated_at": "text",
+}
+
+_Token = Annotated[int, Field(ge=1, lt=2**63)]
+
+
+class Row(BaseModel):
+    """A row with its spellings unified; `parameters` are checked against their strategy later."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    strategy_id: Annotated[str, Field(min_length=1, max_length=128)]
+    strategy_type: Annotated[str, Field(min_length=1)]
+    enabled: bool = True
+    instrument_tokens: Annotated[list[_Token], Field(min_length=1)] | Literal["all"]
+    parameters: dict[str, Any] = {}
+    brokers: Annotated[list[Literal["paper", "zerodha"]], Field(min_length=1)] | None = None
+    zerodha_trading_enabled: bool | None = None
+    validator: Literal["standard"] = "standard"
+    use_composition: Literal[True] = True
+    on: Literal["trades", "quotes"] = "trades"
+    created_at: str | None = None  # columns of the table that say nothing about the strategy
+    updated_at: str | None = None
+
+    def active_brokers(self) -> tuple[str, ...]:
+        """Return the brokers: what the row lists, else zerodha where it is enabled, else paper."""
+        if self.brokers is not None:
+            return tuple(self.brokers)
+        return ("zerodha",) if self.zerodha_trading_enabled else ("paper",)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a configuration: where, which key, what, and the cure."""
+
+    place: Place
+    key: str
+    message: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        key = f"{self.key}: " if self.key else ""
+        line = f":{self.place.line}" if self.place.line else ""  # a flag has no lines
+        return f"{self.place.file}{line}: {key}{self.message}"
+
+
+def raise_problems(problems: Iterable[Problem]) -> None:
+    """Raise one ConfigError that names every problem; nothing happens where there is none."""
+    found = list(problems)
+    if len(found) == 1:
+        raise ConfigError(str(found[0]), cure=found[0].cure)
+    if found:
+        raise ConfigError("\n".join(f"{p}; {p.cure}" if p.cure else str(p) for p in found))
+
+
+@dataclass(slots=True)
+class RowReader:
+    """Reads one row and keeps what is wrong with it."""
+
+    node: Node
+    default_id: str | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+    def read(self) -> Row | None:
+        """Return the row, or None where `problems` says why not."""
+        if not isinstance(self.node.value, dict):
+            self._add((), "", f"expected a strategy (a mapping), was {shown(self.node.plain())}")
+            return None
+        given, spelled = self._unify(self.node.value)
+        if self.default_id is not None:
+            given.setdefault("strategy_id", self.default_id)
+        self._lift_validator(given, spelled)
+        try:
+            row = Row.model_validate(given)
+        except ValidationError as error:
+            self._explain(error, given, spelled)
+            return None
+        self._check_values(row, spelled)
+        return None if self.problems else row
+
+    def _add(self, path: tuple[str | int, ...], key: str, message: str, cure: str = "") -> None:
+        self.problems.append(Problem(self.node.where(path), key, message, cure))
+
+    def _unify(self, written: Mapping[str, Node]) -> tuple[dict[str, Any], dict[str, str]]:
+        given: dict[str, Any] = {}
+        spelled: dict[str, str] = {}
+        known = {*Row.model_fields, *_SPELLINGS}
+        for key, value in written.items():
+            name = _SPELLINGS.get(key, key)
+            if key in NOT_ACTING:
+                self._add((key,), key, "not acting yet in this version", "remove it")
+            elif key not in known:
+                self._add((key,), key, "unknown key", did_you_mean(key, known))
+            elif name in given:
+                self._add((key,), key, f"means the same as {spelled[name]}", "keep one of them")
+            else:
+                given[name], spelled[name] = value.plain(), key
+        return given, spelled
+
+    def _lift_validator(self, given: dict[str, Any], spelled: dict[str, str]) -> None:
+        # It stands beside `parameters` in one of the seed's examples and inside in another.
+        inner = given.get("parameters")
+        if not isinstance(inner, dict) or "validator" not in inner:
+            return
+        if "validator" in given and given["validator"] != inner["validator"]:
+            self._add(
+                ("parameters", "validator"), "parameters.validator",
+                f"{shown(inner['validator'])}, but validator is {shown(given['validator'])}",
+                "keep one of them",
+            )  # fmt: skip
+        given["validator"] = inner.pop("validator")
+        spelled.setdefault("validator", "parameters.validator")
+
+    def _explain(
+        self, error: ValidationError, given: Mapping[str, Any], spelled: Mapping[str, str]
+    ) -> None:
+        seen: set[str] = set()
+        for detail in error.errors(include_url=False):
+            name = str(detail["loc"][0])
+            if name in seen:  # a union reports each of its members
+                continue
+            seen.add(name)
+            key = spelled.get(name, name)
+            items = [step for step in detail["loc"][1:] if isinstance(step, int)]
+            was = shown(given[name]) if name in given else "missing"
+            cure = ""
+            if name == "instrument_tokens" and not given.get(name):
+                cure = "write `instruments: [TOKEN, …]`, or `instruments: all`"
+                key = spelled.get(name, "instruments")
+            elif name == "validator" and isinstance(given.get(name), str):
+                cure = did_you_mean(given[name], VALIDATORS)
+            path: tuple[str | int, ...] = (*key.split("."), *items[:1])
+            self._add(path, key, f"expected {_EXPECTED[name]}, was {was}", cure)
+
+    def _check_values(self, row: Row, spelled: Mapping[str, str]) -> None:
+        if not row.strategy_id.isprintable():
+            key = spelled.get("strategy_id", "strategy_id")
+            self._add((key,), key, f"expected {_EXPECTED['strategy_id']}, was {row.strategy_id!r}")
+        for name in ("instrument_tokens", "brokers"):
+            listed = getattr(row, name)
+            key = spelled.get(name, name)
+            if isinstance(listed, list) and len(set(listed)) < len(listed):
+                twice = next(v for n, v in enumerate(listed) if v in listed[:n])
+                self._add((key,), key, f"{twice} stands twice", "keep one")
+        trading, brokers = row.zerodha_trading_enabled, row.brokers
+        if trading is not None and brokers is not None:
+            agreed = brokers == ["zerodha"] if trading else "zerodha" not in brokers
+            if not agreed:
+                self._add(
+                    ("zerodha_trading_enabled",), "zerodha_trading_enabled",
+                    f"{shown(trading)}, but {spelled['brokers']} is {', '.join(brokers)}",
+                    "a row with it goes to zerodha only; keep one of the two keys",
+                )  # fmt: skip
+
+
+def check_risk(given: Any) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
+    """Return the completed risk block, and what is wrong as (key, message, cure)."""
+    if not isinstance(given, Mapping):
+        return {}, [("risk", f"expected a mapping of risk limits, was {shown(given)}", "")]
+    waiting = [
+        (f"risk.{name}", "not acting yet in this version", "remove it")
+        for name in given
+        if name in RISK_NOT_ACTING
+    ]
+    acting = {name: value for name, value in given.items() if name not in RISK_NOT_ACTING}
+    completed, faults = complete_parameters(RISK, acting)
+    return completed, [*waiting, *((f"risk.{f.name}", f.message, f.cure) for f in faults)]
