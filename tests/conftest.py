@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-ROOT = Path(__file__).resolve().parents[1]
+pytest_plugins = ["parity.testing.pytest_plugin"]
 
-if (ROOT / "parity/testing/pytest_plugin.py").exists():  # only until it lands
-    pytest_plugins = ["parity.testing.pytest_plugin"]
+ROOT = Path(__file__).resolve().parents[1]
 
 # No deadlines: a shared machine stalls, and timing is measured in benchmarks/ only.
 settings.register_profile(
