@@ -1,0 +1,52 @@
+"""Integer arithmetic of kernels against Python's own unbounded integers and fractions."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numba import njit
+
+from parity.kernels import exact
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+_product = njit(exact.product)
+
+
+def test_divide_is_the_correctly_rounded_quotient() -> None:
+    """Numbers up to 2**53 divide to the float nearest to the fraction."""
+    assert float(Fraction(2**53, 3)) == exact.divide(2**53, 3)
+
+
+@pytest.mark.parametrize("operands", [(2**53 + 1, 1), (1, 2**53 + 1), (-(2**53) - 1, 7)])
+def test_divide_refuses_operands_that_float64_would_round(operands: tuple[int, int]) -> None:
+    """An operand above 2**53 is refused by the helper's name."""
+    with pytest.raises(OverflowError, match=r"exact\.divide"):
+        exact.divide(*operands)
+
+
+@given(INT64, INT64)
+def test_product_is_the_whole_product(a: int, b: int) -> None:
+    """High and low words give a * b back, in Python and compiled, for any int64."""
+    high, low = exact.product(a, b)
+
+    assert a * b == high * 2**64 + (low & (2**64 - 1))
+    assert (high, low) == _product(np.int64(a), np.int64(b))
+
+
+@given(INT64, INT64, INT64, INT64)
+def test_compare_products_is_the_sign_of_the_difference(a: int, b: int, c: int, d: int) -> None:
+    """Products are compared exactly, however large."""
+    difference = a * b - c * d
+
+    assert (difference > 0) - (difference < 0) == exact.compare_products(a, b, c, d)
+    assert exact.compare_products(a, b, b, a) == 0
+
+
+@given(INT64, st.integers(1, 10**6), INT64, st.integers(1, 10**6))
+def test_compare_ratios_agrees_with_fractions(s1: int, n1: int, s2: int, n2: int) -> None:
+    """Means are compared as fractions are."""
+    one, two = Fraction(s1, n1), Fraction(s2, n2)
+
+    assert (one > two) - (one < two) == exact.compare_ratios(s1, n1, s2, n2)
