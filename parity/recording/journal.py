@@ -1,61 +1,43 @@
 """The journal: an append-only record of every event, in frames that cannot lie.
 
-    segment = [magic][format u32][segment id 16][number u64][first seq i64][recording id 16][crc32]
-              frame*
-    frame   = [length u32][frame no u64][segment id 16][crc32 of all of it] payload
-    payload = [ticks u32][positions u32][control bytes u32][kind u32]
-              tick records, (stream i32, next offset i64) each, controls in msgpack
-
-Rules of the house:
-
-* A frame is written by one writev, so a kill leaves whole frames; only the last frame of the last
-  segment can be torn (a power loss), and then it is reported and cut off, never read.
-* A bad frame with a good one behind it, a frame of another segment, a frame number twice or
-  skipped, a closed segment without its end frame: corruption, and nothing is read past it.
-* A length of zero is never a frame (zeros are what a power loss leaves behind).
-* After a failed write or sync the writer refuses everything: what the disk then holds is unknown.
+One frame an append, written by one writev; `segments` tells what a frame is and when it is refused.
+After a failed write or sync the writer refuses everything: what the disk then holds is unknown.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import struct
 import uuid
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
-import numpy as np
 import numpy.typing as npt
 
-from parity.model.errors import ConfigError, ParityError, RecordingCorrupt
-from parity.model.events import Control
-from parity.model.ticks import TICK_DTYPE
+from parity.model.errors import ConfigError, ParityError
 from parity.recording.manifest import Manifest, load_manifest, save_manifest, sync_folder
+from parity.recording.segments import (
+    RECORD_BYTES,
+    Frame,
+    checked_segments,
+    frames_of,
+    last_of,
+    mend,
+    number_of,
+    pack_data,
+    pack_end,
+    pack_frame,
+    pack_header,
+    segment_files,
+    seq_bounds,
+)
 
-MAGIC: Final = b"PARITYJ\n"
-JOURNAL_FORMAT: Final = 1
+if TYPE_CHECKING:
+    from parity.model.events import Control
+
 SEGMENT_BYTES_MAX: Final = 64 * 1024 * 1024
-
-_SEGMENT = struct.Struct("<8sI16sQq16s")
-_FRAME = struct.Struct("<IQ16s")
-_CRC = struct.Struct("<I")
-_COUNTS = struct.Struct("<IIII")
-_POSITION = struct.Struct("<iq")
-_SEQ = struct.Struct("<q")
-_SEGMENT_BYTES: Final = _SEGMENT.size + _CRC.size
-_FRAME_BYTES: Final = _FRAME.size + _CRC.size
-_ID_AT: Final = 12  # of the segment id within a frame
-_DATA: Final = 0
-_END: Final = 1  # the frame that closes a segment
-_RECORD: Final = TICK_DTYPE.itemsize
-_CURE = "run `parity repair`, or restore the file from a copy"
-
-_encode_controls = msgspec.msgpack.Encoder().encode
-_decode_controls = msgspec.msgpack.Decoder(list[Control]).decode
 
 
 class JournalFailed(ParityError):
@@ -64,33 +46,12 @@ class JournalFailed(ParityError):
     exit_code = 4
 
 
-class Frame(NamedTuple):
-    """What one append kept; `positions` are stream id -> next offset."""
-
-    records: npt.NDArray[Any]
-    controls: tuple[Control, ...]
-    positions: dict[int, int]
-
-
 class Recovered(NamedTuple):
     """What a recording holds after a kill: the last seq kept, positions, and torn bytes cut off."""
 
     last_seq: int
     positions: dict[int, int]
     torn_bytes: int
-
-
-class Segment(NamedTuple):
-    """One journal file, checked: where its good frames are."""
-
-    path: Path
-    number: int
-    id: bytes
-    frames: list[tuple[int, int]]  # (first byte of the payload, one past its last)
-    ended: bool
-    good_bytes: int
-    torn_bytes: int
-    data: bytes
 
 
 class JournalWriter:
@@ -129,7 +90,9 @@ class JournalWriter:
         except BaseException:
             os.close(self._lock)
             raise
-        numbers = [s.number for s in manifest.segments] + [number_of(p) for p in segments(folder)]
+        numbers = [s.number for s in manifest.segments] + [
+            number_of(p) for p in segment_files(folder)
+        ]
         self._number = max(numbers, default=0)
         self._recording_id = bytes.fromhex(manifest.recording_id)
         self._segment_bytes_max = segment_bytes_max
@@ -169,14 +132,7 @@ class JournalWriter:
             raise self._refusal()
         if self._file < 0:
             self._open_segment(first)
-        places = (
-            b"".join([_POSITION.pack(s, o) for s, o in positions.items()]) if positions else b""
-        )
-        packed = _encode_controls(controls) if controls else b""
-        counts = _COUNTS.pack(
-            len(ticks) // _RECORD, len(places) // _POSITION.size, len(packed), _DATA
-        )
-        self._write(counts, ticks, places, packed)
+        self._write(pack_data(ticks, controls, positions))
         self.last_seq = last
         if positions:
             self.positions.update(positions)
@@ -213,13 +169,12 @@ class JournalWriter:
 
     def _bounds(self, ticks: bytes, controls: Sequence[Control]) -> tuple[int, int]:
         # O(1) a frame: the count between first and last must be right; sealing checks each one.
-        count = len(ticks) // _RECORD + len(controls)
+        count = len(ticks) // RECORD_BYTES + len(controls)
         if not count:
             return 0, 0
         first = last = 0
         if ticks:
-            first = _SEQ.unpack_from(ticks)[0]
-            last = _SEQ.unpack_from(ticks, len(ticks) - _RECORD)[0]
+            first, last = seq_bounds(ticks)
         if controls:
             first = min(first or controls[0].seq, controls[0].seq)
             last = max(last, controls[-1].seq)
@@ -234,22 +189,18 @@ class JournalWriter:
             cure="give every tick and control its seq with one Sequencer, and append in order",
         )
 
-    def _write(self, *payload: bytes) -> None:
+    def _write(self, payload: list[bytes]) -> None:
         self._frame_no += 1
-        length = sum(map(len, payload))
-        head = _FRAME.pack(length, self._frame_no, self._id)
-        crc = zlib.crc32(head)
-        for piece in payload:
-            crc = zlib.crc32(piece, crc)
-        self._writev([head, _CRC.pack(crc), *payload], length + _FRAME_BYTES)
+        self._writev(pack_frame(self._id, self._frame_no, payload))
 
-    def _writev(self, pieces: list[bytes], length: int) -> None:
+    def _writev(self, pieces: list[bytes]) -> None:
         try:
             written = os.writev(self._file, pieces)
         except OSError as error:
             raise self._fail(f"write failed: {error.strerror}") from error
         self._written += written
         self.bytes_written += written
+        length = sum(map(len, pieces))
         if written != length:
             raise self._fail(f"short write: {written} of {length} bytes (disk full?)")
 
@@ -260,7 +211,7 @@ class JournalWriter:
             # A later fdatasync may succeed although pages were lost: never try again.
             raise self._fail(f"fdatasync failed: {error.strerror}") from error
 
-    def _fail(self, what: str) -> JournalFailed:
+    def _fail(self, what: str) -> ParityError:
         self._failed = what
         return self._refusal()
 
@@ -286,13 +237,10 @@ class JournalWriter:
                 sync_folder(self._folder)
         except OSError as error:
             raise self._fail(f"cannot make {path.name}: {error.strerror}") from error
-        head = _SEGMENT.pack(
-            MAGIC, JOURNAL_FORMAT, self._id, self._number, first_seq, self._recording_id
-        )
-        self._writev([head, _CRC.pack(zlib.crc32(head))], _SEGMENT_BYTES)
+        self._writev(pack_header(self._id, self._number, first_seq, self._recording_id))
 
     def _end_segment(self) -> None:
-        self._write(_COUNTS.pack(0, 0, 0, _END))
+        self._write(pack_end())
         # Also with durability "os": a torn tail is only ever allowed in the last segment.
         self._sync_file()
         self.synced_seq = self.last_seq
@@ -348,26 +296,8 @@ def recover_locked(folder: Path, manifest: Manifest) -> Recovered:
             positions.update(frame.positions)
             last_seq = max(last_seq, last_of(frame))
         if segment.torn_bytes or not segment.ended:
-            _mend(segment)
+            mend(segment)
     return Recovered(last_seq, positions, torn)
-
-
-def last_of(frame: Frame) -> int:
-    """Return the last seq of a frame, 0 where it holds positions only."""
-    tick = int(frame.records["seq"][-1]) if len(frame.records) else 0
-    return max(tick, frame.controls[-1].seq if frame.controls else 0)
-
-
-def segments(folder: Path) -> list[Path]:
-    """Return the journal files of a recording in order."""
-    return sorted((Path(folder) / "journal").glob("*.wal"), key=number_of)
-
-
-def number_of(path: Path) -> int:
-    """Return the number in a segment's name, or raise RecordingCorrupt."""
-    if not path.stem.isdigit():
-        raise RecordingCorrupt(f"{path}: not the name of a journal segment", cure="move it away")
-    return int(path.stem)
 
 
 def lock_journal(folder: Path) -> int:
@@ -385,142 +315,3 @@ def lock_journal(folder: Path) -> int:
             cure="stop that one first, or name another folder",
         ) from None
     return descriptor
-
-
-def checked_segments(folder: Path, manifest: Manifest) -> Iterator[Segment]:
-    """Yield the segments not sealed yet, each checked in full, one in memory at a time."""
-    paths = segments(folder)
-    sealed = {s.number: s.id for s in manifest.segments}
-    expected = max(sealed, default=0)
-    for path in paths:
-        number = number_of(path)
-        if number in sealed:
-            continue  # a kill between manifest entry and unlink
-        if number != expected + 1:
-            raise RecordingCorrupt(
-                f"{path.parent}: segment {expected + 1} is missing before {path.name}",
-                cure="restore it from a copy",
-            )
-        expected = number
-        yield _check_segment(path, number, manifest, last=path == paths[-1])
-
-
-def frames_of(segment: Segment) -> Iterator[Frame]:
-    """Yield the frames of a checked segment; records are read-only views of its bytes."""
-    data = segment.data
-    for lo, hi in segment.frames:
-        ticks, places, control_bytes, _ = _COUNTS.unpack_from(data, lo)
-        at = lo + _COUNTS.size
-        records = np.frombuffer(data, TICK_DTYPE, ticks, at)
-        at += ticks * _RECORD
-        positions = dict(_POSITION.iter_unpack(data[at : hi - control_bytes])) if places else {}
-        controls = tuple(_decode_controls(data[hi - control_bytes : hi])) if control_bytes else ()
-        yield Frame(records, controls, positions)
-
-
-def tick_bytes_of(segment: Segment) -> bytes:
-    """Return the tick records of all frames of a segment, joined."""
-    view = memoryview(segment.data)
-    pieces = []
-    for lo, _ in segment.frames:
-        at = lo + _COUNTS.size
-        pieces.append(view[at : at + _COUNTS.unpack_from(view, lo)[0] * _RECORD])
-    return b"".join(pieces)
-
-
-def _check_segment(path: Path, number: int, manifest: Manifest, *, last: bool) -> Segment:
-    data = path.read_bytes()
-    size = len(data)
-    head = data[: _SEGMENT.size]
-    if size < _SEGMENT_BYTES or _CRC.unpack_from(data, _SEGMENT.size)[0] != zlib.crc32(head):
-        if last and (size <= _SEGMENT_BYTES or not any(data)):
-            return Segment(path, number, b"", [], False, 0, size, data)
-        raise RecordingCorrupt(f"{path}: its header is damaged", cure=_CURE)
-    magic, version, identity, own_number, _, recording = _SEGMENT.unpack(head)
-    if magic != MAGIC or version != JOURNAL_FORMAT:
-        raise RecordingCorrupt(
-            f"{path}: journal format {version}, this version reads {JOURNAL_FORMAT}",
-            cure="seal it with the version of parity that wrote it",
-        )
-    if own_number != number or recording.hex() != manifest.recording_id:
-        raise RecordingCorrupt(
-            f"{path}: is segment {own_number} of recording {recording.hex()}, expected {number} of "
-            f"{manifest.recording_id}",
-            cure="move it back to its own recording",
-        )
-    return _check_frames(Segment(path, number, identity, [], False, 0, 0, data), last=last)
-
-
-def _check_frames(segment: Segment, *, last: bool) -> Segment:
-    path, data, identity = segment.path, segment.data, segment.id
-    frames: list[tuple[int, int]] = []
-    at, frame_no, ended, size = _SEGMENT_BYTES, 0, False, len(data)
-    while at < size:
-        found = _frame_at(data, at)
-        if found is None:
-            if not last or ended or _good_frame_after(data, at, identity):
-                raise RecordingCorrupt(
-                    f"{path}: frame {frame_no + 1} at byte {at} is damaged", cure=_CURE
-                )
-            break
-        end, own_no, owner = found
-        if owner != identity or own_no != frame_no + 1 or ended:
-            of = "" if owner == identity else f" of another segment ({owner.hex()})"
-            raise RecordingCorrupt(
-                f"{path}: at byte {at} is frame {own_no}{of}, expected "
-                + ("nothing behind the end" if ended else f"frame {frame_no + 1}"),
-                cure=_CURE,
-            )
-        ended = _COUNTS.unpack_from(data, at + _FRAME_BYTES)[3] == _END
-        if not ended:
-            frames.append((at + _FRAME_BYTES, end))
-        at, frame_no = end, own_no
-    if not last and not ended:
-        raise RecordingCorrupt(f"{path}: its end is missing after frame {frame_no}", cure=_CURE)
-    return segment._replace(frames=frames, ended=ended, good_bytes=at, torn_bytes=size - at)
-
-
-def _frame_at(data: bytes, at: int) -> tuple[int, int, bytes] | None:
-    # -> (end, frame no, segment id) of a frame whose crc is right, else None
-    body = at + _FRAME_BYTES
-    if body > len(data):
-        return None
-    length, frame_no, owner = _FRAME.unpack_from(data, at)
-    end = body + length
-    if length < _COUNTS.size or end > len(data):
-        return None
-    view = memoryview(data)
-    crc = zlib.crc32(view[body:end], zlib.crc32(view[at : at + _FRAME.size]))
-    if crc != _CRC.unpack_from(data, at + _FRAME.size)[0]:
-        return None
-    ticks, places, control_bytes, kind = _COUNTS.unpack_from(data, body)
-    if _COUNTS.size + ticks * _RECORD + places * _POSITION.size + control_bytes != length:
-        return None
-    return (end, frame_no, owner) if kind in (_DATA, _END) else None
-
-
-def _good_frame_after(data: bytes, at: int, identity: bytes) -> bool:
-    # Every frame carries the segment's id, so the good ones are found without their lengths.
-    place = data.find(identity, at + _ID_AT + 1)
-    while place >= 0:
-        if _frame_at(data, place - _ID_AT) is not None:
-            return True
-        place = data.find(identity, place + 1)
-    return False
-
-
-def _mend(segment: Segment) -> None:
-    # Cut the torn tail off and end the segment, so that it may stand before another one.
-    if not segment.good_bytes:
-        segment.path.unlink()
-        sync_folder(segment.path.parent)
-        return
-    body = _COUNTS.pack(0, 0, 0, _END)
-    head = _FRAME.pack(len(body), len(segment.frames) + 1, segment.id)
-    frame = head + _CRC.pack(zlib.crc32(body, zlib.crc32(head))) + body
-    with segment.path.open("r+b") as file:
-        file.truncate(segment.good_bytes)
-        file.seek(segment.good_bytes)
-        file.write(frame)
-        file.flush()
-        os.fsync(file.fileno())

@@ -46,7 +46,7 @@ EVENT_SCHEMA: Final = pa.schema(
 
 def tick_schema(scales: Mapping[str, int]) -> pa.Schema:
     """Return the Parquet schema of ticks at the scales of a recording."""
-    return pa.schema([(STORED[n], _arrow_type(n, scales)) for n in COLUMNS])
+    return pa.schema([pa.field(STORED[n], _arrow_type(n, scales)) for n in COLUMNS])
 
 
 def _arrow_type(name: str, scales: Mapping[str, int]) -> pa.DataType:
@@ -66,7 +66,9 @@ def tick_table(
         if name in SCALED:
             values = _scaled_up(name, values, dense, columns, table, scales)
         kind = _arrow_type(name, scales)
-        arrays.append(pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)]))
+        arrays.append(
+            pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(memoryview(values))])
+        )
     return pa.Table.from_arrays(arrays, schema=tick_schema(scales))
 
 
@@ -156,7 +158,7 @@ def open_tick_file(path: Path, scales: Mapping[str, int]) -> pq.ParquetWriter:
         path,
         tick_schema(scales),
         compression="zstd",
-        use_dictionary=_DICTIONARIES,
+        use_dictionary=_DICTIONARIES,  # type: ignore[arg-type]  # the stubs miss the list
         column_encoding={n: "DELTA_BINARY_PACKED" for n in stored if n not in _DICTIONARIES},
         store_decimal_as_integer=True,
         write_page_index=False,

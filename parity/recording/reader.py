@@ -22,8 +22,9 @@ import numpy.typing as npt
 from parity.model.errors import ConfigError, RecordingCorrupt, did_you_mean
 from parity.model.events import Control, EventBatch
 from parity.model.ticks import COLUMNS, DERIVED, SCALED, TICK_DTYPE, TickBatch
-from parity.recording.journal import last_of, read_journal
+from parity.recording.journal import read_journal
 from parity.recording.manifest import Manifest, Part, load_manifest
+from parity.recording.segments import last_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -225,7 +226,8 @@ class Recording:
         if self._connection is None:
             self._connection = self._views()
             weakref.finalize(self, self._connection.close)
-        return self._connection.cursor().sql(query)
+        relation: duckdb.DuckDBPyRelation = self._connection.cursor().sql(query)
+        return relation
 
     def ticks(self) -> pl.LazyFrame:
         """Return all ticks as a polars LazyFrame, prices as decimals."""
@@ -305,7 +307,8 @@ class Recording:
 
     @functools.cached_property
     def _tail(self) -> _Tail:
-        rows, controls, last_seq = 0, [], 0
+        rows, last_seq = 0, 0
+        controls: list[Control] = []
         positions: dict[int, int] = {}
         if self.manifest.state == "sealed":
             return _Tail(0, [], 0, {}, 0)

@@ -17,15 +17,7 @@ import numpy.typing as npt
 
 from parity.model.errors import InputRefused, RecordingCorrupt
 from parity.model.ticks import COLUMNS, TICK_DTYPE
-from parity.recording.journal import (
-    Segment,
-    checked_segments,
-    frames_of,
-    lock_journal,
-    recover_locked,
-    segments,
-    tick_bytes_of,
-)
+from parity.recording.journal import lock_journal, recover_locked
 from parity.recording.manifest import (
     Manifest,
     Part,
@@ -33,6 +25,13 @@ from parity.recording.manifest import (
     load_manifest,
     save_manifest,
     sync_folder,
+)
+from parity.recording.segments import (
+    Segment,
+    checked_segments,
+    frames_of,
+    segment_files,
+    tick_bytes_of,
 )
 from parity.recording.writer import TickPart, check_follows, event_part
 
@@ -136,7 +135,7 @@ def _remove_temporary(folder: Path) -> None:
 
 
 def _remove_journal(folder: Path) -> None:
-    for path in segments(folder):  # listed ones, whose unlink a kill prevented
+    for path in segment_files(folder):  # listed ones, whose unlink a kill prevented
         path.unlink()
     journal = folder / "journal"
     if journal.is_dir():

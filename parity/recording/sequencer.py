@@ -5,7 +5,7 @@ by tick in arrival order, so that the result never depends on how records are cu
 
 * DUPLICATE: (offset, sub) is not beyond the last one seen of its stream, or its trade id is among
   the last `TRADE_IDS_KEPT` different ones of its token. Never by value: equal prints can be real.
-* SKEWED: `ts_event` is more than `max_skew_ns` ahead of `ts_recv`; not judged where either is absent.
+* SKEWED: `ts_event` is more than `max_skew_ns` ahead of `ts_recv`; not judged where one is absent.
 * LATE: `ts_event` is behind the largest one delivered of its instrument. A tick without venue time
   is never late and advances nothing, unless its instrument lives by `clock: recv`. A duplicate or
   skewed tick is not delivered, so it advances nothing and is not late on top.
@@ -128,11 +128,8 @@ class Sequencer:
             if self._seen_before(row, flags):
                 flags |= flag.DUPLICATE
             ts_event: int = row[_TS_EVENT]
-            if (
-                timed
-                and not flags & flag.NO_TS_RECV
-                and ts_event - row[_TS_RECV] > self._max_skew_ns
-            ):
+            both_times = timed and not flags & flag.NO_TS_RECV
+            if both_times and ts_event - row[_TS_RECV] > self._max_skew_ns:
                 flags |= flag.SKEWED
             if not flags & flag.UNDELIVERED and (timed or self._by_recv[at]):
                 if ts_event < self._newest[at]:

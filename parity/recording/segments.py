@@ -1,0 +1,265 @@
+"""A segment of the journal: its bytes, the check that nothing in them lies, the mending of a tail.
+
+    segment = [magic][format u32][segment id 16][number u64][first seq i64][recording id 16][crc32]
+              frame*
+    frame   = [length u32][frame no u64][segment id 16][crc32 of all of it] payload
+    payload = [ticks u32][positions u32][control bytes u32][kind u32]
+              tick records, (stream i32, next offset i64) each, controls in msgpack
+
+Rules of the house:
+
+* A frame is written by one writev, so a kill leaves whole frames; only the last frame of the last
+  segment can be torn (a power loss), and then it is reported and cut off, never read.
+* A bad frame with a good one behind it, a frame of another segment, a frame number twice or
+  skipped, a closed segment without its end frame: corruption, and nothing is read past it.
+* A length of zero is never a frame (zeros are what a power loss leaves behind).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from parity.model.errors import RecordingCorrupt
+from parity.model.events import Control
+from parity.model.ticks import TICK_DTYPE
+from parity.recording.manifest import Manifest, sync_folder
+
+MAGIC: Final = b"PARITYJ\n"
+JOURNAL_FORMAT: Final = 1
+
+_SEGMENT = struct.Struct("<8sI16sQq16s")
+_FRAME = struct.Struct("<IQ16s")
+_CRC = struct.Struct("<I")
+_COUNTS = struct.Struct("<IIII")
+_POSITION = struct.Struct("<iq")
+_SEQ = struct.Struct("<q")
+HEADER_BYTES: Final = _SEGMENT.size + _CRC.size
+_FRAME_BYTES: Final = _FRAME.size + _CRC.size
+_ID_AT: Final = 12  # of the segment id within a frame
+_DATA: Final = 0
+_END: Final = 1  # the frame that closes a segment
+RECORD_BYTES: Final = TICK_DTYPE.itemsize
+_CURE = "run `parity repair`, or restore the file from a copy"
+
+_encode_controls = msgspec.msgpack.Encoder().encode
+_decode_controls = msgspec.msgpack.Decoder(list[Control]).decode
+
+
+class Frame(NamedTuple):
+    """What one append kept; `positions` are stream id -> next offset."""
+
+    records: npt.NDArray[Any]
+    controls: tuple[Control, ...]
+    positions: dict[int, int]
+
+
+class Segment(NamedTuple):
+    """One journal file, checked: where its good frames are."""
+
+    path: Path
+    number: int
+    id: bytes
+    frames: list[tuple[int, int]]  # (first byte of the payload, one past its last)
+    ended: bool
+    good_bytes: int
+    torn_bytes: int
+    data: bytes
+
+
+def pack_header(identity: bytes, number: int, first_seq: int, recording_id: bytes) -> list[bytes]:
+    """Return the header of a segment and its crc."""
+    head = _SEGMENT.pack(MAGIC, JOURNAL_FORMAT, identity, number, first_seq, recording_id)
+    return [head, _CRC.pack(zlib.crc32(head))]
+
+
+def pack_data(
+    ticks: bytes, controls: Sequence[Control], positions: Mapping[int, int] | None
+) -> list[bytes]:
+    """Return the payload of a frame, in pieces."""
+    places = b"".join([_POSITION.pack(*p) for p in positions.items()]) if positions else b""
+    packed = _encode_controls(controls) if controls else b""
+    counts = (len(ticks) // RECORD_BYTES, len(places) // _POSITION.size, len(packed), _DATA)
+    return [_COUNTS.pack(*counts), ticks, places, packed]
+
+
+def pack_end() -> list[bytes]:
+    """Return the payload of the frame that ends a segment."""
+    return [_COUNTS.pack(0, 0, 0, _END)]
+
+
+def pack_frame(identity: bytes, frame_no: int, payload: list[bytes]) -> list[bytes]:
+    """Return a whole frame, in pieces for one writev."""
+    head = _FRAME.pack(sum(map(len, payload)), frame_no, identity)
+    crc = zlib.crc32(head)
+    for piece in payload:
+        crc = zlib.crc32(piece, crc)
+    return [head, _CRC.pack(crc), *payload]
+
+
+def seq_bounds(ticks: bytes) -> tuple[int, int]:
+    """Return the first and last seq of tick records given as bytes."""
+    return _SEQ.unpack_from(ticks)[0], _SEQ.unpack_from(ticks, len(ticks) - RECORD_BYTES)[0]
+
+
+def last_of(frame: Frame) -> int:
+    """Return the last seq of a frame, 0 where it holds positions only."""
+    tick = int(frame.records["seq"][-1]) if len(frame.records) else 0
+    return max(tick, frame.controls[-1].seq if frame.controls else 0)
+
+
+def segment_files(folder: Path) -> list[Path]:
+    """Return the journal files of a recording in order."""
+    return sorted((Path(folder) / "journal").glob("*.wal"), key=number_of)
+
+
+def number_of(path: Path) -> int:
+    """Return the number in a segment's name, or raise RecordingCorrupt."""
+    if not path.stem.isdigit():
+        raise RecordingCorrupt(f"{path}: not the name of a journal segment", cure="move it away")
+    return int(path.stem)
+
+
+def checked_segments(folder: Path, manifest: Manifest) -> Iterator[Segment]:
+    """Yield the segments not sealed yet, each checked in full, one in memory at a time."""
+    paths = segment_files(folder)
+    sealed = {s.number: s.id for s in manifest.segments}
+    expected = max(sealed, default=0)
+    for path in paths:
+        number = number_of(path)
+        if number in sealed:
+            continue  # a kill between manifest entry and unlink
+        if number != expected + 1:
+            raise RecordingCorrupt(
+                f"{path.parent}: segment {expected + 1} is missing before {path.name}",
+                cure="restore it from a copy",
+            )
+        expected = number
+        yield _check_segment(path, number, manifest, last=path == paths[-1])
+
+
+def frames_of(segment: Segment) -> Iterator[Frame]:
+    """Yield the frames of a checked segment; records are read-only views of its bytes."""
+    data = segment.data
+    for lo, hi in segment.frames:
+        ticks, places, control_bytes, _ = _COUNTS.unpack_from(data, lo)
+        at = lo + _COUNTS.size
+        records = np.frombuffer(data, TICK_DTYPE, ticks, at)
+        at += ticks * RECORD_BYTES
+        positions = dict(_POSITION.iter_unpack(data[at : hi - control_bytes])) if places else {}
+        controls = tuple(_decode_controls(data[hi - control_bytes : hi])) if control_bytes else ()
+        yield Frame(records, controls, positions)
+
+
+def tick_bytes_of(segment: Segment) -> bytes:
+    """Return the tick records of all frames of a segment, joined."""
+    view = memoryview(segment.data)
+    pieces = []
+    for lo, _ in segment.frames:
+        at = lo + _COUNTS.size
+        pieces.append(view[at : at + _COUNTS.unpack_from(view, lo)[0] * RECORD_BYTES])
+    return b"".join(pieces)
+
+
+def _check_segment(path: Path, number: int, manifest: Manifest, *, last: bool) -> Segment:
+    data = path.read_bytes()
+    size = len(data)
+    head = data[: _SEGMENT.size]
+    if size < HEADER_BYTES or _CRC.unpack_from(data, _SEGMENT.size)[0] != zlib.crc32(head):
+        if last and (size <= HEADER_BYTES or not any(data)):
+            return Segment(path, number, b"", [], False, 0, size, data)
+        raise RecordingCorrupt(f"{path}: its header is damaged", cure=_CURE)
+    magic, version, identity, own_number, _, recording = _SEGMENT.unpack(head)
+    if magic != MAGIC or version != JOURNAL_FORMAT:
+        raise RecordingCorrupt(
+            f"{path}: journal format {version}, this version reads {JOURNAL_FORMAT}",
+            cure="seal it with the version of parity that wrote it",
+        )
+    if own_number != number or recording.hex() != manifest.recording_id:
+        raise RecordingCorrupt(
+            f"{path}: is segment {own_number} of recording {recording.hex()}, expected {number} of "
+            f"{manifest.recording_id}",
+            cure="move it back to its own recording",
+        )
+    return _check_frames(Segment(path, number, identity, [], False, 0, 0, data), last=last)
+
+
+def _check_frames(segment: Segment, *, last: bool) -> Segment:
+    path, data, identity = segment.path, segment.data, segment.id
+    frames: list[tuple[int, int]] = []
+    at, frame_no, ended, size = HEADER_BYTES, 0, False, len(data)
+    while at < size:
+        found = _frame_at(data, at)
+        if found is None:
+            if not last or ended or _good_frame_after(data, at, identity):
+                raise RecordingCorrupt(
+                    f"{path}: frame {frame_no + 1} at byte {at} is damaged", cure=_CURE
+                )
+            break
+        end, own_no, owner = found
+        if owner != identity or own_no != frame_no + 1 or ended:
+            of = "" if owner == identity else f" of another segment ({owner.hex()})"
+            raise RecordingCorrupt(
+                f"{path}: at byte {at} is frame {own_no}{of}, expected "
+                + ("nothing behind the end" if ended else f"frame {frame_no + 1}"),
+                cure=_CURE,
+            )
+        ended = _COUNTS.unpack_from(data, at + _FRAME_BYTES)[3] == _END
+        if not ended:
+            frames.append((at + _FRAME_BYTES, end))
+        at, frame_no = end, own_no
+    if not last and not ended:
+        raise RecordingCorrupt(f"{path}: its end is missing after frame {frame_no}", cure=_CURE)
+    return segment._replace(frames=frames, ended=ended, good_bytes=at, torn_bytes=size - at)
+
+
+def _frame_at(data: bytes, at: int) -> tuple[int, int, bytes] | None:
+    # -> (end, frame no, segment id) of a frame whose crc is right, else None
+    body = at + _FRAME_BYTES
+    if body > len(data):
+        return None
+    length, frame_no, owner = _FRAME.unpack_from(data, at)
+    end = body + length
+    if length < _COUNTS.size or end > len(data):
+        return None
+    view = memoryview(data)
+    crc = zlib.crc32(view[body:end], zlib.crc32(view[at : at + _FRAME.size]))
+    if crc != _CRC.unpack_from(data, at + _FRAME.size)[0]:
+        return None
+    ticks, places, control_bytes, kind = _COUNTS.unpack_from(data, body)
+    if _COUNTS.size + ticks * RECORD_BYTES + places * _POSITION.size + control_bytes != length:
+        return None
+    return (end, frame_no, owner) if kind in (_DATA, _END) else None
+
+
+def _good_frame_after(data: bytes, at: int, identity: bytes) -> bool:
+    # Every frame carries the segment's id, so the good ones are found without their lengths.
+    place = data.find(identity, at + _ID_AT + 1)
+    while place >= 0:
+        if _frame_at(data, place - _ID_AT) is not None:
+            return True
+        place = data.find(identity, place + 1)
+    return False
+
+
+def mend(segment: Segment) -> None:
+    """Cut the torn tail off and end the segment, so that it may stand before another one."""
+    if not segment.good_bytes:
+        segment.path.unlink()
+        sync_folder(segment.path.parent)
+        return
+    frame = pack_frame(segment.id, len(segment.frames) + 1, pack_end())
+    with segment.path.open("r+b") as file:
+        file.truncate(segment.good_bytes)
+        file.seek(segment.good_bytes)
+        file.write(b"".join(frame))
+        file.flush()
+        os.fsync(file.fileno())
