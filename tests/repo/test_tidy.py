@@ -161,6 +161,14 @@ def dead_modules(files: Mapping[str, str]) -> list[str]:
     ]
 
 
+def folders_without_init(files: Mapping[str, str]) -> list[str]:
+    """Folders of modules that are no package: the wheel and import-linter would not see them."""
+    roots = ("parity/", "strategies/", "sources/")
+    held = {Path(path).parent for path in files if path.startswith(roots) and path.endswith(".py")}
+    bare = sorted(folder.as_posix() for folder in held if f"{folder}/__init__.py" not in files)
+    return [f"{folder}: no __init__.py: add one that says what the room is for" for folder in bare]
+
+
 @pytest.fixture(scope="module")
 def files() -> dict[str, str]:
     """The repository's text files."""
@@ -184,6 +192,13 @@ def test_house_rule_holds(rule: Rule, files: dict[str, str]) -> None:
 def test_no_dead_file(files: dict[str, str]) -> None:
     """Every module of parity is imported by something or is an entry point."""
     found = dead_modules(files)
+
+    assert not found, "\n".join(found)
+
+
+def test_every_room_is_a_package(files: dict[str, str]) -> None:
+    """Every folder of modules has its `__init__.py`."""
+    found = folders_without_init(files)
 
     assert not found, "\n".join(found)
 
@@ -248,3 +263,10 @@ def test_a_dead_file_is_seen() -> None:
     dead = [message.partition(":")[0] for message in dead_modules(planted)]
 
     assert ["parity.core.orphan", "parity.sources.paced"] == dead
+
+
+def test_a_room_without_init_is_seen() -> None:
+    """A folder that only looks like a package is reported."""
+    (message,) = folders_without_init({"parity/__init__.py": "", "parity/live/runner.py": ""})
+
+    assert message.startswith("parity/live: no __init__.py")
