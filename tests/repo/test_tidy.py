@@ -164,7 +164,12 @@ def dead_modules(files: Mapping[str, str]) -> list[str]:
 def folders_without_init(files: Mapping[str, str]) -> list[str]:
     """Folders of modules that are no package: the wheel and import-linter would not see them."""
     roots = ("parity/", "strategies/", "sources/")
-    held = {Path(path).parent for path in files if path.startswith(roots) and path.endswith(".py")}
+    # A script beside the data it makes is no module, and must not get into the wheel.
+    held = {
+        Path(path).parent
+        for path, text in files.items()
+        if path.startswith(roots) and path.endswith(".py") and '__name__ == "__main__"' not in text
+    }
     bare = sorted(folder.as_posix() for folder in held if f"{folder}/__init__.py" not in files)
     return [f"{folder}: no __init__.py: add one that says what the room is for" for folder in bare]
 
