@@ -1,0 +1,220 @@
+"""Polars frames of what a run decided and a recording holds, as a person reads them.
+
+Times are Datetime("ns", "UTC"), sides are words, absent values are null. Exact money stays beside
+the float as text. Never here: order other than `seq`, or a number that is not in the Parquet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import polars as pl
+
+from parity.model import ticks as flag
+from parity.model.errors import RecordingCorrupt, RecordingMissing
+from parity.model.instruments import SCALE_MAX
+from parity.model.ticks import FLAG_NAMES, SCALED
+from parity.model.values import SIDE_NAMES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from parity.model.instruments import InstrumentTable
+
+INSTANT: Final = pl.Datetime("ns", "UTC")
+SIDE: Final = pl.Enum(["BUY", "SELL", "HOLD"])
+AGGRESSOR: Final = pl.Enum(["BUY", "SELL"])
+
+_WHERE: Final[dict[str, Any]] = {
+    "seq": pl.UInt64,
+    "strategy_id": pl.String,
+    "broker": pl.String,
+    "instrument_token": pl.Int64,
+    "ts_event": pl.Int64,
+    "ordinal": pl.Int64,
+}
+CANDIDATES: Final[dict[str, Any]] = _WHERE | {
+    "side": pl.Int8,
+    "price": pl.Float64,
+    "quantity": pl.Float64,
+    "confidence": pl.Float64,
+    "metadata": pl.String,
+    "reasoning": pl.String,
+}
+DECISIONS: Final[dict[str, Any]] = _WHERE | {
+    "kind": pl.String,
+    "side": pl.Int8,
+    "price": pl.Float64,
+    "price_exact": pl.String,
+    "quantity": pl.Float64,
+    "quantity_exact": pl.String,
+    "commission_exact": pl.String,
+    "reason": pl.String,
+    "signal_no": pl.Int64,
+    "signal_id": pl.String,
+}
+# Which decision a candidate became: one each, in the same order within these.
+_KEY: Final = list(_WHERE)
+_ABSENT: Final = {
+    "price": flag.NO_PRICE,
+    "quantity": flag.NO_QUANTITY,
+    "bid": flag.NO_BID,
+    "ask": flag.NO_ASK,
+    "bid_quantity": flag.NO_BID_QUANTITY,
+    "ask_quantity": flag.NO_ASK_QUANTITY,
+    "volume": flag.NO_VOLUME,
+    "open_interest": flag.NO_OPEN_INTEREST,
+    "trade_id": flag.NO_TRADE_ID,
+    "ts_recv": flag.NO_TS_RECV,
+}
+
+
+def candidates(run: Path) -> pl.DataFrame:
+    """Return what the processors said, in seq order."""
+    return _readable(_table(run, "candidates", CANDIDATES))
+
+
+def signals(run: Path) -> pl.DataFrame:
+    """Return the approved signals with confidence, metadata (JSON text) and reasoning."""
+    found = _verdicts(run, "approved")
+    columns = ["price", "quantity", "confidence", "metadata", "reasoning", "signal_no", "signal_id"]
+    return found.select(*_KEY, "side", *columns)
+
+
+def drops(run: Path) -> pl.DataFrame:
+    """Return the candidates that were refused, with the reason."""
+    columns = ["side", "reason", "price", "quantity", "confidence", "metadata", "reasoning"]
+    return _verdicts(run, "dropped").select(*_KEY, *columns)
+
+
+def fills(run: Path) -> pl.DataFrame:
+    """Return paper fills; `*_exact` is the money as decimal text, beside it the nearest float."""
+    money = ["price", "quantity", "commission"]
+    exact = [f"{name}_exact" for name in money]
+    floats = [pl.col(f"{name}_exact").cast(pl.Float64).alias(name) for name in money]
+    found = _paper(run, "fill").with_columns(floats)
+    return found.select(*_KEY, "side", *money, *exact, "signal_id")
+
+
+def refusals(run: Path) -> pl.DataFrame:
+    """Return the orders that the paper broker refused, with the reason."""
+    return _paper(run, "refused").select(*_KEY, "side", "reason", "signal_id")
+
+
+def ticks(ticks: pl.LazyFrame | pl.DataFrame, table: InstrumentTable) -> pl.DataFrame:
+    """Return a recording's ticks for reading.
+
+    Args:
+        ticks: the columns of `ticks/*.parquet`, or some of them; `flags` is needed to tell an
+            absent value from a zero.
+        table: the recording's instrument table, for `symbol`.
+
+    Returns:
+        The same rows with instants, prices as the float64 that a strategy sees, null where absent,
+        `symbol`, and the flags beyond the kind as a list of names.
+    """
+    frame = ticks.collect() if isinstance(ticks, pl.LazyFrame) else ticks
+    have = set(frame.columns)
+    frame = frame.with_columns(
+        _as_float(frame, name, which, table) for name, which in SCALED.values() if name in have
+    )
+    if "flags" in have:
+        frame = frame.with_columns(
+            pl.when((pl.col("flags") & bit) == 0).then(pl.col(name)).alias(name)
+            for name, bit in _ABSENT.items()
+            if name in have
+        ).with_columns(_flag_names())
+    if "side" in have:
+        words = {number: SIDE_NAMES[number] for number in (1, -1)}
+        named = pl.col("side").replace_strict(words, default=None, return_dtype=AGGRESSOR)
+        frame = frame.with_columns(named.alias("side"))
+    if "instrument_token" in have:
+        symbols = {instrument.token: instrument.symbol for instrument in table}
+        symbol = pl.col("instrument_token").replace_strict(symbols, return_dtype=pl.String)
+        after = frame.get_column_index("instrument_token") + 1
+        frame = frame.insert_column(after, frame.select(symbol.alias("symbol")).to_series())
+    return frame.with_columns(
+        pl.col(name).cast(INSTANT) for name in ("ts_event", "ts_recv") if name in have
+    )
+
+
+def _as_float(frame: pl.DataFrame, name: str, which: str, table: InstrumentTable) -> pl.Series:
+    """Return the floats that TickBatch derives: integers at the instrument's scale, one division.
+
+    Done in numpy: a cast of DECIMAL rounds twice, and polars multiplies by the reciprocal where it
+    is told to divide by a constant: another float for 14 % of the prices below 2000.00.
+    """
+    column = frame[name]
+    if not isinstance(column.dtype, pl.Decimal):
+        return column.cast(pl.Float64)
+    values = column.to_physical().cast(pl.Int64).to_numpy()
+    scales = np.full(len(values), column.dtype.scale)
+    if "instrument_token" in frame.columns:
+        own = table.price_scales if which == "price" else table.quantity_scales
+        dense = table.dense(frame["instrument_token"].to_numpy())
+        values = values // 10 ** (scales - own[dense])  # without remainder: it was scaled up
+        scales = own[dense]
+    powers = np.array([float(10**scale) for scale in range(SCALE_MAX + 1)])
+    return pl.Series(name, values / powers[scales])
+
+
+def _flag_names() -> pl.Expr:
+    # The absent-value bits already show as nulls.
+    shown = {
+        name: bit
+        for name, bit in FLAG_NAMES.items()
+        if not name.startswith("no_") or name == "no_venue_time"
+    }
+    names = [
+        pl.when((pl.col("flags") & bit) != 0).then(pl.lit(name)) for name, bit in shown.items()
+    ]
+    return pl.concat_list(names).list.drop_nulls().alias("flags")
+
+
+def _table(run: Path, part: str, schema: dict[str, Any]) -> pl.DataFrame:
+    if not (run / "manifest.json").is_file():
+        raise RecordingMissing(
+            f"{run}: not a run: it holds no manifest.json", cure="name the folder of a run"
+        )
+    files = sorted((run / part).glob("*.parquet"))
+    if not files:
+        return pl.DataFrame(schema=schema)
+    try:
+        frame = pl.scan_parquet(files).select(list(schema)).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise RecordingCorrupt(
+            f"{run / part}: cannot be read: {error}", cure="parity repair, or run it again"
+        ) from error
+    return frame.cast(pl.Schema(schema))
+
+
+def _readable(frame: pl.DataFrame) -> pl.DataFrame:
+    side = pl.col("side").replace_strict(SIDE_NAMES, return_dtype=SIDE)
+    return frame.with_columns(side, pl.col("ts_event").cast(INSTANT))
+
+
+def _verdicts(run: Path, kind: str) -> pl.DataFrame:
+    """Join candidates to their verdicts; each candidate has one, each verdict a candidate."""
+    said = _numbered(_table(run, "candidates", CANDIDATES))
+    verdicts = pl.col("kind").is_in(["approved", "dropped"])
+    decided = _numbered(_table(run, "decisions", DECISIONS).filter(verdicts))
+    joined = decided.select(*_KEY, "twin", "kind", "reason", "signal_no", "signal_id").join(
+        said, on=[*_KEY, "twin"], how="left", validate="1:1", maintain_order="left"
+    )
+    lost = joined.filter(pl.col("side").is_null())
+    if len(lost):
+        first = lost.row(0, named=True)
+        raise RecordingCorrupt(
+            f"{run}: decision at seq {first['seq']} of {first['strategy_id']} has no candidate",
+            cure="parity verify names what else is wrong",
+        )
+    return _readable(joined.filter(pl.col("kind") == kind))
+
+
+def _numbered(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(pl.int_range(pl.len()).over(_KEY).alias("twin"))
+
+
+def _paper(run: Path, kind: str) -> pl.DataFrame:
+    return _readable(_table(run, "decisions", DECISIONS).filter(pl.col("kind") == kind))

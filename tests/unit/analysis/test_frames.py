@@ -1,0 +1,246 @@
+"""parity.analysis.frames: what a run folder and a recording look like to a person."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parity.analysis import frames
+from parity.model.errors import RecordingCorrupt, RecordingMissing
+from parity.model.instruments import Instrument, InstrumentTable
+from parity.model.ticks import (
+    DUPLICATE,
+    NO_BID,
+    NO_QUANTITY,
+    NO_TS_RECV,
+    NO_VENUE_TIME,
+    QUOTE,
+    TICK_DTYPE,
+    TRADE,
+    TickBatch,
+)
+from parity.recording.layout import tick_table
+from parity.recording.manifest import scales_of
+
+T0 = 1_772_442_900_000_000_001  # a nanosecond that no float64 holds
+
+
+def where(
+    seq: int, *, strategy_id: str = "a", ts_event: int = T0, ordinal: int = 0
+) -> dict[str, Any]:
+    """Return the columns that place a record."""
+    return {
+        "seq": seq,
+        "strategy_id": strategy_id,
+        "broker": "paper",
+        "instrument_token": 1,
+        "ts_event": ts_event,
+        "ordinal": ordinal,
+    }
+
+
+def candidate(seq: int, side: int, *, confidence: float = 0.7, **place: Any) -> dict[str, Any]:
+    """Return a row of candidates/*.parquet."""
+    return where(seq, **place) | {
+        "side": side,
+        "price": 100.25,
+        "quantity": 2.0,
+        "confidence": confidence,
+        "metadata": '{"ret":0.5}',
+        "reasoning": f"said at {seq}",
+        "record": b"\x00",
+    }
+
+
+def decision(seq: int, kind: str, side: int, **more: Any) -> dict[str, Any]:
+    """Return a row of decisions/*.parquet."""
+    place = {name: more.pop(name) for name in list(more) if name in where(0)}
+    empty: dict[str, Any] = {
+        "price": 0.0,
+        "price_exact": "",
+        "quantity": 0.0,
+        "quantity_exact": "",
+        "commission_exact": "",
+        "reason": "",
+        "signal_no": 0,
+        "signal_id": "",
+        "record": b"\x01",
+    }
+    return where(seq) | place | {"kind": kind, "side": side} | empty | more
+
+
+def run_folder(folder: Path, said: list[dict[str, Any]], decided: list[dict[str, Any]]) -> Path:
+    """Write a run folder in parts of two rows, so that the order of parts matters."""
+    (folder / "manifest.json").write_text("{}")
+    schemas = {"candidates": frames.CANDIDATES, "decisions": frames.DECISIONS}
+    for part, rows in (("candidates", said), ("decisions", decided)):
+        (folder / part).mkdir()
+        for start in range(0, len(rows), 2):
+            piece = pl.DataFrame(
+                rows[start : start + 2], schema=schemas[part] | {"record": pl.Binary}
+            )
+            piece.write_parquet(folder / part / f"{rows[start]['seq']:09d}.parquet")
+    return folder
+
+
+def test_signals_and_drops_carry_what_the_processor_said(tmp_path: Path) -> None:
+    """A verdict is joined with its candidate's confidence, metadata and reasoning."""
+    run = run_folder(
+        tmp_path,
+        [candidate(5, 1), candidate(6, -1, confidence=0.2), candidate(9, 1)],
+        [
+            decision(5, "approved", 1, signal_no=1, signal_id="x"),
+            decision(6, "dropped", -1, reason="cooldown"),
+            decision(7, "fill", 1, price_exact="100.30", quantity_exact="2", signal_id="x"),
+            decision(9, "approved", 1, signal_no=2, signal_id="y"),
+        ],
+    )
+    signals, drops = frames.signals(run), frames.drops(run)
+
+    assert [(5, "BUY", "x"), (9, "BUY", "y")] == signals.select("seq", "side", "signal_id").rows()
+    assert ["said at 5", "said at 9"] == signals["reasoning"].to_list()
+    assert [(6, "SELL", "cooldown", 0.2)] == drops.select(
+        "seq", "side", "reason", "confidence"
+    ).rows()
+    assert 3 == len(frames.candidates(run))
+
+
+def test_instants_are_utc_with_nanoseconds(tmp_path: Path) -> None:
+    """The last nanosecond survives, and the zone is written in the type."""
+    run = run_folder(tmp_path, [candidate(1, 1)], [decision(1, "approved", 1)])
+    instants = frames.signals(run)["ts_event"]
+
+    assert pl.Datetime("ns", "UTC") == instants.dtype
+    assert [T0] == instants.to_physical().to_list()
+
+
+def test_two_candidates_at_one_place_keep_their_own_verdicts(tmp_path: Path) -> None:
+    """Where a place is not unique, the first verdict belongs to the first candidate."""
+    run = run_folder(
+        tmp_path,
+        [candidate(1, 1, confidence=0.9), candidate(1, -1, confidence=0.1)],
+        [decision(1, "dropped", 1, reason="cooldown"), decision(1, "approved", -1)],
+    )
+
+    assert [(0.1, "SELL")] == frames.signals(run).select("confidence", "side").rows()
+    assert [(0.9, "BUY")] == frames.drops(run).select("confidence", "side").rows()
+
+
+def test_a_verdict_without_its_candidate_is_corruption(tmp_path: Path) -> None:
+    """A decision that no candidate led to is named, not shown with empty cells."""
+    run = run_folder(tmp_path, [candidate(1, 1)], [decision(2, "approved", 1)])
+
+    with pytest.raises(RecordingCorrupt, match="decision at seq 2 of a has no candidate"):
+        frames.signals(run)
+
+
+def test_fills_keep_the_exact_money(tmp_path: Path) -> None:
+    """Money is the decimal text of the run, with the nearest float beside it."""
+    exact = {"price_exact": "0.1000000000000000000001", "quantity_exact": "3"}
+    run = run_folder(
+        tmp_path,
+        [],
+        [
+            decision(1, "fill", 1, commission_exact="0.07", signal_id="x", **exact),
+            decision(2, "refused", 1, reason="cash", signal_id="y"),
+        ],
+    )
+    (fill,) = frames.fills(run).rows(named=True)
+
+    assert ("0.1000000000000000000001", 0.1) == (fill["price_exact"], fill["price"])
+    assert (3.0, 0.07) == (fill["quantity"], fill["commission"])
+    assert [("cash", "y")] == frames.refusals(run).select("reason", "signal_id").rows()
+
+
+def test_a_run_of_nothing_has_empty_frames_with_columns(tmp_path: Path) -> None:
+    """No candidates and no decisions give frames of no rows, of the same types."""
+    run = run_folder(tmp_path, [], [])
+
+    for frame in (
+        frames.signals(run),
+        frames.drops(run),
+        frames.fills(run),
+        frames.candidates(run),
+    ):
+        assert 0 == len(frame)
+        assert {"seq", "ts_event", "side", "price"} <= set(frame.columns)
+        assert pl.Datetime("ns", "UTC") == frame.schema["ts_event"]
+
+
+def test_no_run_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
+    """A folder without a manifest is not an empty run."""
+    with pytest.raises(RecordingMissing, match="not a run"):
+        frames.signals(tmp_path)
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    """A part that is no Parquet is corruption of that folder."""
+    run = run_folder(tmp_path, [], [])
+    (run / "decisions" / "1.parquet").write_bytes(b"PAR1 no")
+
+    with pytest.raises(RecordingCorrupt, match="decisions"):
+        frames.fills(run)
+
+
+def stored(records: np.ndarray[Any, Any], table: InstrumentTable) -> pl.DataFrame:
+    """Return tick records as a recording's Parquet shows them to polars."""
+    columns = {name: np.ascontiguousarray(records[name]) for name in records.dtype.names or ()}
+    frame = pl.from_arrow(tick_table(columns, table, scales_of(table)))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+TABLE = InstrumentTable(
+    [
+        Instrument(token=1, symbol="NIFTY", price_scale=2),
+        Instrument(token=2, symbol="BTCUSDT", price_scale=8, quantity_scale=5),
+    ]
+)
+
+
+@given(st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=50))
+@settings(max_examples=40)
+def test_prices_are_the_floats_a_strategy_sees(prices: list[int]) -> None:
+    """The frame's price has the bits of TickBatch, and of parsing the decimal text."""
+    records = np.zeros(len(prices), TICK_DTYPE)
+    records["instrument_token"], records["flags"], records["price_int"] = 1, TRADE, prices
+    shown = frames.ticks(stored(records, TABLE), TABLE)["price"].to_numpy()
+
+    assert TickBatch.from_records(records, TABLE).column("price").tobytes() == shown.tobytes()
+    assert [float(Decimal(p).scaleb(-2)) for p in prices] == shown.tolist()
+
+
+def test_absent_values_are_null_and_zeros_are_zero() -> None:
+    """What a flag calls absent is null; a zero without the flag stays a zero."""
+    records = np.zeros(2, TICK_DTYPE)
+    records["seq"], records["instrument_token"] = [1, 2], [1, 2]
+    records["ts_event"] = T0
+    records["flags"] = [
+        TRADE | NO_BID | NO_QUANTITY | NO_TS_RECV,
+        QUOTE | DUPLICATE | NO_VENUE_TIME,
+    ]
+    records["side"] = [-1, 0]
+    shown = frames.ticks(stored(records, TABLE).lazy(), TABLE)
+
+    assert [None, 0.0] == shown["bid"].to_list()
+    assert [None, 0.0] == shown["quantity"].to_list()
+    assert [0.0, 0.0] == shown["ask"].to_list()
+    assert [True, False] == shown["ts_recv"].is_null().to_list()
+    assert ["SELL", None] == shown["side"].to_list()
+    assert ["NIFTY", "BTCUSDT"] == shown["symbol"].to_list()
+    assert [["trade"], ["quote", "no_venue_time", "duplicate"]] == shown["flags"].to_list()
+
+
+def test_a_projection_of_ticks_is_enough() -> None:
+    """Two columns in, the same two out, readable."""
+    records = np.zeros(1, TICK_DTYPE)
+    records["instrument_token"], records["ts_event"], records["price_int"] = 2, T0, 7
+    shown = frames.ticks(stored(records, TABLE).select("ts_event", "price"), TABLE)
+
+    assert ["ts_event", "price"] == shown.columns
+    assert [7e-8] == shown["price"].to_list()
