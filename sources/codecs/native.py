@@ -142,11 +142,9 @@ class NativeDecoder:
         row: int,
         stream: int = 0,
         offset: int = 0,
+        broker_ns: int = 0,
     ) -> None:
         """Fill `records[row]` from one message; seq and sub become 0.
-
-        A tick without venue time keeps ts_event 0 and has NO_VENUE_TIME: the reader puts the
-        broker's message time there.
 
         Args:
             payload: the bytes of the message; None where it has none.
@@ -154,6 +152,8 @@ class NativeDecoder:
             row: which of them to fill.
             stream: the reader's dense id of topic and partition.
             offset: of the message in its partition.
+            broker_ns: the broker's message time: ts_event where the message has none, which then
+                has NO_VENUE_TIME.
 
         Raises:
             Undecodable: whatever is wrong with the message, with the reason; then nothing is
@@ -163,7 +163,7 @@ class NativeDecoder:
             wire = _decode_wire(payload or b"")
             if wire.type is not None:
                 wire = _from_envelope(wire)
-            self._fill(wire, records, row, stream, offset)
+            self._fill(wire, records, row, stream, offset, broker_ns)
         except Undecodable:
             raise
         except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
@@ -171,7 +171,13 @@ class NativeDecoder:
             raise Undecodable(f"message: {what}") from None
 
     def _fill(
-        self, wire: _Wire, records: npt.NDArray[Any], row: int, stream: int, offset: int
+        self,
+        wire: _Wire,
+        records: npt.NDArray[Any],
+        row: int,
+        stream: int,
+        offset: int,
+        broker_ns: int,
     ) -> None:
         price, quantity, bid, ask = wire.price, wire.quantity, wire.bid, wire.ask
         bid_quantity, ask_quantity, volume = wire.bid_quantity, wire.ask_quantity, wire.volume
@@ -196,8 +202,8 @@ class NativeDecoder:
             at_price, at_quantity = self._exact[wire.instrument_token]  # type: ignore[index]  # None is refused below
             _RECORD.pack_into(
                 buffer, row * _RECORD.size,
-                0, ts_event or 0, wire.ts_recv, wire.instrument_token, at_price[price],
-                at_quantity[quantity], wire.side, at_price[bid], at_price[ask],
+                0, broker_ns if ts_event is None else ts_event, wire.ts_recv, wire.instrument_token,
+                at_price[price], at_quantity[quantity], wire.side, at_price[bid], at_price[ask],
                 at_quantity[bid_quantity], at_quantity[ask_quantity], at_quantity[volume],
                 open_interest or 0, -1 if trade_id is None else trade_id, flags, stream, offset, 0,
             )  # fmt: skip

@@ -1,0 +1,253 @@
+"""Signals to Redpanda: `{broker}.signals.raw`, keyed by strategy and token, numbered in a header.
+
+The producer is idempotent, so librdkafka's own retries double nothing; that does not survive a
+restart, which is why `read_back` exists. produce() is called from the loop (it only queues), its
+delivery reports come back by poll(0) on a timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from parity.model.errors import ConfigError, ServiceDown
+from parity.publishers import Ends, NotPublished, Receipt, topic_of
+from parity.publishers.envelope import encode_signal, headers_of, key_of
+from parity.publishers.redpanda.connection import (
+    CONNECT_LIMIT_S,
+    LIBRDKAFKA_LOG,
+    PRODUCER_SETTINGS,
+    no_answer,
+    report,
+)
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, KafkaError, Message, Producer
+
+    from parity.model.effects import ApprovedSignal
+
+_POLL_S: Final = 0.002  # a delivery report waits at most this long for the loop
+
+_log = structlog.get_logger("parity.publishers.redpanda")
+
+
+class RedpandaPublisher:
+    """Sends approved signals to one topic for each broker.
+
+    Args:
+        bootstrap_servers: where to connect.
+        run_id: header of every message.
+        settings: librdkafka producer settings, passed through.
+        connect_limit_s: how long the first answer may take.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        run_id: str,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        connect_limit_s: float = CONNECT_LIMIT_S,
+    ) -> None:
+        self._servers = bootstrap_servers
+        self._run_id = run_id
+        self._own = dict(settings or {})
+        self._connect_limit_s = connect_limit_s
+        self._producer: Producer | None = None
+        self._under_way = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Connect by a metadata request of its own, so that no signal has to wait for it.
+
+        Raises:
+            ServiceDown: no broker answered within the limit.
+            ConfigError: a librdkafka setting is not known.
+        """
+        from confluent_kafka import KafkaException, Producer
+
+        settings = {
+            "bootstrap.servers": self._servers,
+            **PRODUCER_SETTINGS,
+            "linger.ms": 0,
+            **self._own,
+        }
+        try:
+            producer = Producer({**settings, "error_cb": report}, logger=LIBRDKAFKA_LOG)
+        except KafkaException as error:
+            raise ConfigError(f"librdkafka settings: {error.args[0].str()}") from None
+        try:
+            await asyncio.to_thread(producer.list_topics, timeout=self._connect_limit_s)
+        except KafkaException as error:
+            raise no_answer(self._servers, self._connect_limit_s, error) from None
+        self._producer = producer
+
+    async def publish(
+        self, signal: ApprovedSignal, *, strategy_id: str, broker: str
+    ) -> Receipt | None:
+        """Queue one signal in order, and return when the broker has it.
+
+        Raises:
+            NotPublished: librdkafka gave up (message.timeout.ms), or the broker refused.
+        """
+        producer = self._producer
+        assert producer is not None, "publish before start"
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[Receipt] = loop.create_future()
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if outcome.done():
+                return
+            if error is not None:
+                outcome.set_exception(
+                    NotPublished(f"{topic_of(broker)} at {self._servers}: {error.str()}")
+                )
+            else:
+                place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
+                outcome.set_result(Receipt(*place))
+
+        arguments: dict[str, Any] = {
+            "value": encode_signal(signal, self._run_id),
+            "key": key_of(signal),
+            "headers": headers_of(signal, self._run_id),
+            "on_delivery": delivered,
+        }
+        while True:
+            try:
+                producer.produce(topic_of(broker), **arguments)
+                break
+            except BufferError:  # back-pressure: reports make room
+                producer.poll(0)
+                await asyncio.sleep(_POLL_S)
+        self._under_way += 1
+        if self._timer is None:
+            self._timer = loop.call_later(_POLL_S, self._poll)
+        try:
+            return await outcome
+        finally:
+            self._under_way -= 1
+
+    def _poll(self) -> None:
+        self._timer = None
+        if self._producer is not None:
+            self._producer.poll(0)
+            if self._under_way:
+                self._timer = asyncio.get_running_loop().call_later(_POLL_S, self._poll)
+
+    async def ends(self, brokers: Sequence[str]) -> Ends:
+        """Return where the topics of these brokers end; a topic that is not there has no end."""
+        return await asyncio.to_thread(self._ends, [topic_of(b) for b in brokers])
+
+    async def read_back(
+        self, run_id: str, starts: Mapping[str, Mapping[int, int]]
+    ) -> dict[int, Receipt]:
+        """Read the topics from `starts` to their ends and return what they hold of a run."""
+        return await asyncio.to_thread(self._read_back, run_id, starts)
+
+    async def close(self, limit_s: float) -> None:
+        """Wait at most `limit_s` for delivery reports."""
+        if self._producer is None:
+            return
+        deadline = time.monotonic() + limit_s
+        while len(self._producer) and time.monotonic() < deadline:
+            self._producer.poll(0)
+            await asyncio.sleep(_POLL_S)
+        if left := len(self._producer):
+            _log.warning("signals_without_report", count=left, waited_s=limit_s)
+        self._producer = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # -- in a thread of their own: these wait
+
+    def _consumer(self) -> Consumer:
+        from confluent_kafka import Consumer
+
+        shared = {
+            k: v for k, v in self._own.items() if k.startswith(("sasl.", "ssl.", "security."))
+        }
+        settings: dict[str, Any] = {
+            "bootstrap.servers": self._servers,
+            "group.id": "parity-read-back",  # librdkafka wants one; nothing is committed
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 50,
+            **shared,
+            "error_cb": report,
+        }
+        return Consumer(settings, logger=LIBRDKAFKA_LOG)
+
+    def _ends(self, topics: Sequence[str]) -> Ends:
+        from confluent_kafka import KafkaException
+
+        consumer = self._consumer()
+        try:
+            return {
+                t: {p: high for p, (_, high) in self._bounds(consumer, t).items()} for t in topics
+            }
+        except KafkaException as error:
+            raise no_answer(self._servers, self._connect_limit_s, error) from None
+        finally:
+            consumer.close()
+
+    def _bounds(self, consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
+        from confluent_kafka import TopicPartition
+
+        found = consumer.list_topics(timeout=self._connect_limit_s).topics.get(topic)
+        if found is None or found.error is not None:
+            return {}
+        return {
+            p: consumer.get_watermark_offsets(
+                TopicPartition(topic, p), timeout=self._connect_limit_s
+            )
+            for p in found.partitions
+        }
+
+    def _read_back(
+        self, run_id: str, starts: Mapping[str, Mapping[int, int]]
+    ) -> dict[int, Receipt]:
+        from confluent_kafka import KafkaException, TopicPartition
+
+        consumer = self._consumer()
+        found: dict[int, Receipt] = {}
+        try:
+            for topic, partitions in starts.items():
+                for partition, (low, high) in self._bounds(consumer, topic).items():
+                    at = max(partitions.get(partition, 0), low)
+                    if at < high:
+                        consumer.assign([TopicPartition(topic, partition, at)])
+                        self._scan(consumer, run_id, high, found)
+        except KafkaException as error:
+            raise no_answer(self._servers, self._connect_limit_s, error) from None
+        finally:
+            consumer.close()
+        return found
+
+    def _scan(self, consumer: Consumer, run_id: str, end: int, found: dict[int, Receipt]) -> None:
+        from confluent_kafka import KafkaError
+
+        deadline = time.monotonic() + self._connect_limit_s
+        while time.monotonic() < deadline:
+            for message in consumer.consume(1000, timeout=0.1):
+                error, offset = message.error(), message.offset() or 0
+                if error is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:
+                        return  # its end may be a transaction's marker, which is no message
+                    continue
+                deadline = time.monotonic() + self._connect_limit_s
+                headers = dict(message.headers() or ())
+                if headers.get("run_id") == run_id.encode():
+                    place = Receipt(message.topic() or "", message.partition() or 0, offset)
+                    found.setdefault(int(headers["signal_no"] or 0), place)
+                if offset + 1 >= end:
+                    return
+        raise ServiceDown(
+            f"Redpanda at {self._servers}: reading signals back stopped before offset {end}",
+            cure="start again when the broker is well; nothing was sent",
+        )

@@ -1,0 +1,60 @@
+"""What a live source hands to the runner: decoded ticks, and the notes that stand between them.
+
+Neither has a seq yet: order becomes a fact in the sequencer, and a note becomes a Control there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy.typing as npt
+
+
+class Note(NamedTuple):
+    """Something that happened between ticks, before record `row` of its Arrivals.
+
+    `verb` and `detail` are those of the Control it becomes.
+    """
+
+    row: int
+    verb: str
+    detail: dict[str, Any]
+
+
+class Arrivals(NamedTuple):
+    """Ticks and notes in the order they came, and where each stream is read next."""
+
+    records: npt.NDArray[Any]
+    notes: list[Note]
+    positions: dict[int, int]
+
+
+class LiveSource(Protocol):
+    """A source that feeds a running engine."""
+
+    async def start(self) -> None:
+        """Connect, or raise ServiceDown within a bounded time."""
+
+    async def take(self, wait_s: float) -> Arrivals | None:
+        """Return what came; nothing in it after `wait_s` of silence; None after the last."""
+
+    def stop(self) -> None:
+        """Read no further; what was read already can still be taken."""
+
+    async def close(self) -> None:
+        """Let go of everything; a second call does nothing."""
+
+
+class Decoder(Protocol):
+    """Fills one tick record from one message, or raises Undecodable and writes nothing."""
+
+    def decode_into(
+        self,
+        payload: bytes | None,
+        records: npt.NDArray[Any],
+        row: int,
+        stream: int = 0,
+        offset: int = 0,
+        broker_ns: int = 0,
+    ) -> None:
+        """Fill `records[row]`; `broker_ns` is ts_event where the message has no venue time."""

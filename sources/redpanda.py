@@ -1,0 +1,426 @@
+"""Ticks from Redpanda (or Kafka): one reader thread owns the consumer, the loop takes batches.
+
+The reader polls, looks for skipped offsets and hands over whole batches through a bounded deque
+and an eventfd; a full deque stops the polling, so nothing is dropped. The loop decodes. Partitions
+are assigned to explicit offsets: the consumer group is a name only, and what was recorded is what
+says where to go on.
+
+Never here: seq, ts_recv, a commit, or a decision about what a tick means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import structlog
+
+from parity.model.errors import ConfigError, ParityError, ServiceDown, did_you_mean
+from parity.model.ticks import NO_TS_RECV, SEQUENCER_BITS, TICK_DTYPE
+from parity.sources.arrivals import Arrivals, Decoder, Note
+from parity.sources.codecs import Undecodable
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, KafkaError, Message
+
+CONNECT_LIMIT_S: Final = 10.0
+BATCH_MESSAGES_MAX: Final = 1000
+QUEUE_BATCHES_MAX: Final = 64
+_POLL_S: Final = 0.1
+_NO_END: Final = 2**63
+_OURS: Final = np.uint32(~(SEQUENCER_BITS | NO_TS_RECV) & 0xFFFF_FFFF)
+
+_SETTINGS: Final[dict[str, Any]] = {
+    "group.id": "parity",  # librdkafka wants one; nothing is committed
+    "enable.auto.commit": False,
+    "auto.offset.reset": "error",  # an offset that is gone is a gap event, never a silent jump
+    "check.crcs": True,
+    "fetch.queue.backoff.ms": 2,  # the default of 1000 throttles a catch-up to a fifth
+    "max.poll.interval.ms": 86_400_000,  # back-pressure may stop the polling for long
+}
+
+Stream = tuple[str, int]  # topic and partition
+_log = structlog.get_logger("parity.sources.redpanda")
+
+
+class _Messages(NamedTuple):
+    """One poll's messages as the reader thread unpacked them."""
+
+    payloads: list[bytes | None]
+    streams: list[int]
+    offsets: list[int]
+    broker_ms: list[int]
+    gaps: list[Note]
+
+
+class RedpandaSource:
+    """Reads the partitions of topics from explicit offsets, in arrival order.
+
+    Args:
+        bootstrap_servers: where to connect.
+        topics: what to read; all partitions of each, unless `partitions` says which.
+        decoder: reads one message.
+        start: "earliest", "latest", or recorded positions (partitions not in them start at the
+            earliest).
+        partitions: pins this reader to some partitions of every topic.
+        exit_at_end: end at the offsets that were the ends at the start.
+        settings: librdkafka settings, passed through (SASL, TLS, fetch.wait.max.ms …).
+        connect_limit_s: how long the first answer may take.
+        queue_batches_max: batches between the reader thread and the loop.
+
+    Attributes:
+        streams: (topic, partition) by dense id; known after `connect`, or given by `name_streams`.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        topics: Sequence[str],
+        decoder: Decoder,
+        *,
+        start: str | Mapping[Stream, int] = "earliest",
+        partitions: Sequence[int] | None = None,
+        exit_at_end: bool = False,
+        settings: Mapping[str, Any] | None = None,
+        connect_limit_s: float = CONNECT_LIMIT_S,
+        queue_batches_max: int = QUEUE_BATCHES_MAX,
+    ) -> None:
+        if isinstance(start, str) and start not in ("earliest", "latest"):
+            raise ConfigError(
+                f"start: expected 'earliest', 'latest' or recorded positions, was {start!r}"
+            )
+        self.streams: list[Stream] = []
+        self._servers = bootstrap_servers
+        self._topics = tuple(topics)
+        self._decoder = decoder
+        self._start = start
+        self._partitions = partitions
+        self._exit_at_end = exit_at_end
+        self._settings = _SETTINGS | {"enable.partition.eof": exit_at_end} | dict(settings or {})
+        self._connect_limit_s = connect_limit_s
+        self._queue: deque[_Messages] = deque()
+        self._queue_batches_max = queue_batches_max
+        self._space = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._consumer: Consumer | None = None
+        self._failure: ParityError | None = None
+        self._ended = False
+        self._wake_fd = -1
+        self._waiter: asyncio.Future[None] | None = None
+        self._last_error = ""
+        self._ids: dict[Stream, int] = {}
+        self._next: dict[int, int] = {}  # stream -> the offset expected next
+        self._ends: dict[int, int] = {}  # stream -> end offset at the start, with exit_at_end
+        self._unfinished: set[int] = set()  # streams that have not reached it
+        self._first_gaps: list[Note] = []
+
+    # -- the loop's side
+
+    async def connect(self) -> None:
+        """Find the partitions and where they start; `streams` is known afterwards.
+
+        Raises:
+            ServiceDown: no broker answered within the limit.
+            ConfigError: a topic or a librdkafka setting is not known, or recorded positions lie
+                beyond the end of a partition.
+        """
+        if self._consumer is None:
+            await asyncio.to_thread(self._connect)
+
+    def name_streams(self, ids: Mapping[Stream, int]) -> None:
+        """Take the dense ids of a recording's manifest; between `connect` and `start`."""
+        order = {old: ids[stream] for old, stream in enumerate(self.streams)}
+        names = {new: stream for stream, new in ids.items()}
+        self.streams = [names[n] for n in range(max(names, default=-1) + 1)]
+        self._ids = {stream: ids[stream] for stream in self._ids}
+        self._next = {order[old]: offset for old, offset in self._next.items()}
+        self._ends = {order[old]: offset for old, offset in self._ends.items()}
+        self._unfinished = {order[old] for old in self._unfinished}
+        for note in self._first_gaps:
+            note.detail["stream"] = order[note.detail["stream"]]
+
+    async def start(self) -> None:
+        """Connect where that was not done yet, and start reading."""
+        await self.connect()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        asyncio.get_running_loop().add_reader(self._wake_fd, self._woken)
+        self._thread = threading.Thread(target=self._read, name="redpanda-reader", daemon=True)
+        self._thread.start()
+
+    async def take(self, wait_s: float) -> Arrivals | None:
+        """Return the next batch, decoded; an empty one after `wait_s` of silence; None at the end.
+
+        Raises:
+            ServiceDown: the consumer cannot go on; after everything read before was taken.
+        """
+        if not self._queue and not self._ended:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(wait_s, self._wake_waiter)
+            try:
+                if not self._queue and not self._ended:
+                    await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        if self._queue:
+            messages = self._queue.popleft()
+            self._space.set()
+            return self._decode(messages)
+        if not self._ended:
+            return Arrivals(np.zeros(0, TICK_DTYPE), [], {})
+        if self._failure is not None:
+            raise self._failure
+        return None
+
+    def stop(self) -> None:
+        """Stop polling; what was read already can still be taken."""
+        self._stopping.set()
+        self._space.set()
+
+    async def close(self) -> None:
+        """Stop, and close the consumer."""
+        self.stop()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+        elif self._consumer is not None:
+            await asyncio.to_thread(self._consumer.close)
+        self._consumer = None
+        if self._wake_fd >= 0:
+            asyncio.get_running_loop().remove_reader(self._wake_fd)
+            os.close(self._wake_fd)
+            self._wake_fd = -1
+
+    def _woken(self) -> None:
+        os.eventfd_read(self._wake_fd)
+        self._wake_waiter()
+
+    def _wake_waiter(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _decode(self, messages: _Messages) -> Arrivals:
+        payloads, streams, offsets, broker_ms, notes = messages
+        records = np.zeros(len(payloads), TICK_DTYPE)
+        decode_into = self._decoder.decode_into
+        row = 0
+        refusals: list[tuple[int, Undecodable]] = []
+        for at, payload in enumerate(payloads):
+            try:
+                decode_into(
+                    payload, records, row, streams[at], offsets[at], broker_ms[at] * 1_000_000
+                )
+                row += 1
+            except Undecodable as refused:
+                refusals.append((at, refused))
+        positions = {note.detail["stream"]: note.detail["next_offset"] for note in notes}
+        positions.update((s, offset + 1) for s, offset in zip(streams, offsets, strict=True))
+        if refusals:
+            records = records[:row]
+            notes = _with_quarantined(messages, refusals)
+        records["flags"] &= _OURS  # verdicts are made here, whatever the wire says
+        return Arrivals(records, notes, positions)
+
+    # -- connecting
+
+    def _connect(self) -> None:
+        from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+        try:
+            consumer = Consumer(
+                {"bootstrap.servers": self._servers, **self._settings, "error_cb": self._report},
+                logger=logging.getLogger("parity.librdkafka"),
+            )
+        except KafkaException as error:
+            raise ConfigError(f"librdkafka settings: {error.args[0].str()}") from None
+        try:
+            for stream in self._find_partitions(consumer):
+                low, high = consumer.get_watermark_offsets(
+                    TopicPartition(*stream), timeout=self._connect_limit_s
+                )
+                self._place(stream, low, high)
+            consumer.assign(
+                [TopicPartition(*stream, self._next[n]) for stream, n in self._ids.items()]
+            )
+        except KafkaException as error:
+            consumer.close()
+            raise self._down(error.args[0].str()) from None
+        except ParityError:
+            consumer.close()
+            raise
+        self._consumer = consumer
+
+    def _find_partitions(self, consumer: Consumer) -> list[Stream]:
+        found: list[Stream] = []
+        known = consumer.list_topics(timeout=self._connect_limit_s).topics
+        for topic in self._topics:
+            if topic not in known or known[topic].error is not None:
+                raise ConfigError(
+                    f"topic {topic!r} is not at {self._servers}",
+                    cure=f"create it; {did_you_mean(topic, known)}" if known else "create it",
+                )
+            there = sorted(known[topic].partitions)
+            wanted = there if self._partitions is None else sorted(self._partitions)
+            absent = sorted({*wanted} - {*there})
+            if absent:
+                raise ConfigError(
+                    f"partitions: topic {topic!r} has {len(there)}, {absent[0]} is not among them"
+                )
+            found += [(topic, partition) for partition in wanted]
+        return found
+
+    def _place(self, stream: Stream, low: int, high: int) -> None:
+        n = len(self.streams)
+        if isinstance(self._start, str):
+            at = low if self._start == "earliest" else high
+        else:
+            at = self._start.get(stream, low)
+        if at > high:
+            raise ConfigError(
+                f"topic {stream[0]}[{stream[1]}] ends at offset {high}, before the recorded "
+                f"position {at}: it was created anew",
+                cure="start a new recording, or read another topic",
+            )
+        if at < low:
+            self._first_gaps.append(self._gap(0, n, at, low, "retention"))
+            at = low
+        self.streams.append(stream)
+        self._ids[stream] = n
+        self._next[n] = at
+        if self._exit_at_end:
+            self._ends[n] = high
+            self._unfinished |= {n} if at < high else set()
+
+    def _down(self, reason: str) -> ServiceDown:
+        detail = self._last_error or reason
+        return ServiceDown(
+            f"Redpanda at {self._servers}: no answer within {self._connect_limit_s:g} s: {detail}",
+            cure="start the broker, or correct bootstrap.servers and the security settings",
+        )
+
+    # -- the reader thread's side
+
+    def _read(self) -> None:
+        consumer = self._consumer
+        assert consumer is not None
+        try:
+            self._hand_over(_Messages([], [], [], [], self._first_gaps))
+            while not self._stopping.is_set() and (self._unfinished or not self._exit_at_end):
+                if len(self._queue) >= self._queue_batches_max:
+                    self._wait_for_space()
+                    continue
+                first = consumer.poll(_POLL_S)
+                if first is None:
+                    continue
+                rest = consumer.consume(BATCH_MESSAGES_MAX - 1, timeout=0)
+                self._hand_over(self._unpack(consumer, [first, *rest]))
+        except ParityError as error:
+            self._failure = error
+        except Exception as error:  # the thread's last door: it must be seen by the loop
+            self._failure = ServiceDown(f"reader of {self._servers} stopped: {error!r}")
+        finally:
+            consumer.close()
+            self._ended = True
+            os.eventfd_write(self._wake_fd, 1)
+
+    def _wait_for_space(self) -> None:
+        self._space.clear()
+        # Looked at again after the clear, else a take in between is missed.
+        if len(self._queue) >= self._queue_batches_max and not self._stopping.is_set():
+            self._space.wait(_POLL_S)
+
+    def _hand_over(self, messages: _Messages) -> None:
+        if messages.payloads or messages.gaps:
+            self._queue.append(messages)
+            os.eventfd_write(self._wake_fd, 1)
+
+    def _unpack(self, consumer: Consumer, polled: Sequence[Message]) -> _Messages:
+        batch = _Messages([], [], [], [], [])
+        for message in polled:
+            error = message.error()
+            stream = self._ids.get((message.topic() or "", message.partition() or 0), -1)
+            if error is not None:
+                self._on_error(consumer, error, message, stream, batch)
+                continue
+            offset = message.offset() or 0
+            end = self._ends.get(stream, _NO_END)
+            if offset + 1 >= end:
+                self._unfinished.discard(stream)
+                if offset >= end:  # came in after the start: not asked for
+                    continue
+            expected = self._next[stream]
+            if offset > expected:
+                batch.gaps.append(
+                    self._gap(len(batch.offsets), stream, expected, offset, "skipped")
+                )
+            self._next[stream] = offset + 1
+            batch.payloads.append(message.value())
+            batch.streams.append(stream)
+            batch.offsets.append(offset)
+            batch.broker_ms.append(max(message.timestamp()[1], 0))
+        return batch
+
+    def _gap(self, row: int, stream: int, at: int, to: int, reason: str) -> Note:
+        detail = {"stream": stream, "offset": at, "next_offset": to, "reason": reason}
+        return Note(row, "gap", detail)
+
+    def _on_error(
+        self, consumer: Consumer, error: KafkaError, message: Message, stream: int, batch: _Messages
+    ) -> None:
+        from confluent_kafka import KafkaError, TopicPartition
+
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:
+            self._unfinished.discard(stream)
+        elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            place = TopicPartition(*self.streams[stream])
+            low, high = consumer.get_watermark_offsets(place, timeout=self._connect_limit_s)
+            expected = self._next[stream]
+            if low <= expected:
+                raise ServiceDown(
+                    f"topic {place.topic}[{place.partition}] ends at offset {high}, before the "
+                    f"position {expected}: it was truncated or created anew",
+                    cure="start a new recording",
+                )
+            batch.gaps.append(self._gap(len(batch.offsets), stream, expected, low, "retention"))
+            self._next[stream] = low
+            consumer.seek(TopicPartition(place.topic, place.partition, low))
+        elif error.fatal() or not error.retriable():
+            raise ServiceDown(f"Redpanda at {self._servers}: {error.str()}")
+        else:
+            _log.warning("broker_error", servers=self._servers, error=error.str())
+
+    def _report(self, error: KafkaError) -> None:
+        # Broker down and the like: librdkafka reconnects by itself; a fatal one ends the reader.
+        self._last_error = error.str()
+        _log.warning("broker_error", servers=self._servers, error=error.str())
+        if error.fatal():
+            self._failure = ServiceDown(f"Redpanda at {self._servers}: {error.str()}")
+            self.stop()
+
+
+def _with_quarantined(
+    messages: _Messages, refusals: Sequence[tuple[int, Undecodable]]
+) -> list[Note]:
+    """Return gaps and quarantined messages in order, their rows counted in records."""
+    notes = list(messages.gaps)  # a gap stands before the message it was found at
+    for at, refused in refusals:
+        detail = {
+            "stream": messages.streams[at],
+            "offset": messages.offsets[at],
+            "reason": str(refused),
+            "payload": messages.payloads[at] or b"",
+        }
+        notes.append(Note(at, "quarantine", detail))
+    notes.sort(key=lambda note: note.row)
+    places = [at for at, _ in refusals]
+    return [note._replace(row=note.row - bisect_left(places, note.row)) for note in notes]
