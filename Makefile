@@ -47,11 +47,11 @@ lint: $(VENV)/.dev-stamp
 check: lint ## format, lint, types, import rules and the fast tests: before every commit
 	$(PYTEST) tests/unit tests/repo -m "not slow and not kafka" -q
 
-test: lint notebooks ## everything
+test: lint ## everything
 	$(PYTEST)
 
-notebooks: $(VENV)/.dev-stamp ## run every notebook script from top to bottom
-	$(BIN)/jupytext --to ipynb --set-kernel - --execute notebooks/*.py
+notebooks: $(VENV)/.dev-stamp ## run every notebook, as a script and in a kernel
+	$(PYTEST) tests/docs/test_notebooks.py
 
 laws: $(VENV)/.dev-stamp ## the laws and simulations at length: make laws SEED=123 repeats a run
 	@echo "make laws SEED=$(SEED)"
