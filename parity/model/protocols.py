@@ -6,15 +6,16 @@ Protocols only; nobody inherits from them.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from parity.model.effects import ApprovedSignal
-from parity.model.events import EventBatch
-from parity.model.instruments import InstrumentTable
-from parity.model.values import MarketTick, SignalResult
+if TYPE_CHECKING:
+    from parity.model.effects import ApprovedSignal
+    from parity.model.events import EventBatch
+    from parity.model.instruments import InstrumentTable
+    from parity.model.values import MarketTick, SignalResult
 
 
 class History(Protocol):
@@ -66,7 +67,7 @@ class Model(Protocol):
 
     sha256: str
 
-    def predict(self, features: Sequence[float]) -> npt.NDArray[np.float32]: ...
+    def predict(self, features: Sequence[float] | npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
 
 
 class DecisionPolicy(Protocol):

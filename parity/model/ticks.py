@@ -8,12 +8,13 @@ derived from them by one division and never stored. No nulls: an absent value is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from parity.model.instruments import InstrumentTable
+if TYPE_CHECKING:
+    from parity.model.instruments import InstrumentTable
 
 Column = npt.NDArray[Any]
 
@@ -156,9 +157,11 @@ class TickBatch:
         scales = self.table.price_scales if which == "price" else self.table.quantity_scales
         extra = self.extra_scale if source == "price_int" else 0
         if (scales == scales[0]).all():
-            return values / np.float64(10 ** int(scales[0] + extra))
+            quotient: Column = values / np.float64(10 ** int(scales[0] + extra))
+            return quotient
         divisors = np.array([float(10 ** int(s + extra)) for s in scales])
-        return values / divisors[self.column("inst")]
+        quotients: Column = values / divisors[self.column("inst")]
+        return quotients
 
     def slice(self, lo: int, hi: int) -> TickBatch:
         """Return rows [lo, hi) as views."""

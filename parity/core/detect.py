@@ -1,0 +1,330 @@
+"""Detect: one executor's ticks become candidates, tick by tick or by a driver over the batch.
+
+Dense and pure: nothing here sees positions, fills or other strategies. A processor that raises at
+tick k, or a kernel that returns an error there, is rolled back to before k; k is skipped.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from parity.core.digest import canonical
+from parity.core.history import History, HistoryStore
+from parity.core.rng import TickStream, stream_key
+from parity.model.errors import ConfigError, ParityError
+from parity.model.parameters import is_plain
+from parity.model.values import SIDES, SignalResult
+
+if TYPE_CHECKING:
+    from parity.core.view import View
+    from parity.model.kernel import KernelStrategy
+    from parity.model.protocols import StrategyProcessor
+
+Rows = npt.NDArray[np.int64]
+_OUT_ROWS: Final = 4096  # candidates a driver writes before it hands over
+
+
+class Found(msgspec.Struct, frozen=True, gc=False):
+    """A candidate as it was found, at a row of the view."""
+
+    row: int
+    side: int
+    price: float
+    quantity: float
+    confidence: float
+    metadata: dict[str, Any]
+    reasoning: str
+    quantity_exact: Decimal
+    metadata_bytes: bytes
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """An error at a row of the view."""
+
+    row: int
+    error: str
+
+
+class DriverCall(Protocol):
+    """The generated loop that runs a kernel over rows lo..hi of a batch.
+
+    Returns (candidates written, next row); it stops early when `out` is full, or behind a row
+    whose code was negative.
+    """
+
+    def __call__(
+        self,
+        states: npt.NDArray[Any],
+        params: npt.NDArray[Any],
+        lut: npt.NDArray[np.int32],
+        inst: npt.NDArray[np.int32],
+        columns: tuple[npt.NDArray[Any], ...],
+        lo: int,
+        hi: int,
+        out: npt.NDArray[Any],
+        rows: npt.NDArray[np.int64],
+        codes: npt.NDArray[np.int8],
+    ) -> tuple[int, int]:
+        """Run rows lo..hi."""
+        ...
+
+
+class ProcessorDetector:
+    """Runs any Python processor tick by tick.
+
+    Args:
+        build: makes a fresh processor, equal to any other it made.
+        tokens: instrument token by dense id, for the executor's instruments.
+        stores: history store by dense id.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], StrategyProcessor],
+        tokens: Mapping[int, int],
+        stores: Mapping[int, HistoryStore],
+        *,
+        seed: int,
+        strategy_id: str,
+    ) -> None:
+        self._build = build
+        self.processor = build()
+        self.history_length = max(1, self.processor.get_required_history_length())
+        self._stores = stores
+        self._histories = {d: History(s, self.history_length) for d, s in stores.items()}
+        self._begin = {d: s.total for d, s in stores.items()}  # number its own history begins at
+        takes_rng = "rng" in inspect.signature(self.processor.process_tick).parameters
+        self._keys = (
+            {d: stream_key(seed, strategy_id, t) for d, t in tokens.items()} if takes_rng else None
+        )
+
+    def detect(self, view: View, rows: Rows) -> tuple[list[Found], list[Failed]]:
+        """Return what the processor found and where it raised, over its rows of the view."""
+        found: list[Found] = []
+        failed: list[Failed] = []
+        before = self._own_snapshot()
+        todo = rows.tolist()
+        at = 0
+        while at < len(todo):
+            done, error = self._run(view, todo, at, found)
+            if error is None:
+                break
+            failed.append(Failed(todo[done], error))
+            self._roll_back(view, todo[:done], todo[done], before, {f.row for f in failed})
+            at = done + 1
+        return found, failed
+
+    def _run(
+        self, view: View, todo: Sequence[int], at: int, found: list[Found]
+    ) -> tuple[int, str | None]:
+        ticks, inst, ends = view.ticks, view.inst_list, view.ends
+        warm = {d: begin + self.history_length for d, begin in self._begin.items()}
+        histories, process, keys = self._histories, self.processor.process_tick, self._keys
+        k = at
+        try:
+            while k < len(todo):
+                row = todo[k]
+                dense = inst[row]
+                if ends[row] >= warm[dense]:
+                    history = histories[dense]
+                    history._end = ends[row]
+                    if keys is None:
+                        said = process(ticks[row], history)
+                    else:
+                        rng = TickStream(keys[dense], ticks[row].ts_event, view.ordinal(row))
+                        said = process(ticks[row], history, rng=rng)  # type: ignore[call-arg] # rng is an optional parameter, looked for above
+                    if said is not None:
+                        found.append(_found(row, said))
+                k += 1
+        except Exception as error:  # a strategy may raise anything; it must not stop the others
+            return k, f"{type(error).__name__}: {error}"
+        return k, None
+
+    def _own_snapshot(self) -> Any:
+        snapshot = getattr(self.processor, "snapshot", None)
+        return snapshot() if snapshot is not None else None
+
+    def _roll_back(
+        self, view: View, done: Sequence[int], at: int, before: Any, failed: set[int]
+    ) -> None:
+        """Bring the processor to where it stood before row `at`; without snapshot, warm up anew."""
+        self.processor = self._build()
+        if before is None:
+            for dense, store in self._stores.items():
+                behind = len(view) and int((view.rows_of(dense) > at).sum())
+                self._begin[dense] = store.total - behind
+            return
+        self.processor.restore(before)  # type: ignore[attr-defined] # it has snapshot, so restore
+        self._run(view, [r for r in done if r not in failed], 0, [])
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the processor's state; raises ConfigError where it cannot be had."""
+        return {
+            "own": _state_of(self.processor),
+            "begin": {str(d): n for d, n in self._begin.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what snapshot() gave."""
+        self._begin = {int(d): n for d, n in state["begin"].items()}
+        if hasattr(self.processor, "restore"):
+            self.processor.restore(state["own"])
+        else:
+            vars(self.processor).update(state["own"])
+
+
+class KernelDetector:
+    """Runs a kernel through its driver over whole batches."""
+
+    def __init__(
+        self, kernel: KernelStrategy, driver: DriverCall, tokens: Mapping[int, int], table_size: int
+    ) -> None:
+        self.kernel = kernel
+        self.history_length = max(1, kernel.history)
+        self._driver = driver
+        self._dense = sorted(tokens)
+        self._lut = np.full(table_size, -1, np.int32)
+        self._lut[self._dense] = np.arange(len(self._dense), dtype=np.int32)
+        self._states = np.zeros(len(self._dense), kernel.state)
+        self._params = kernel.params.reshape(1)
+        self._out = np.zeros(_OUT_ROWS, kernel.out)
+        self._rows = np.zeros(_OUT_ROWS, np.int64)
+        self._codes = np.zeros(_OUT_ROWS, np.int8)
+        self._names = tuple(kernel.out.names or ())
+
+    def detect(self, view: View, rows: Rows) -> tuple[list[Found], list[Failed]]:
+        """Return what the kernel found and where it returned an error code."""
+        found: list[Found] = []
+        failed: list[Failed] = []
+        before = self._states.copy()
+        columns = tuple(view.batch.column(name) for name in self.kernel.columns)
+        row, end = 0, len(view)
+        while row < end:
+            count, row = self._call(view, columns, self._lut, row, end)
+            error = count > 0 and self._codes[count - 1] < 0
+            found += self._collect(count - 1 if error else count)
+            if error:
+                at, code = row - 1, int(self._codes[count - 1])
+                failed.append(Failed(at, f"kernel {self.kernel.name}: step returned {code}"))
+                self._roll_back(view, columns, at, before, {f.row for f in failed})
+        return found, failed
+
+    def _call(
+        self,
+        view: View,
+        columns: tuple[npt.NDArray[Any], ...],
+        lut: npt.NDArray[np.int32],
+        lo: int,
+        hi: int,
+    ) -> tuple[int, int]:
+        buffers = (self._out, self._rows, self._codes)
+        return self._driver(self._states, self._params, lut, view.inst, columns, lo, hi, *buffers)
+
+    def _collect(self, count: int) -> list[Found]:
+        found = []
+        for row, values in zip(
+            self._rows[:count].tolist(), self._out[:count].tolist(), strict=True
+        ):
+            said = dict(zip(self._names, values, strict=True))
+            reasoning, metadata = self.kernel.describe(said)
+            quantity = said["quantity"]
+            found.append(
+                Found(
+                    row,
+                    said["side"],
+                    said["price"],
+                    quantity,
+                    said["confidence"],
+                    metadata,
+                    reasoning,
+                    _exact(quantity),
+                    canonical(metadata),
+                )
+            )
+        return found
+
+    def _roll_back(
+        self,
+        view: View,
+        columns: tuple[npt.NDArray[Any], ...],
+        at: int,
+        before: npt.NDArray[Any],
+        failed: set[int],
+    ) -> None:
+        # Only the failing instrument's state was touched at `at`: run its rows again, alone.
+        dense = int(view.inst[at])
+        local = int(self._lut[dense])
+        self._states[local] = before[local]
+        alone = np.full(len(self._lut), -1, np.int32)
+        alone[dense] = local
+        for row in view.rows_of(dense):
+            if row >= at:
+                break
+            if int(row) not in failed:
+                self._call(view, columns, alone, int(row), int(row) + 1)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the states field by field: an aligned dtype has random padding."""
+        return {n: self._states[n].tobytes() for n in self.kernel.state.names or ()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what snapshot() gave."""
+        for name in self.kernel.state.names or ():
+            field = self._states[name]
+            field[...] = np.frombuffer(state[name], field.dtype.base).reshape(field.shape)
+
+
+def _exact(quantity: Any) -> Decimal:
+    try:
+        return quantity if isinstance(quantity, Decimal) else Decimal(str(quantity))
+    except InvalidOperation:
+        raise ConfigError(f"quantity: expected a number, was {quantity!r}") from None
+
+
+def _found(row: int, said: SignalResult) -> Found:
+    if not isinstance(said, SignalResult):
+        raise ConfigError(
+            f"process_tick returned {type(said).__name__}", cure="return SignalResult or None"
+        )
+    side = SIDES.get(said.signal_type)
+    if side is None:
+        raise ConfigError(
+            f"signal_type: expected BUY, SELL or HOLD, was {said.signal_type!r}",
+        )
+    return Found(
+        row,
+        side,
+        float(said.price),
+        float(said.quantity),
+        float(said.confidence),
+        said.metadata or {},
+        said.reasoning,
+        _exact(said.quantity),
+        canonical(said.metadata or {}),
+    )
+
+
+def _state_of(processor: StrategyProcessor) -> Any:
+    snapshot = getattr(processor, "snapshot", None)
+    if snapshot is not None:
+        return snapshot()
+    own = vars(processor) if hasattr(processor, "__dict__") else None
+    if own is None or not is_plain(own):
+        kept = [n for n, v in (own or {}).items() if not is_plain(v)]
+        raise SnapshotUnavailable(
+            f"{processor.get_strategy_name()}: state cannot be put into a checkpoint"
+            + (f" (attributes {', '.join(kept)})" if kept else ""),
+            cure="give it snapshot() -> dict and restore(dict)",
+        )
+    return dict(own)
+
+
+class SnapshotUnavailable(ParityError):
+    """A processor has state that cannot be stored; a restart replays the whole journal instead."""

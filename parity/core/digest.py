@@ -1,0 +1,124 @@
+"""Canonical bytes of what a run decided, and the running digest over them.
+
+A record holds what is promised to be the same everywhere and nothing else: never seq, ts_recv,
+run id, strategy id or reasoning. Floats enter as bits, with -0.0 as 0.0 and one NaN.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from parity.model.errors import ConfigError
+
+_HEAD: Final = struct.Struct("<qqqbddd")
+_NAN: Final = float("nan")
+DIGEST_BYTES: Final = 32
+DEPTH_MAX: Final = 16
+
+
+def canonical_float(value: float) -> float:
+    """Return the value with -0.0 as 0.0 and every NaN as one NaN."""
+    if value == 0.0:
+        return 0.0
+    return value if value == value else _NAN
+
+
+def pack_head(
+    token: int,
+    ts_event: int,
+    ordinal: int,
+    side: int,
+    price: float,
+    quantity: float,
+    third: float,
+) -> bytes:
+    """Return the fixed part of a record; `third` is a confidence or a commission."""
+    return _HEAD.pack(
+        token,
+        ts_event,
+        ordinal,
+        side,
+        canonical_float(price),
+        canonical_float(quantity),
+        canonical_float(third),
+    )
+
+
+def canonical(value: Any, depth: int = 0) -> bytes:
+    """Return tagged bytes of a plain value; equal values of equal types give equal bytes.
+
+    Raises:
+        ConfigError: the value, or something inside it, is not plain.
+    """
+    if depth > DEPTH_MAX:
+        raise ConfigError(f"signal metadata: nested deeper than {DEPTH_MAX}")
+    if value is None:
+        return b"n"
+    if isinstance(value, bool):
+        return b"t" if value else b"f"
+    if isinstance(value, int):
+        return _framed(b"i", str(value).encode())
+    if isinstance(value, float):
+        return b"d" + struct.pack("<d", canonical_float(value))
+    if isinstance(value, str):
+        return _framed(b"s", value.encode())
+    if isinstance(value, Decimal):
+        return _framed(b"D", str(value.normalize()).encode())
+    if isinstance(value, list | tuple):
+        return _framed(b"l", b"".join(canonical(item, depth + 1) for item in value))
+    if isinstance(value, Mapping):
+        return _framed(b"m", _canonical_items(value, depth))
+    if isinstance(value, msgspec.Struct):
+        return canonical(msgspec.structs.asdict(value), depth)
+    raise ConfigError(
+        f"signal metadata: a value of type {type(value).__name__} cannot be recorded",
+        cure="use None, bool, int, float, str, Decimal, lists and dicts (numpy: call .item())",
+    )
+
+
+def _canonical_items(value: Mapping[Any, Any], depth: int) -> bytes:
+    for key in value:
+        if not isinstance(key, str):
+            raise ConfigError(f"signal metadata: key {key!r} is not text")
+    return b"".join(canonical(k, depth) + canonical(value[k], depth + 1) for k in sorted(value))
+
+
+def _framed(tag: bytes, body: bytes) -> bytes:
+    return tag + struct.pack("<I", len(body)) + body
+
+
+class Chain:
+    """A digest that grows by one record at a time: value = blake2b(value + record).
+
+    hashlib's running state cannot be stored in a checkpoint; 32 bytes of a chain can.
+    """
+
+    __slots__ = ("count", "value")
+
+    def __init__(self, value: bytes = bytes(DIGEST_BYTES), count: int = 0) -> None:
+        self.value = value
+        self.count = count
+
+    def add(self, record: bytes) -> None:
+        """Take one more record."""
+        self.value = hashlib.blake2b(self.value + record, digest_size=DIGEST_BYTES).digest()
+        self.count += 1
+
+    @property
+    def hex(self) -> str:
+        """The digest as text."""
+        return self.value.hex()
+
+
+def signal_id(
+    strategy_id: str, broker: str, token: int, side: int, price: float, ts_event: int, number: int
+) -> str:
+    """Return the stable id of an approved signal; nothing in it is rounded."""
+    record = canonical([strategy_id, broker, token, side, price, ts_event, number])
+    return hashlib.blake2b(record, digest_size=16).hexdigest()

@@ -1,0 +1,265 @@
+"""The engine: events in, effects out, by one mutating method.
+
+It holds what executors share: the ordinals, the histories, the last prices, and the number of the
+next approved signal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from parity.core.digest import DIGEST_BYTES, canonical
+from parity.core.executor import Executor, ExecutorPlan
+from parity.core.history import HistoryStore
+from parity.core.merge import merged
+from parity.core.view import Scan, Segment
+from parity.model import ticks as flag
+from parity.model.effects import ApprovedSignal, Effect
+from parity.model.errors import ConfigError
+from parity.model.events import Control, EventBatch
+
+if TYPE_CHECKING:
+    from parity.model.instruments import InstrumentTable
+    from parity.model.ticks import TickBatch
+
+SNAPSHOT_FORMAT: Final = 1
+
+
+class ExecutorReport(msgspec.Struct, frozen=True):
+    """Counts, profit and digests of one executor."""
+
+    strategy_id: str
+    broker: str
+    state: str
+    candidates: int
+    signals: int
+    drops: dict[str, int]
+    fills: int
+    errors: int
+    pnl: str
+    candidate_digest: str
+    decision_digest: str
+
+
+class RunReport(msgspec.Struct, frozen=True):
+    """What an engine has done so far."""
+
+    ticks: int
+    undelivered: int
+    controls: dict[str, int]
+    executors: tuple[ExecutorReport, ...]
+    candidate_digest: str
+    decision_digest: str
+
+    @property
+    def signals(self) -> int:
+        """Approved signals of all executors."""
+        return sum(e.signals for e in self.executors)
+
+    @property
+    def fills(self) -> int:
+        """Paper fills of all executors."""
+        return sum(e.fills for e in self.executors)
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Drops of all executors by reason."""
+        total: Counter[str] = Counter()
+        for executor in self.executors:
+            total.update(executor.drops)
+        return dict(sorted(total.items()))
+
+
+class Engine:
+    """Strategy executors driven by events in seq order.
+
+    Args:
+        table: the instruments, fixed before the first tick.
+        plans: one per (strategy, broker).
+        seed: of the strategies' random streams.
+
+    Raises:
+        ConfigError: two plans of one (strategy, broker), or a plan that fits no instrument.
+    """
+
+    def __init__(
+        self, table: InstrumentTable, plans: Sequence[ExecutorPlan], *, seed: int = 0
+    ) -> None:
+        self.table = table
+        self.seed = seed
+        self.ticks = 0
+        self.undelivered = 0
+        self.next_signal_no = 1
+        self.last_seq = 0
+        self._controls: Counter[str] = Counter()
+        self._scan = Scan(len(table))
+        self._stores: dict[str, dict[int, HistoryStore]] = {"trades": {}, "quotes": {}}
+        self._marks: dict[int, Decimal] = {}
+        self.executors = self._make(plans)
+
+    def _make(self, plans: Sequence[ExecutorPlan]) -> list[Executor]:
+        made: dict[tuple[str, str], Executor] = {}
+        for plan in plans:
+            stores = self._stores[plan.config.on]
+
+            def store(dense: int, depth: int, stores: Any = stores) -> HistoryStore:
+                kept: HistoryStore = stores.setdefault(dense, HistoryStore(depth))
+                kept.depth = max(kept.depth, depth)
+                return kept
+
+            executor = Executor(plan, self.table, store, seed=self.seed)
+            if executor.key in made:
+                raise ConfigError(f"strategy {executor.key[0]} stands twice at {executor.key[1]}")
+            made[executor.key] = executor
+        return [made[key] for key in sorted(made)]
+
+    def process(self, batch: EventBatch) -> list[Effect]:
+        """Take events in seq order; return the effects in order (seq, strategy_id, broker).
+
+        Raises:
+            ValueError: the batch does not lie behind what was processed before.
+        """
+        if batch.last_seq == 0:
+            return []
+        first = int(batch.ticks.column("seq")[0]) if len(batch.ticks) else batch.last_seq
+        if first <= self.last_seq:
+            raise ValueError(
+                f"batch starts at seq {first}, behind {self.last_seq} already processed"
+            )
+        effects: list[Effect] = []
+        for part in _cut(batch):
+            if isinstance(part, Control):
+                self._controls[part.verb] += 1
+            else:
+                self.ticks += len(part)
+                segment = Segment(part, self._scan)
+                self.undelivered += len(part) - len(segment)
+                effects += self._run_segment(segment)
+        self.last_seq = batch.last_seq
+        return effects
+
+    def _run_segment(self, segment: Segment) -> list[Effect]:
+        if not len(segment):
+            return []
+        for on, stores in self._stores.items():
+            if stores:
+                segment.view(on).feed(stores)
+        for executor in self.executors:
+            executor.detect(segment.view(executor.on))
+        effects: list[Effect] = []
+        for row, executor in merged(self.executors):
+            for effect in executor.decide(row, segment, self.next_signal_no):
+                self.next_signal_no += isinstance(effect, ApprovedSignal)
+                effects.append(effect)
+        for executor in self.executors:
+            executor.leave_segment(segment.view(executor.on))
+        self._mark(segment)
+        return effects
+
+    def _mark(self, segment: Segment) -> None:
+        held = {t for e in self.executors for t, q in e.broker.positions.items() if q}
+        for token in held:
+            price = _last_price(segment, self.table.dense_id(token))
+            if price is not None:
+                self._marks[token] = price
+
+    def report(self) -> RunReport:
+        """Return counts and digests so far."""
+        sizes = {i.token: Decimal(i.contract_size) for i in self.table}
+        executors = tuple(
+            ExecutorReport(
+                *e.key,
+                e.state.name,
+                e.candidates.count,
+                e.signals,
+                dict(sorted(e.drops.items())),
+                e.fills,
+                e.errors,
+                str(e.broker.profit(self._marks, sizes)),
+                e.candidates.hex,
+                e.decisions.hex,
+            )
+            for e in self.executors
+        )
+        return RunReport(
+            self.ticks,
+            self.undelivered,
+            dict(sorted(self._controls.items())),
+            executors,
+            run_digest([(e.strategy_id, e.broker, e.candidate_digest) for e in executors]),
+            run_digest([(e.strategy_id, e.broker, e.decision_digest) for e in executors]),
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the whole state as plain values, bytes, lists and dicts.
+
+        Raises:
+            SnapshotUnavailable: a processor's state cannot be stored.
+        """
+        return {
+            "format": SNAPSHOT_FORMAT,
+            "counts": [self.ticks, self.undelivered, self.next_signal_no, self.last_seq],
+            "controls": dict(self._controls),
+            "scan": self._scan.snapshot(),
+            "stores": {
+                on: {str(d): s.snapshot() for d, s in stores.items()}
+                for on, stores in self._stores.items()
+            },
+            "marks": {str(t): str(p) for t, p in self._marks.items()},
+            "executors": [e.snapshot() for e in self.executors],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what snapshot() gave; raises ConfigError where it is of other strategies."""
+        if state["format"] != SNAPSHOT_FORMAT or len(state["executors"]) != len(self.executors):
+            raise ConfigError("checkpoint: it was made by other strategies or another format")
+        self.ticks, self.undelivered, self.next_signal_no, self.last_seq = state["counts"]
+        self._controls = Counter(state["controls"])
+        self._scan.restore(state["scan"])
+        for on, stores in state["stores"].items():
+            for dense, kept in stores.items():
+                self._stores[on][int(dense)].restore(kept, self.table)
+        self._marks = {int(t): Decimal(p) for t, p in state["marks"].items()}
+        for executor, kept in zip(self.executors, state["executors"], strict=True):
+            executor.restore(kept)
+
+
+def run_digest(parts: Sequence[tuple[str, str, str]]) -> str:
+    """Return the digest over (strategy_id, broker, digest), in that order."""
+    return hashlib.blake2b(
+        canonical([list(p) for p in sorted(parts)]), digest_size=DIGEST_BYTES
+    ).hexdigest()
+
+
+def _cut(batch: EventBatch) -> Iterator[TickBatch | Control]:
+    """Yield the batch's ticks cut at its controls: a control is a barrier."""
+    seq = batch.ticks.column("seq") if len(batch.ticks) else None
+    lo = 0
+    for control in batch.controls:
+        hi = int(seq.searchsorted(control.seq)) if seq is not None else 0
+        if hi > lo:
+            yield batch.ticks.slice(lo, hi)
+        lo = hi
+        yield control
+    if lo < len(batch.ticks):
+        yield batch.ticks if lo == 0 else batch.ticks.slice(lo, len(batch.ticks))
+
+
+def _last_price(segment: Segment, dense: int) -> Decimal | None:
+    """Return the instrument's last trade price, or last two-sided mid, in the segment."""
+    flags = segment.batch.column("flags")
+    scale = segment.batch.table.by_dense(dense).price_scale
+    for row in segment.rows_of(dense)[::-1]:
+        bits = int(flags[row])
+        if bits & flag.TRADE_LIKE and not bits & flag.NO_PRICE:
+            return Decimal(int(segment.batch.column("price_int")[row])).scaleb(-scale)
+        if bits & flag.QUOTE and not bits & (flag.NO_BID | flag.NO_ASK):
+            bid, ask = (int(segment.batch.column(n)[row]) for n in ("bid_int", "ask_int"))
+            return Decimal((bid + ask) * 5).scaleb(-scale - 1)
+    return None

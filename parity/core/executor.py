@@ -1,0 +1,354 @@
+"""An executor: one strategy at one broker, from its ticks to its decisions.
+
+Everything stateful about trading lives here and is a function of the executor's own instruments
+only, so its bytes do not depend on who else runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+from parity.core import lifecycle
+from parity.core.detect import (
+    DriverCall,
+    Failed,
+    Found,
+    KernelDetector,
+    ProcessorDetector,
+    Rows,
+)
+from parity.core.digest import Chain, canonical, pack_head, signal_id
+from parity.core.paper_broker import Execution, Order, PaperBroker, Terms
+from parity.core.validators import Context, Limits, validate
+from parity.model.effects import (
+    ApprovedSignal,
+    Candidate,
+    DroppedSignal,
+    Effect,
+    Failure,
+    Fill,
+    Transition,
+)
+from parity.model.errors import ConfigError
+from parity.model.kernel import KernelStrategy
+from parity.model.protocols import StrategyProcessor
+from parity.model.values import Lifecycle, StrategyConfig
+
+if TYPE_CHECKING:
+    from parity.core.history import HistoryStore
+    from parity.core.view import Segment, View
+    from parity.model.instruments import InstrumentTable
+
+CLOCK_START: Final = -(1 << 62)  # before any tick
+
+
+class ExecutorPlan(msgspec.Struct, frozen=True):
+    """What an executor is made of.
+
+    Args:
+        build: makes the configured processor or kernel afresh.
+        driver: the kernel's driver; None for processors.
+    """
+
+    config: StrategyConfig
+    broker: str
+    build: Callable[[], StrategyProcessor | KernelStrategy]
+    driver: DriverCall | None = None
+
+
+class Executor:
+    """One (strategy, broker): detect, then decide row by row."""
+
+    def __init__(
+        self,
+        plan: ExecutorPlan,
+        table: InstrumentTable,
+        stores: Callable[[int, int], HistoryStore],
+        *,
+        seed: int,
+    ) -> None:
+        self.plan = plan
+        self.key = (plan.config.strategy_id, plan.broker)
+        self.on = plan.config.on
+        self.state = Lifecycle.INIT
+        self.clock = CLOCK_START  # the decide clock
+        self.candidates = Chain()
+        self.decisions = Chain()
+        self.signals = 0
+        self.fills = 0
+        self.errors = 0
+        self.drops: Counter[str] = Counter()
+        self.tokens = _tokens(plan, table)
+        self._limits = Limits.from_parameters(plan.config.parameters)
+        self._last_signal: dict[int, int] = {}
+        self.broker = PaperBroker(_terms(plan.config.parameters))
+        self.detector = _detector(plan, self.tokens, stores, len(table), seed)
+        self._mine = np.zeros(len(table), np.bool_)
+        self._mine[list(self.tokens)] = True
+        self._seen = dict.fromkeys(self.tokens, 0)  # ticks by instrument, until one is warm
+        self._rows: Rows = np.zeros(0, np.int64)
+        self._queue: list[tuple[int, Candidate | Failure | Transition]] = []
+        self._at = 0
+        self._fill_row: int | None = None
+
+    # -- detect ------------------------------------------------------------------------------
+
+    def detect(self, view: View) -> None:
+        """Turn the view's ticks into this segment's queue of candidates."""
+        rows = self._own_rows(view)
+        found, failed = self.detector.detect(view, rows)
+        queue: list[tuple[int, Candidate | Failure | Transition]] = []
+        queue += self._transitions(view, rows)
+        queue += [(view.position(f.row), self._failure(f, view)) for f in failed]
+        queue += [(view.position(f.row), self._candidate(f, view)) for f in found]
+        queue.sort(key=lambda entry: entry[0])  # stable: at one row transitions come first
+        self._queue, self._at, self._rows = queue, 0, rows
+        self._fill_row = self.broker.next_row(view.segment)
+
+    def _own_rows(self, view: View) -> Rows:
+        if self._mine.all():
+            return view.all_rows
+        return np.flatnonzero(self._mine[view.inst])
+
+    def _transitions(self, view: View, rows: Rows) -> list[tuple[int, Transition]]:
+        """Plan the changes of state in this segment; decide() carries them out in their turn."""
+        plan: list[tuple[int, Lifecycle]] = []
+        state = self.state
+        if state == Lifecycle.INIT and len(rows):
+            state = Lifecycle.WARMUP
+            plan.append((int(rows[0]), state))
+        if state == Lifecycle.WARMUP:
+            warm_row = self._warm_row(view)
+            if warm_row is not None:
+                plan.append((warm_row, Lifecycle.ACTIVE))
+        made, was = [], self.state
+        for row, now in plan:
+            at = view.position(row)
+            change = Transition(int(view.segment.seq[at]), *self.key, was.name, now.name)
+            made.append((at, change))
+            was = now
+        return made
+
+    def _warm_row(self, view: View) -> int | None:
+        """Count ticks by instrument; return the first row at which one has its history."""
+        warm: list[int] = []
+        for dense, seen in self._seen.items():
+            rows = view.rows_of(dense)
+            missing = self.detector.history_length - seen
+            self._seen[dense] = seen + len(rows)
+            if missing <= len(rows):
+                warm.append(int(rows[missing - 1]))
+        return min(warm, default=None)
+
+    def _failure(self, failed: Failed, view: View) -> Failure:
+        at = view.position(failed.row)
+        token = int(view.batch.column("instrument_token")[failed.row])
+        return Failure(int(view.segment.seq[at]), *self.key, token, failed.error)
+
+    def _candidate(self, found: Found, view: View) -> Candidate:
+        at = view.position(found.row)
+        token = self.tokens[int(view.inst[found.row])]
+        ts_event, ordinal = int(view.segment.ts_event[at]), int(view.segment.ordinals[at])
+        head = pack_head(
+            token, ts_event, ordinal, found.side, found.price, found.quantity, found.confidence
+        )
+        return Candidate(
+            int(view.segment.seq[at]),
+            *self.key,
+            token,
+            ts_event,
+            ordinal,
+            found.side,
+            found.price,
+            found.quantity,
+            found.confidence,
+            found.metadata,
+            found.reasoning,
+            head + found.metadata_bytes,
+            found.quantity_exact,
+        )
+
+    # -- decide ------------------------------------------------------------------------------
+
+    def next_row(self) -> int | None:
+        """Return the next row of the segment at which something is to be decided."""
+        queued = self._queue[self._at][0] if self._at < len(self._queue) else None
+        if queued is None or self._fill_row is None:
+            return self._fill_row if queued is None else queued
+        return min(queued, self._fill_row)
+
+    def decide(self, row: int, segment: Segment, signal_no: int) -> list[Effect]:
+        """Decide what is due at a row: fills first, then what was found there.
+
+        `signal_no` is the number that the run's next approved signal gets.
+        """
+        effects: list[Effect] = []
+        if self._fill_row == row:
+            effects += [self._fill(e, row, segment) for e in self.broker.execute(row, segment)]
+            self._fill_row = self.broker.next_row(segment)
+        while self._at < len(self._queue) and self._queue[self._at][0] == row:
+            entry = self._queue[self._at][1]
+            self._at += 1
+            if isinstance(entry, Candidate):
+                effects.append(self._judge(entry, row, segment, signal_no))
+                continue
+            if isinstance(entry, Transition):
+                self.state = lifecycle.step(self.state, Lifecycle[entry.now])
+            else:
+                self.errors += 1
+            effects.append(entry)
+        return effects
+
+    def _judge(self, candidate: Candidate, row: int, segment: Segment, signal_no: int) -> Effect:
+        self.clock = max(self.clock, self._clock_at(row, segment))
+        self.candidates.add(candidate.record)
+        token = candidate.instrument_token
+        context = Context(self.state, self.clock, self._last_signal.get(token))
+        reason = validate(candidate, self._limits, context)
+        if reason is not None:
+            self.drops[reason] += 1
+            record = b"D" + candidate.record + canonical(reason)
+            self.decisions.add(record)
+            return DroppedSignal(candidate, reason, record)
+        self.signals += 1
+        self._last_signal[token] = self.clock
+        identity = signal_id(
+            *self.key, token, candidate.side, candidate.price, candidate.ts_event, self.signals
+        )
+        record = b"A" + candidate.record
+        self.decisions.add(record)
+        dense = segment.batch.table.dense_id(token)
+        self.broker.place(
+            Order(dense, token, candidate.side, candidate.quantity_exact, identity, row)
+        )
+        self._fill_row = self.broker.next_row(segment)
+        return ApprovedSignal(candidate, signal_no, identity, record)
+
+    def _clock_at(self, row: int, segment: Segment) -> int:
+        """Return the largest ts_event of the executor's own ticks up to a row of its own."""
+        if segment.sorted_ts:
+            return int(segment.ts_event[row])
+        view = segment.view(self.on)
+        own = self._rows[view.positions_of(self._rows) <= row]
+        return int(view.batch.column("ts_event")[own].max())
+
+    def _fill(self, done: Execution, row: int, segment: Segment) -> Fill:
+        ts_event, ordinal = int(segment.ts_event[row]), int(segment.ordinals[row])
+        self.clock = max(self.clock, ts_event)
+        order = done.order
+        head = pack_head(
+            order.token,
+            ts_event,
+            ordinal,
+            order.side,
+            float(done.price),
+            float(done.quantity),
+            float(done.commission),
+        )
+        record = (b"R" + head + canonical(done.reason)) if done.reason else b"F" + head
+        self.decisions.add(record)
+        if done.reason:
+            self.drops[f"paper_{done.reason}"] += 1
+        else:
+            self.fills += 1
+        return Fill(
+            int(segment.seq[row]),
+            *self.key,
+            order.token,
+            ts_event,
+            ordinal,
+            order.side,
+            done.price,
+            done.quantity,
+            done.commission,
+            order.signal_id,
+            done.reason,
+            record,
+        )
+
+    def leave_segment(self, view: View) -> None:
+        """Close the segment: advance the clock over the executor's own ticks."""
+        if len(self._rows):
+            self.clock = max(self.clock, int(view.batch.column("ts_event")[self._rows].max()))
+        self.broker.leave_segment()
+
+    # -- snapshot ----------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the executor's state as plain values; raises SnapshotUnavailable."""
+        return {
+            "key": list(self.key),
+            "state": int(self.state),
+            "clock": self.clock,
+            "candidates": [self.candidates.value, self.candidates.count],
+            "decisions": [self.decisions.value, self.decisions.count],
+            "counts": [self.signals, self.fills, self.errors],
+            "drops": dict(self.drops),
+            "last_signal": {str(t): ts for t, ts in self._last_signal.items()},
+            "seen": {str(d): n for d, n in self._seen.items()},
+            "broker": self.broker.snapshot(),
+            "detector": self.detector.snapshot(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what snapshot() gave; raises ConfigError where it is another executor's."""
+        if tuple(state["key"]) != self.key:
+            raise ConfigError(f"checkpoint of executor {state['key']}, expected {list(self.key)}")
+        self.state = Lifecycle(state["state"])
+        self.clock = state["clock"]
+        self.candidates = Chain(*state["candidates"])
+        self.decisions = Chain(*state["decisions"])
+        self.signals, self.fills, self.errors = state["counts"]
+        self.drops = Counter(state["drops"])
+        self._last_signal = {int(t): ts for t, ts in state["last_signal"].items()}
+        self._seen = {int(d): n for d, n in state["seen"].items()}
+        self.broker.restore(state["broker"])
+        self.detector.restore(state["detector"])
+
+
+def _tokens(plan: ExecutorPlan, table: InstrumentTable) -> dict[int, int]:
+    """Return token by dense id of the instruments the strategy is configured for and supports."""
+    configured = plan.config.instrument_tokens or tuple(int(t) for t in table.tokens)
+    made = plan.build()
+    if not isinstance(made, KernelStrategy):
+        configured = tuple(t for t in configured if made.supports_instrument(t))
+    if not configured:
+        raise ConfigError(
+            f"strategy {plan.config.strategy_id}: it supports no configured instrument"
+        )
+    return {table.dense_id(t): t for t in sorted(set(configured))}
+
+
+def _terms(parameters: Mapping[str, Any]) -> Terms:
+    paper = dict(parameters.get("paper") or {})
+    allow_short = bool(paper.pop("allow_short", False))
+    return Terms(**{f: Decimal(str(v)) for f, v in paper.items()}, allow_short=allow_short)
+
+
+def _detector(
+    plan: ExecutorPlan,
+    tokens: Mapping[int, int],
+    stores: Callable[[int, int], HistoryStore],
+    table_size: int,
+    seed: int,
+) -> ProcessorDetector | KernelDetector:
+    made = plan.build()
+    if isinstance(made, KernelStrategy):
+        if plan.driver is None:
+            raise ConfigError(f"strategy {plan.config.strategy_id}: a kernel without its driver")
+        return KernelDetector(made, plan.driver, tokens, table_size)
+    length = max(1, made.get_required_history_length())
+    own = {dense: stores(dense, length) for dense in tokens}
+    return ProcessorDetector(
+        plan.build,  # type: ignore[arg-type] # build gives processors here, seen above
+        tokens,
+        own,
+        seed=seed,
+        strategy_id=plan.config.strategy_id,
+    )

@@ -1,0 +1,190 @@
+"""Histories: each processor's view of exactly its required number of last ticks.
+
+One store per instrument is shared by all executors of the same kind of ticks; a view never shows
+more than its own length. Columns are kept only for the names somebody has asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from parity.model.ticks import TickBatch
+from parity.model.values import MarketTick
+
+_ROOM: Final = 4096  # rows a store grows before it is cut back to its depth
+
+
+class _ColumnBuffer:
+    """An append-only column; a full one is replaced, so views handed out stay as they were."""
+
+    __slots__ = ("array", "first", "used")
+
+    def __init__(self, values: npt.NDArray[Any], first: int) -> None:
+        self.array = np.empty(len(values) + _ROOM, values.dtype)
+        self.array[: len(values)] = values
+        self.used = len(values)
+        self.first = first
+
+    def extend(self, values: npt.NDArray[Any], depth: int) -> None:
+        end = self.used + len(values)
+        if end > len(self.array):
+            keep = min(self.used, depth)
+            fresh = np.empty(keep + len(values) + _ROOM, self.array.dtype)
+            fresh[:keep] = self.array[self.used - keep : self.used]
+            self.first += self.used - keep
+            self.array, self.used, end = fresh, keep, keep + len(values)
+        self.array[self.used : end] = values
+        self.used = end
+
+    def view(self, lo: int, hi: int) -> npt.NDArray[Any]:
+        shown = self.array[lo - self.first : hi - self.first]
+        shown.flags.writeable = False
+        return shown
+
+
+class HistoryStore:
+    """The last ticks of one instrument; tick number n is the n-th the instrument ever had.
+
+    Args:
+        depth: the longest history anybody asked for.
+    """
+
+    __slots__ = ("_columns", "depth", "first", "ticks")
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.ticks: list[MarketTick] = []
+        self.first = 0  # number of ticks before ticks[0]
+        self._columns: dict[str, _ColumnBuffer] = {}
+
+    @property
+    def total(self) -> int:
+        """How many ticks the instrument had so far."""
+        return self.first + len(self.ticks)
+
+    def extend(
+        self, ticks: list[MarketTick], batch: TickBatch, rows: npt.NDArray[np.int64] | slice
+    ) -> None:
+        """Append ticks, which stand at `rows` of `batch`."""
+        if len(self.ticks) > self.depth + _ROOM:
+            cut = len(self.ticks) - self.depth
+            self.ticks = self.ticks[cut:]
+            self.first += cut
+        self.ticks.extend(ticks)
+        for name, buffer in self._columns.items():
+            buffer.extend(batch.column(name)[rows], self.depth)
+
+    def column(self, name: str, lo: int, hi: int) -> npt.NDArray[Any]:
+        """Return a read-only view of tick numbers [lo, hi) of one column."""
+        buffer = self._columns.get(name)
+        if buffer is None:
+            values = [t._batch.column(name)[t._row] for t in self.ticks]
+            buffer = _ColumnBuffer(np.asarray(values), self.first)
+            self._columns[name] = buffer
+        return buffer.view(lo, hi)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the last `depth` ticks as plain columns."""
+        kept = self.ticks[-self.depth :]
+        names = kept[0]._batch.names if kept else ()
+        columns = {n: np.array([t._batch.column(n)[t._row] for t in kept]) for n in names if kept}
+        return {
+            "total": self.total,
+            "extra_scale": kept[0]._batch.extra_scale if kept else 0,
+            "columns": {n: [str(c.dtype), c.tobytes()] for n, c in columns.items()},
+        }
+
+    def restore(self, state: dict[str, Any], table: Any) -> None:
+        """Take back what snapshot() gave."""
+        columns = {
+            n: np.frombuffer(raw, dtype).copy() for n, (dtype, raw) in state["columns"].items()
+        }
+        batch = TickBatch(columns, table, extra_scale=state["extra_scale"])
+        self.ticks = market_ticks(batch)
+        self.first = state["total"] - len(self.ticks)
+        self._columns = {}
+
+
+class History:
+    """What a processor sees of an instrument's past: exactly `length` ticks, the current included.
+
+    Valid during the call it is handed to; the ticks and columns taken from it stay valid.
+    """
+
+    __slots__ = ("_end", "_length", "_store")
+
+    def __init__(self, store: HistoryStore, length: int) -> None:
+        self._store = store
+        self._length = length
+        self._end = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> MarketTick: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[MarketTick]: ...
+    def __getitem__(self, index: int | slice) -> MarketTick | list[MarketTick]:
+        length = self._length
+        start = self._end - length - self._store.first
+        if isinstance(index, slice):
+            return self._store.ticks[start : start + length][index]
+        if index < 0:
+            index += length
+        if not 0 <= index < length:
+            raise IndexError(f"history[{index}]: expected an index below {length}")
+        return self._store.ticks[start + index]
+
+    def __iter__(self) -> Iterator[MarketTick]:
+        return iter(self[:])
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Return a tick column of the history, oldest first, read-only and without a copy."""
+        return self._store.column(name, self._end - self._length, self._end)
+
+    @property
+    def price(self) -> npt.NDArray[np.float64]:
+        """Prices as float64."""
+        return self.column("price")
+
+    @property
+    def price_int(self) -> npt.NDArray[np.int64]:
+        """Exact prices as integers at the instrument's scale."""
+        return self.column("price_int")
+
+    @property
+    def quantity(self) -> npt.NDArray[np.float64]:
+        """Quantities as float64."""
+        return self.column("quantity")
+
+    @property
+    def ts_event(self) -> npt.NDArray[np.int64]:
+        """Venue instants, int ns UTC."""
+        return self.column("ts_event")
+
+    @property
+    def side(self) -> npt.NDArray[np.int8]:
+        """Aggressor sides."""
+        return self.column("side")
+
+
+def market_ticks(batch: TickBatch) -> list[MarketTick]:
+    """Return the ticks of a batch as a processor sees them."""
+    count = len(batch)
+    return list(
+        map(
+            MarketTick,
+            batch.column("instrument_token").tolist(),
+            batch.column("ts_event").tolist(),
+            batch.column("price").tolist(),
+            batch.column("quantity").tolist(),
+            batch.column("side").tolist(),
+            [batch] * count,
+            range(count),
+        )
+    )

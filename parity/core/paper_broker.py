@@ -1,0 +1,166 @@
+"""The paper broker of one executor: market orders filled by later ticks, money exact.
+
+A market order fills at the next tick of its instrument that can fill it: at a trade's price, or at
+a quote's ask (BUY) or bid (SELL); slippage against the side, commission on the notional. Paper
+fills are outputs: every replay computes them again.
+"""
+
+from __future__ import annotations
+
+from decimal import Context as DecimalContext
+from decimal import Decimal, Inexact, InvalidOperation, Overflow
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from parity.model import ticks as flag
+
+if TYPE_CHECKING:
+    from parity.core.view import Segment
+
+# Wide enough for any product formed here; a result that would be rounded raises instead.
+EXACT: Final = DecimalContext(prec=200, traps=[Inexact, InvalidOperation, Overflow])
+CASH: Final = Decimal(1_000_000)
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What trading costs on paper; fractions, not percent."""
+
+    cash: Decimal = CASH
+    slippage: Decimal = Decimal("0.0005")
+    commission: Decimal = Decimal("0.001")
+    allow_short: bool = False
+
+
+class Order(msgspec.Struct, frozen=True):
+    """A market order that waits for a later tick of its instrument."""
+
+    dense: int
+    token: int
+    side: int
+    quantity: Decimal
+    signal_id: str
+    row: int  # the segment's row it was placed at; -1 where an earlier segment placed it
+
+
+class Execution(msgspec.Struct, frozen=True):
+    """The outcome of an order at a tick: a fill, or a refusal with its reason and no quantity."""
+
+    order: Order
+    price: Decimal
+    quantity: Decimal
+    commission: Decimal
+    reason: str
+
+
+class PaperBroker:
+    """Pending orders, cash and positions of one executor."""
+
+    __slots__ = ("cash", "orders", "positions", "terms")
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.cash = terms.cash
+        self.positions: dict[int, Decimal] = {}
+        self.orders: list[Order] = []
+
+    def place(self, order: Order) -> None:
+        """Take an order; it waits for a tick behind `order.row`."""
+        self.orders.append(order)
+
+    def next_row(self, segment: Segment) -> int | None:
+        """Return the first row at which a pending order can fill, or None."""
+        rows = [r for r in (_fill_row(o, segment) for o in self.orders) if r is not None]
+        return min(rows) if rows else None
+
+    def execute(self, row: int, segment: Segment) -> list[Execution]:
+        """Fill or refuse every order that the tick at `row` can fill, oldest first."""
+        due = [o for o in self.orders if _fill_row(o, segment) == row]
+        self.orders = [o for o in self.orders if o not in due]
+        return [
+            self._settle(order, _fill_price(order.side, row, segment), segment) for order in due
+        ]
+
+    def _settle(self, order: Order, price: Decimal, segment: Segment) -> Execution:
+        instrument = segment.batch.table.by_dense(order.dense)
+        slipped = EXACT.multiply(price, 1 + order.side * self.terms.slippage)
+        size = EXACT.multiply(order.quantity, Decimal(instrument.contract_size))
+        notional = EXACT.multiply(slipped, size)
+        commission = EXACT.multiply(notional, self.terms.commission)
+        held = self.positions.get(order.token, Decimal(0))
+        reason = self._refusal(order, held, notional + commission, instrument.kind)
+        if reason:
+            return Execution(order, price, Decimal(0), Decimal(0), reason)
+        signed = order.side * order.quantity
+        self.positions[order.token] = EXACT.add(held, signed)
+        self.cash = EXACT.subtract(self.cash, EXACT.add(order.side * notional, commission))
+        return Execution(order, slipped, order.quantity, commission, "")
+
+    def _refusal(self, order: Order, held: Decimal, cost: Decimal, kind: str) -> str:
+        if kind == "inverse":
+            return "inverse_contract"  # its profit is in the base coin; said, not guessed
+        if order.side < 0 and not self.terms.allow_short and order.quantity > held:
+            return "short_not_allowed"
+        if order.side > 0 and cost > self.cash:
+            return "insufficient_cash"
+        return ""
+
+    def leave_segment(self) -> None:
+        """Make pending orders wait from the first row of the next segment."""
+        self.orders = [msgspec.structs.replace(o, row=-1) for o in self.orders]
+
+    def profit(self, marks: dict[int, Decimal], sizes: dict[int, Decimal]) -> Decimal:
+        """Return cash plus marked positions minus the cash at the start, exact.
+
+        Args:
+            marks: last price by token.
+            sizes: contract size by token.
+        """
+        worth = self.cash
+        for token, held in self.positions.items():
+            if held:
+                value = EXACT.multiply(EXACT.multiply(held, sizes[token]), marks[token])
+                worth = EXACT.add(worth, value)
+        return EXACT.subtract(worth, self.terms.cash)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return cash, positions and pending orders as plain values."""
+        return {
+            "cash": str(self.cash),
+            "positions": {str(t): str(q) for t, q in self.positions.items()},
+            "orders": [
+                [o.dense, o.token, o.side, str(o.quantity), o.signal_id] for o in self.orders
+            ],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what snapshot() gave."""
+        self.cash = Decimal(state["cash"])
+        self.positions = {int(t): Decimal(q) for t, q in state["positions"].items()}
+        self.orders = [
+            Order(dense, token, side, Decimal(quantity), signal_id, -1)
+            for dense, token, side, quantity, signal_id in state["orders"]
+        ]
+
+
+def _fill_row(order: Order, segment: Segment) -> int | None:
+    rows = segment.rows_of(order.dense)
+    flags = segment.batch.column("flags")
+    for row in rows[rows.searchsorted(order.row, side="right") :]:
+        if _can_fill(order.side, int(flags[row])):
+            return int(row)
+    return None
+
+
+def _can_fill(side: int, flags: int) -> bool:
+    if flags & flag.QUOTE:
+        return not flags & (flag.NO_ASK if side > 0 else flag.NO_BID)
+    return not flags & flag.NO_PRICE
+
+
+def _fill_price(side: int, row: int, segment: Segment) -> Decimal:
+    batch = segment.batch
+    quoted = int(batch.column("flags")[row]) & flag.QUOTE
+    name = ("ask_int" if side > 0 else "bid_int") if quoted else "price_int"
+    scale = int(batch.table.price_scales[int(batch.column("inst")[row])])
+    return Decimal(int(batch.column(name)[row])).scaleb(-scale)

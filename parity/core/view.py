@@ -1,0 +1,182 @@
+"""A batch as the engine looks at it: delivered ticks, per-kind views, rows by instrument.
+
+Everything here is a function of the batch; what is carried from batch to batch lives in Scan.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from parity.core.history import HistoryStore, market_ticks
+from parity.kernels.batch import ordinals
+from parity.model import ticks as flag
+from parity.model.ticks import TickBatch
+
+if TYPE_CHECKING:
+    from parity.model.values import MarketTick
+
+Rows = npt.NDArray[np.int64]
+
+
+class Scan:
+    """Per instrument: the last ts_event and how many consecutive ticks had it."""
+
+    __slots__ = ("last_ts", "run_length")
+
+    def __init__(self, instruments: int) -> None:
+        self.last_ts = np.zeros(instruments, np.int64)
+        self.run_length = np.zeros(instruments, np.int64)
+
+    def ordinals(self, batch: TickBatch) -> npt.NDArray[np.int64]:
+        """Return each tick's position within consecutive ticks of equal (token, ts_event)."""
+        out = np.empty(len(batch), np.int64)
+        ordinals(batch.column("inst"), batch.column("ts_event"), self.last_ts, self.run_length, out)
+        return out
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Return the carried state."""
+        return {"last_ts": self.last_ts.tobytes(), "run_length": self.run_length.tobytes()}
+
+    def restore(self, state: dict[str, bytes]) -> None:
+        """Take back what snapshot() gave."""
+        self.last_ts = np.frombuffer(state["last_ts"], np.int64).copy()
+        self.run_length = np.frombuffer(state["run_length"], np.int64).copy()
+
+
+class Segment:
+    """The delivered ticks between two barriers; positions in it are called rows."""
+
+    __slots__ = ("_rows", "_views", "batch", "ordinals", "seq", "sorted_ts", "ts_event")
+
+    def __init__(self, ticks: TickBatch, scan: Scan) -> None:
+        hidden = ticks.column("flags") & flag.UNDELIVERED
+        self.batch = ticks.take(np.flatnonzero(hidden == 0)) if hidden.any() else ticks
+        self.seq: Rows = self.batch.column("seq")
+        self.ts_event: Rows = self.batch.column("ts_event")
+        self.ordinals = scan.ordinals(self.batch)
+        self.sorted_ts = bool((self.ts_event[1:] >= self.ts_event[:-1]).all())
+        self._rows: dict[int, Rows] = {}
+        self._views: dict[str, View] = {}
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def rows_of(self, dense: int) -> Rows:
+        """Return the rows of one instrument, rising."""
+        rows = self._rows.get(dense)
+        if rows is None:
+            rows = np.flatnonzero(self.batch.column("inst") == dense)
+            self._rows[dense] = rows
+        return rows
+
+    def view(self, on: str) -> View:
+        """Return the ticks that executors on trades, or on quotes, are fed with."""
+        view = self._views.get(on)
+        if view is None:
+            view = View(self, on)
+            self._views[on] = view
+        return view
+
+
+class View:
+    """The ticks of one kind (`on: trades` or `on: quotes`) inside a segment."""
+
+    __slots__ = (
+        "_all_rows",
+        "_inst_list",
+        "_positions",
+        "_rows",
+        "_ticks",
+        "batch",
+        "ends",
+        "inst",
+        "segment",
+    )
+
+    def __init__(self, segment: Segment, on: str) -> None:
+        self.segment = segment
+        self.batch, self._positions = _of_kind(segment.batch, on)
+        self.inst: npt.NDArray[np.int32] = self.batch.column("inst")
+        self._rows: dict[int, Rows] = {}
+        self._ticks: list[MarketTick] | None = None
+        self._all_rows: Rows | None = None
+        self._inst_list: list[int] | None = None
+        self.ends: list[int] = []  # by row: how many ticks its instrument had, this one included
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def ordinal(self, row: int) -> int:
+        """Return the tick's position within consecutive ticks of equal (token, ts_event)."""
+        return int(self.segment.ordinals[self.position(row)])
+
+    def feed(self, stores: dict[int, HistoryStore]) -> None:
+        """Append this view's ticks to the histories, and learn every tick's number."""
+        ends = np.zeros(len(self), np.int64)
+        for dense, store in stores.items():
+            rows = self.rows_of(dense)
+            ends[rows] = np.arange(store.total + 1, store.total + 1 + len(rows))
+            if len(rows) == len(self):
+                store.extend(self.ticks, self.batch, slice(None))
+            elif len(rows):
+                store.extend([self.ticks[r] for r in rows.tolist()], self.batch, rows)
+        self.ends = ends.tolist()
+
+    def position(self, row: int) -> int:
+        """Return the segment's row of a row of this view."""
+        return row if self._positions is None else int(self._positions[row])
+
+    def positions_of(self, rows: Rows) -> Rows:
+        """Return the segment's rows of several rows of this view."""
+        return rows if self._positions is None else self._positions[rows]
+
+    @property
+    def all_rows(self) -> Rows:
+        """Every row of the view."""
+        if self._all_rows is None:
+            self._all_rows = np.arange(len(self))
+        return self._all_rows
+
+    def rows_of(self, dense: int) -> Rows:
+        """Return this view's rows of one instrument, rising."""
+        if self._positions is None:
+            return self.segment.rows_of(dense)
+        rows = self._rows.get(dense)
+        if rows is None:
+            rows = np.flatnonzero(self.inst == dense)
+            self._rows[dense] = rows
+        return rows
+
+    @property
+    def inst_list(self) -> list[int]:
+        """Dense ids by row, as a list."""
+        if self._inst_list is None:
+            self._inst_list = self.inst.tolist()
+        return self._inst_list
+
+    @property
+    def ticks(self) -> list[MarketTick]:
+        """The ticks as processors see them, made once for all executors."""
+        if self._ticks is None:
+            self._ticks = market_ticks(self.batch)
+        return self._ticks
+
+
+def _of_kind(batch: TickBatch, on: str) -> tuple[TickBatch, Rows | None]:
+    flags = batch.column("flags")
+    if on == "trades":
+        mine = (flags & flag.TRADE_LIKE != 0) & (flags & flag.NO_PRICE == 0)
+        if mine.all():
+            return batch, None
+        rows = np.flatnonzero(mine)
+        return batch.take(rows), rows
+    two_sided = (flags & flag.QUOTE != 0) & (flags & (flag.NO_BID | flag.NO_ASK) == 0)
+    rows = np.flatnonzero(two_sided)
+    quotes = batch.take(rows)
+    columns: dict[str, Any] = {n: quotes.column(n) for n in quotes.names}
+    # mid = (bid + ask) / 2 = (bid + ask) * 5 / 10: exact one decimal finer
+    columns["price_int"] = (quotes.column("bid_int") + quotes.column("ask_int")) * 5
+    return TickBatch(columns, batch.table, extra_scale=1), rows
