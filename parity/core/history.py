@@ -104,7 +104,7 @@ class HistoryStore:
             n: np.frombuffer(raw, dtype).copy() for n, (dtype, raw) in state["columns"].items()
         }
         batch = TickBatch(columns, table, extra_scale=state["extra_scale"])
-        self.ticks = market_ticks(batch)
+        self.ticks = market_ticks(batch) if columns else []  # a store before its first tick
         self.first = state["total"] - len(self.ticks)
         self._columns = {}
 

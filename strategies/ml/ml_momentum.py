@@ -28,7 +28,7 @@ PARAMETERS: Final = {
     "model_path": Parameter("path", "momentum.onnx", doc="the model, under the model folder"),
     "position_size": Parameter("float", 100, exclusive_minimum=0, doc="quantity of a signal"),
     "min_conf": Parameter("float", 0.5, minimum=0, maximum=1, doc="least odds that signal"),
-    "lookback_periods": Parameter("int", 20, minimum=1, doc="ticks of the window"),
+    "lookback_periods": Parameter("int", 20, minimum=2, doc="ticks of the window"),
 }
 
 

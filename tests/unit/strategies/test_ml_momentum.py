@@ -235,7 +235,7 @@ def test_a_model_with_other_features_is_refused(tmp_path: Path) -> None:
     ("parameters", "message"),
     [
         ({"lookback_perids": 3}, "did you mean 'lookback_periods'"),
-        ({"lookback_periods": 0}, "lookback_periods: expected an integer ≥ 1, was 0"),
+        ({"lookback_periods": 0}, "lookback_periods: expected an integer ≥ 2, was 0"),
         ({"lookback_periods": "twenty"}, "lookback_periods"),
         ({"position_size": -1}, "position_size"),
         ({"min_conf": 1.5}, "min_conf: expected a number ≥ 0 and ≤ 1, was 1.5"),
