@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from parity.model.errors import ConfigError
 

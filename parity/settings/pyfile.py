@@ -18,11 +18,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from parity.model.errors import ConfigError, did_you_mean
 from parity.model.parameters import REQUIRED, Parameter
 from parity.settings.document import read_text
+from parity.strategies.functional import FunctionStrategy, declared
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -72,6 +75,7 @@ class FoundStrategy:
         kind: "function" (`@pt.strategy`), "class" or "create".
         create: builds a processor from plain parameters.
         declared: its parameters, or None where it takes any mapping.
+        on: which ticks it wants.
         line: where it is defined.
     """
 
@@ -80,6 +84,7 @@ class FoundStrategy:
     create: Callable[[Mapping[str, Any]], Any]
     declared: Mapping[str, Parameter] | None
     line: int
+    on: str = "trades"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +201,7 @@ def _failed(path: Path, error: BaseException) -> ConfigError:
 
 def _find(module: ModuleType, path: Path) -> list[FoundStrategy]:
     own = vars(module)
-    decorated = [_decorated(name, v) for name, v in own.items() if _is_decorated(v)]
+    decorated = [_decorated(n, v) for n, v in own.items() if isinstance(v, FunctionStrategy)]
     if decorated:
         return _distinct(decorated, path)
     factories = [
@@ -218,10 +223,6 @@ def _find(module: ModuleType, path: Path) -> list[FoundStrategy]:
     ]
 
 
-def _is_decorated(value: Any) -> bool:
-    return not inspect.ismodule(value) and bool(getattr(value, "__parity_strategy__", False))
-
-
 def _distinct(found: list[FoundStrategy], path: Path) -> list[FoundStrategy]:
     kept: dict[str, FoundStrategy] = {}
     for one in found:
@@ -235,15 +236,14 @@ def _distinct(found: list[FoundStrategy], path: Path) -> list[FoundStrategy]:
     return list(kept.values())
 
 
-def _decorated(name: str, spec: Any) -> FoundStrategy:
-    declared = getattr(spec, "parameters", None)
-    return FoundStrategy(
-        str(getattr(spec, "name", name)),
-        "function",
-        spec.create,
-        _as_declared(declared) if isinstance(declared, Mapping) else None,
-        _line(getattr(spec, "function", getattr(spec, "__wrapped__", None))),
-    )
+def _decorated(name: str, spec: FunctionStrategy) -> FoundStrategy:
+    values = spec.parameters  # the function's defaults, or what `dip(drop=0.01)` put over them
+    parameters = {
+        key: msgspec.structs.replace(one, default=values[key])
+        for key, one in declared(spec.function).items()
+    }
+    line = _line(spec.function)
+    return FoundStrategy(spec.name or name, "function", spec.create, parameters, line, spec.on)
 
 
 def _as_declared(given: Mapping[str, Any]) -> dict[str, Parameter]:
@@ -255,12 +255,12 @@ def _as_declared(given: Mapping[str, Any]) -> dict[str, Parameter]:
 
 def _factory(name: str, create: Any, module: ModuleType, path: Path) -> FoundStrategy:
     short = name.removeprefix("create").strip("_").removesuffix("_processor")
-    declared = getattr(module, "PARAMETERS", None)
+    given = getattr(module, "PARAMETERS", None)
     return FoundStrategy(
         short or path.stem,
         "create",
         create,
-        _as_declared(declared) if isinstance(declared, Mapping) else None,
+        _as_declared(given) if isinstance(given, Mapping) else None,
         _line(create),
     )
 
@@ -274,14 +274,14 @@ def _class(cls: type) -> FoundStrategy:
 
 def _keywords(cls: type) -> dict[str, Parameter] | None:
     """Return what the constructor takes by keyword; None where it takes anything (`**kwargs`)."""
-    declared: dict[str, Parameter] = {}
+    found: dict[str, Parameter] = {}
     for parameter in inspect.signature(cls).parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:
             return None
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             missing = parameter.default is parameter.empty
-            declared[parameter.name] = Parameter("any", REQUIRED if missing else parameter.default)
-    return declared
+            found[parameter.name] = Parameter("any", REQUIRED if missing else parameter.default)
+    return found
 
 
 def _line(thing: Any) -> int:

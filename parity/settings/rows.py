@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal, TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,20 +20,33 @@ if TYPE_CHECKING:
 
 BROKERS: Final = ("paper", "zerodha")
 VALIDATORS: Final = ("standard",)
-# What the standard validator reads today from `parameters.risk`.
-RISK: Final[dict[str, Parameter]] = {
-    "min_confidence": Parameter(
-        "float", 0.0, minimum=0, maximum=1, doc="signals less sure are dropped"
-    ),
-    "cooldown_sec": Parameter(
-        "float", 0.0, minimum=0, doc="seconds of silence per instrument after a signal"
-    ),
+# Blocks inside `parameters` that the executor reads, never the factory. Their defaults are the
+# executor's: a block holds what was written, nothing is filled in.
+BLOCKS: Final[dict[str, dict[str, Parameter]]] = {
+    "risk": {
+        "min_confidence": Parameter(
+            "float", minimum=0, maximum=1, doc="signals less sure are dropped"
+        ),
+        "cooldown_sec": Parameter(
+            "float",
+            minimum=0,
+            maximum=366 * 86_400,
+            doc="seconds of silence per instrument after a signal",
+        ),
+        "max_quantity": Parameter("float", exclusive_minimum=0, doc="larger signals are dropped"),
+    },
+    "paper": {
+        "cash": Parameter("float", minimum=0, doc="what a paper portfolio starts with"),
+        "slippage": Parameter("float", minimum=0, maximum=1, doc="against the side; a fraction"),
+        "commission": Parameter("float", minimum=0, maximum=1, doc="of the notional; a fraction"),
+        "allow_short": Parameter("bool", doc="sell what is not held"),
+    },
 }
 # Known from the seeds' schemas, not acting yet: refused, so that nobody believes in a limit that
 # is not there.
 RISK_NOT_ACTING: Final = (
-    "max_signals_per_min", "max_signals_per_minute", "min_signal_interval_ms", "max_quantity",
-    "max_exposure", "slippage_budget", "banding_pct", "loss_streak_max",
+    "max_signals_per_min", "max_signals_per_minute", "min_signal_interval_ms", "max_exposure",
+    "slippage_budget", "banding_pct", "loss_streak_max",
 )  # fmt: skip
 NOT_ACTING: Final = ("max_position_size", "risk_multiplier")
 _SPELLINGS: Final[dict[str, str]] = {
@@ -76,7 +89,7 @@ class Row(BaseModel):
     zerodha_trading_enabled: bool | None = None
     validator: Literal["standard"] = "standard"
     use_composition: Literal[True] = True
-    on: Literal["trades", "quotes"] = "trades"
+    on: Literal["trades", "quotes"] | None = None  # as the strategy says, else trades
     created_at: str | None = None  # columns of the table that say nothing about the strategy
     updated_at: str | None = None
 
@@ -211,15 +224,21 @@ class RowReader:
                 )  # fmt: skip
 
 
-def check_risk(given: Any) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
-    """Return the completed risk block, and what is wrong as (key, message, cure)."""
+def check_block(name: str, given: Any) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
+    """Return an executor's block, typed, and what is wrong with it as (key, message, cure)."""
     if not isinstance(given, Mapping):
-        return {}, [("risk", f"expected a mapping of risk limits, was {shown(given)}", "")]
+        return {}, [(name, f"expected a mapping, was {shown(given)}", "")]
     waiting = [
-        (f"risk.{name}", "not acting yet in this version", "remove it")
-        for name in given
-        if name in RISK_NOT_ACTING
+        (f"{name}.{key}", "not acting yet in this version", "remove it")
+        for key in given
+        if key in RISK_NOT_ACTING
     ]
-    acting = {name: value for name, value in given.items() if name not in RISK_NOT_ACTING}
-    completed, faults = complete_parameters(RISK, acting)
-    return completed, [*waiting, *((f"risk.{f.name}", f.message, f.cure) for f in faults)]
+    known = BLOCKS[name]
+    acting = {key: value for key, value in given.items() if key not in RISK_NOT_ACTING}
+    declared = {key: one for key, one in known.items() if key in acting}
+    checked, faults = complete_parameters(declared, acting)
+    wrong = [
+        (f"{name}.{f.name}", f.message, f.cure if f.name in known else did_you_mean(f.name, known))
+        for f in faults
+    ]
+    return checked, waiting + wrong

@@ -7,7 +7,7 @@ alias counts, and so does every node it stands for. Never use yaml.load elsewher
 
 from __future__ import annotations
 
-from typing import Any, Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 

@@ -1,0 +1,1 @@
+"""Proofs: replay a run, compare two, and say where they differ first. Never a live publisher."""

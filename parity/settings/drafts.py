@@ -1,0 +1,228 @@
+"""Strategies between being written and being ready: `--set`, parameters, and the finished spec.
+
+Parameters are checked against what the strategy declares; the blocks `risk` and `paper` belong to
+the executor. Everything wrong is reported at once, each with its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from parity.model.errors import ConfigError, ParityError, did_you_mean
+from parity.model.kernel import KernelStrategy
+from parity.model.parameters import Parameter, complete_parameters, is_plain, shown
+from parity.settings.document import Node, Place
+from parity.settings.pyfile import PROCESSOR_METHODS, PythonFile
+from parity.settings.rows import BLOCKS, Problem, check_block, raise_problems
+from parity.settings.yaml import parse_yaml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from parity.model.values import StrategyConfig
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyType:
+    """What a `strategy_type` means: how to build it, and which parameters it declares."""
+
+    name: str
+    kind: str  # "builtin", or "function", "class", "create" of a Python file
+    create: Callable[[Mapping[str, Any]], Any]
+    declared: Mapping[str, Parameter] | None
+    on: str = "trades"
+    file: PythonFile | None = None
+    line: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StrategySpec:
+    """One configured strategy, checked, and where it came from.
+
+    Args:
+        config: parameters completed by their defaults; `parameters["risk"]` where limits are set;
+            empty instrument_tokens mean every instrument.
+        place: the file and line that configures it.
+        type: what builds it.
+        folder: what a relative model path is looked for below, first.
+    """
+
+    config: StrategyConfig
+    place: Place
+    type: StrategyType
+    folder: Path
+
+    @property
+    def strategy_id(self) -> str:
+        """The strategy's id."""
+        return self.config.strategy_id
+
+    @property
+    def where(self) -> str:
+        """The file and line, for messages and manifests."""
+        return f"{self.place.file}:{self.place.line}"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The strategy's own parameters: what the factory gets."""
+        return _own(self.config.parameters)
+
+    def build(self) -> Any:
+        """Return a new processor or KernelStrategy; raises ConfigError naming the strategy."""
+        try:
+            built = self.type.create(self.parameters)
+        except ParityError as error:
+            raise ConfigError(f"{self.where}: {error.message}", cure=error.cure) from error
+        except Exception as error:  # whatever a user's factory does wrong is a configuration error
+            raise ConfigError(
+                f"{self.where}: {self.type.name} could not be built: "
+                f"{type(error).__name__}: {error}",
+                cure=f"parameters were {shown(str(self.parameters))}",
+            ) from error
+        lacking = [m for m in PROCESSOR_METHODS if not callable(getattr(built, m, None))]
+        if lacking and not isinstance(built, KernelStrategy):
+            raise ConfigError(
+                f"{self.where}: {self.type.name} built a {type(built).__name__} without "
+                f"{', '.join(lacking)}",
+                cure="return a processor (those four methods) or a KernelStrategy",
+            )
+        return built
+
+
+@dataclass(slots=True)
+class Draft:
+    """A strategy before its parameters are checked; `--set` writes into `given`."""
+
+    config: StrategyConfig
+    given: dict[str, Any]
+    node: Node  # where parameters stand
+    type: StrategyType
+    folder: Path
+    set_by: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: StrategyConfig, place: Place, type_: StrategyType, folder: Path) -> Draft:
+        """Return the draft of a configuration whose parameters have no lines of their own."""
+        return cls(config, dict(config.parameters), Node(place, {}), type_, folder)
+
+
+def _own(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name not in BLOCKS}
+
+
+def override(drafts: Sequence[Draft], overrides: Sequence[str]) -> None:
+    """Write `--set` texts into the drafts they name."""
+    for text in overrides:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(
+                f"--set {text}: expected [id.]parameter=value", cure="for example threshold=0.02"
+            )
+        targets, parameter = _targets(drafts, name.strip(), text)
+        for draft in targets:
+            _set(draft, parameter, value.strip(), text)
+
+
+def _targets(drafts: Sequence[Draft], name: str, text: str) -> tuple[list[Draft], str]:
+    # Ids may hold dots, so the longest id that fits is the one that is meant.
+    ids = sorted((d for d in drafts if name.startswith(d.config.strategy_id + ".")),
+                 key=lambda d: -len(d.config.strategy_id))  # fmt: skip
+    if ids:
+        return ids[:1], name[len(ids[0].config.strategy_id) + 1 :]
+    head, dot, _ = name.partition(".")
+    if dot and head not in BLOCKS:
+        known = [d.config.strategy_id for d in drafts]
+        raise ConfigError(f"--set {text}: no strategy {head!r}", cure=did_you_mean(head, known))
+    if dot:
+        return list(drafts), name
+    having = [d for d in drafts if d.type.declared is not None and name in d.type.declared]
+    having += [d for d in drafts if d.type.declared is None and name in d.given]
+    if not having and name in BLOCKS["risk"]:
+        return list(drafts), name
+    if not having:
+        parameters = {p for d in drafts for p in (*(d.type.declared or ()), *d.given)}
+        raise ConfigError(
+            f"--set {text}: no strategy has a parameter {name!r}",
+            cure=did_you_mean(name, parameters) if parameters else "they have none",
+        )
+    return having, name
+
+
+def _set(draft: Draft, parameter: str, value: str, text: str) -> None:
+    declared = (draft.type.declared or {}).get(parameter)
+    if declared is not None and declared.kind in ("str", "path"):
+        typed: Any = value
+    else:
+        typed = parse_yaml(value, f"--set {text}").plain()
+    if declared is None and parameter in BLOCKS["risk"]:
+        parameter = f"risk.{parameter}"
+    head, dot, inner = parameter.partition(".")
+    if dot and head in BLOCKS:
+        block = draft.given.get(head)
+        draft.given[head] = {**(block if isinstance(block, dict) else {}), inner: typed}
+    else:
+        draft.given[parameter] = typed
+    draft.set_by[parameter] = f"--set {text}"
+
+
+def finish_all(drafts: Sequence[Draft]) -> list[StrategySpec]:
+    """Return the checked specs, each enabled one built once; raises ConfigError for all faults."""
+    problems: list[Problem] = []
+    specs = [_finish(draft, problems) for draft in drafts]
+    raise_problems(problems)
+    for spec in specs:
+        if spec.config.enabled:
+            spec.build()  # what a factory itself refuses is refused now, not at the first tick
+    return specs
+
+
+def _finish(draft: Draft, problems: list[Problem]) -> StrategySpec:
+    given = dict(draft.given)
+    declared = draft.type.declared
+    faults = _lift_risk(given, declared)
+    blocks: dict[str, Any] = {}
+    for name in BLOCKS:
+        if name in given:
+            blocks[name], wrong = check_block(name, given.pop(name))
+            faults += wrong
+    if declared is None:
+        completed = given
+        faults += [
+            (name, f"expected a plain value, was {shown(value)}", "")
+            for name, value in given.items()
+            if not is_plain(value)
+        ]
+    else:
+        completed, found = complete_parameters(declared, given)
+        faults += [(f.name, f.message, f.cure) for f in found]
+    problems += [_problem(draft, *fault) for fault in faults]
+    config = msgspec.structs.replace(draft.config, parameters={**completed, **blocks})
+    return StrategySpec(config, draft.node.place, draft.type, draft.folder)
+
+
+def _lift_risk(
+    given: dict[str, Any], declared: Mapping[str, Parameter] | None
+) -> list[tuple[str, str, str]]:
+    # The seed's validator reads its limits beside the strategy's parameters; the block is newer.
+    faults: list[tuple[str, str, str]] = []
+    for name in BLOCKS["risk"]:
+        if name not in given or name in (declared or {}):
+            continue
+        block = given.setdefault("risk", {})
+        if isinstance(block, dict) and block.get(name, given[name]) == given[name]:
+            given["risk"] = {**block, name: given.pop(name)}
+        else:
+            faults.append((name, f"stands beside risk.{name} with another value", "keep one"))
+            given.pop(name)
+    return faults
+
+
+def _problem(draft: Draft, name: str, message: str, cure: str) -> Problem:
+    if name in draft.set_by:
+        return Problem(Place(draft.set_by[name], 0), f"parameters.{name}", message, cure)
+    place = draft.node.where(("parameters", *name.split(".")))
+    return Problem(place, f"parameters.{name}", message, cure)
