@@ -90,10 +90,8 @@ class JournalWriter:
         except BaseException:
             os.close(self._lock)
             raise
-        numbers = [s.number for s in manifest.segments] + [
-            number_of(p) for p in segment_files(folder)
-        ]
-        self._number = max(numbers, default=0)
+        left = [number_of(path) for path in segment_files(folder)]
+        self._number = max([s.number for s in manifest.segments] + left, default=0)
         self._recording_id = bytes.fromhex(manifest.recording_id)
         self._segment_bytes_max = segment_bytes_max
         self._durable = durability == "fdatasync"

@@ -417,6 +417,7 @@ class _Order:
         self._recording = recording
         self._gaps = gaps
         self._last = 0
+        self._first = min((p.first_seq for p in recording.manifest.parts), default=0)
 
     def check(self, ticks: npt.NDArray[np.int64], controls: Sequence[int]) -> None:
         """Take the next ticks and the controls among or before them."""
@@ -430,6 +431,8 @@ class _Order:
         if union[0] <= self._last or (union[1:] <= union[:-1]).any():
             raise self._wrong(union)
         if self._gaps:
+            if not self._last and self._first and int(union[0]) != self._first:
+                raise self._ends("starts", int(union[0]), self._first)
             contiguous = int(union[-1]) - int(union[0]) == len(union) - 1
             if not contiguous or (self._last and int(union[0]) != self._last + 1):
                 raise self._wrong(union)
@@ -438,11 +441,12 @@ class _Order:
     def finish(self) -> None:
         """Refuse an end before the last seq the manifest or the journal promises."""
         if self._gaps and self._last != self._recording.last_seq:
-            raise RecordingCorrupt(
-                f"{self._recording.path}: ends at seq {self._last}, "
-                f"expected {self._recording.last_seq}",
-                cure=_RESTORE,
-            )
+            raise self._ends("ends", self._last, self._recording.last_seq)
+
+    def _ends(self, verb: str, found: int, expected: int) -> RecordingCorrupt:
+        return RecordingCorrupt(
+            f"{self._recording.path}: {verb} at seq {found}, expected {expected}", cure=_RESTORE
+        )
 
     def _wrong(self, union: npt.NDArray[np.int64]) -> RecordingCorrupt:
         seqs = np.concatenate([[self._last], union]) if self._last else union
