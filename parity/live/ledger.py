@@ -1,0 +1,116 @@
+"""The delivery ledger: what became of each approved signal, one line each, appended for good.
+
+The first line says where the outputs ended before the run sent anything, so that a restart knows
+from where to read them back. A torn last line (a power loss) is cut off; any other bad line is
+corruption.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from parity.model.errors import RecordingCorrupt
+from parity.publishers import Ends
+
+DELIVERED: Final = "delivered"
+RECOVERED: Final = "recovered"
+DEAD: Final = "dead"
+
+
+class LedgerHead(msgspec.Struct, frozen=True):
+    """The first line: whose ledger it is, and where the outputs ended before."""
+
+    run_id: str
+    starts: Ends
+    format: int = 1
+
+
+class LedgerLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One signal: `delivered` (its report came), `recovered` (found there later) or `dead`."""
+
+    signal_no: int
+    signal_id: str
+    state: str
+    topic: str = ""
+    partition: int = -1
+    offset: int = -1
+    error: str = ""
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode_head: Final = msgspec.json.Decoder(LedgerHead).decode
+_decode_line: Final = msgspec.json.Decoder(LedgerLine).decode
+
+
+class Ledger:
+    """Appends to `deliveries/ledger.jsonl`; what stood there before is in `lines`.
+
+    Args:
+        path: of the file; its folder is made.
+
+    Raises:
+        RecordingCorrupt: a line other than a torn last one cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.head, lines, whole = read_ledger(self.path)
+        self.lines = {line.signal_no: line for line in lines}
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._file = os.open(self.path, flags, 0o644)
+        os.ftruncate(self._file, whole)
+
+    def begin(self, head: LedgerHead) -> None:
+        """Write the first line, and make it durable before anything is sent."""
+        self.head = head
+        self._write(head)
+        os.fsync(self._file)
+
+    def append(self, line: LedgerLine) -> None:
+        """Write one signal's line; it survives a kill, and `sync` makes it survive more."""
+        self.lines[line.signal_no] = line
+        self._write(line)
+
+    def sync(self) -> None:
+        """Make everything appended durable."""
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        """Sync and close; a second call does nothing."""
+        if self._file >= 0:
+            os.fsync(self._file)
+            os.close(self._file)
+            self._file = -1
+
+    def _write(self, value: Any) -> None:
+        line = _encode(value) + b"\n"
+        if os.write(self._file, line) != len(line):
+            raise OSError(f"{self.path}: short write")
+
+
+def read_ledger(path: Path) -> tuple[LedgerHead | None, list[LedgerLine], int]:
+    """Return head, lines, and how many bytes of the file are whole lines.
+
+    Raises:
+        RecordingCorrupt: a line cannot be read and has another behind it.
+    """
+    data = path.read_bytes() if path.exists() else b""
+    whole = data.rfind(b"\n") + 1
+    rows = data[:whole].split(b"\n")[:-1]
+    number = 1
+    try:
+        head = _decode_head(rows[0]) if rows else None
+        lines = []
+        for number, row in enumerate(rows[1:], 2):  # noqa: B007  # named in the error below
+            lines.append(_decode_line(row))
+    except msgspec.MsgspecError as error:
+        raise RecordingCorrupt(
+            f"{path}: line {number} is not a ledger line: {error}",
+            cure="restore the file from a copy, or start a new run",
+        ) from None
+    return head, lines, whole

@@ -1,0 +1,329 @@
+"""The runner: one asyncio loop that journals what arrives, asks the engine, and delivers.
+
+The order of one turn is the contract: order becomes a fact, the fact is kept, the core decides,
+effects are written, the journal is durable before an approved signal leaves, and a checkpoint is
+visible only after the journal and the ledger hold everything up to it.
+
+Never here: a setting read from anywhere, a decision about a signal, a vendor library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import structlog
+
+from parity.live.clock import anchored_clock
+from parity.model.effects import ApprovedSignal
+from parity.model.errors import RecordingCorrupt
+from parity.model.events import Control, EventBatch
+from parity.model.ticks import TICK_DTYPE, TickBatch
+from parity.recording.runs import RunFolder
+from parity.recording.sealing import seal
+from parity.sources.arrivals import Arrivals, LiveSource, Note
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from parity.core.engine import Engine
+    from parity.live.delivery import Delivery
+    from parity.model.instruments import InstrumentTable
+    from parity.recording.journal import JournalWriter
+    from parity.recording.reader import Recording
+    from parity.recording.runs import RunWriter
+    from parity.recording.sequencer import Sequencer
+
+TAKE_S: Final = 0.2  # how long silence lasts before the loop looks around
+FLUSH_LIMIT_S: Final = 5.0
+
+_log = structlog.get_logger("parity.live.runner")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a checkpoint is due, and how long the end may take."""
+
+    checkpoint_ticks: int = 100_000
+    checkpoint_s: float = 30.0
+    flush_s: float = FLUSH_LIMIT_S
+
+
+@dataclass(frozen=True)
+class Strategies:
+    """What a run has and a mere recording has not: engine, run folder and delivery."""
+
+    engine: Engine
+    writer: RunWriter
+    delivery: Delivery
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a runner ended; `settled` is False where a signal's fate is not known yet."""
+
+    last_seq: int
+    ticks: int
+    signals: int
+    quarantined: int
+    gaps: int
+    settled: bool
+
+
+class Runner:
+    """Runs from a source until `stop` is set or the source ends.
+
+    Args:
+        folder: of the recording, made by `create_recording`.
+        table: the recording's instrument table.
+        source: named after the recording's streams.
+        sequencer: new; a resumed runner restores it.
+        journal: open on `folder`.
+        strategies: None records only.
+        stop: set from outside to end.
+        limits: checkpoints and the end.
+        clock: int ns UTC for ts_recv.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        table: InstrumentTable,
+        source: LiveSource,
+        sequencer: Sequencer,
+        journal: JournalWriter,
+        *,
+        strategies: Strategies | None = None,
+        stop: asyncio.Event,
+        limits: Limits | None = None,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._table = table
+        self._source = source
+        self._sequencer = sequencer
+        self._journal = journal
+        self._strategies = strategies
+        self._stop = stop
+        self._limits = limits or Limits()
+        self._clock = clock or anchored_clock()
+        self._ticks = self._signals = 0
+        self._counts = {"gap": 0, "quarantine": 0}
+        self._checkpoint_ticks = 0
+        self._checkpoint_ns = self._clock()
+
+    async def run(self, recorded: Recording | None = None) -> Outcome:
+        """Run to the end and seal the recording.
+
+        Args:
+            recorded: what a run that goes on has recorded so far; None for a new one.
+
+        Raises:
+            ServiceDown: source or publisher cannot go on. The journal is closed, not sealed.
+            JournalFailed: the disk refused.
+        """
+        settled = True
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                helpers = await self._start_delivery(tasks)
+                if recorded is not None:
+                    await self._go_on(recorded)
+                await self._source.start()
+                await self._loop()
+                if self._strategies is not None:
+                    settled = await self._finish(self._strategies)
+                for helper in helpers:
+                    helper.cancel()
+        except* Exception as errors:
+            # One cause, one error: the group is how it travelled, not what happened.
+            raise _first(errors) from None
+        finally:
+            await self._close()
+        seal(self._folder)
+        return Outcome(
+            self._journal.last_seq,
+            self._ticks,
+            self._signals,
+            self._counts["quarantine"],
+            self._counts["gap"],
+            settled,
+        )
+
+    async def _loop(self) -> None:
+        while (arrived := await self._source.take(TAKE_S)) is not None:
+            if self._stop.is_set():
+                self._source.stop()  # what was read already is still taken
+            await self._turn(arrived)
+
+    async def _turn(self, arrived: Arrivals) -> None:
+        batch = self._keep(arrived)
+        if self._strategies is not None:
+            await self._decide(self._strategies, batch)
+            if self._checkpoint_due():
+                await self._checkpoint(self._strategies)
+
+    def _keep(self, arrived: Arrivals) -> EventBatch:
+        """Give seq and ts_recv, and journal: from here on it happened."""
+        now = self._clock()
+        records, notes, positions = arrived
+        if len(records):
+            records["ts_recv"] = now
+        notes = [*self._failures(), *notes]
+        if notes:
+            records, controls = self._interleave(records, notes, now)
+        else:
+            records, controls = self._sequencer.sequence(records), ()
+        self._journal.append(records, controls, positions)
+        self._ticks += len(records)
+        return EventBatch(TickBatch.from_records(records, self._table), controls)
+
+    def _interleave(
+        self, records: npt.NDArray[Any], notes: Sequence[Note], now: int
+    ) -> tuple[npt.NDArray[Any], tuple[Control, ...]]:
+        pieces, controls, at = [], [], 0
+        for note in notes:
+            pieces.append(self._sequencer.sequence(records[at : note.row]))
+            at = note.row
+            seq = self._sequencer.take_seq()
+            controls.append(Control(seq=seq, ts_recv=now, verb=note.verb, detail=note.detail))
+            self._counts[note.verb] = self._counts.get(note.verb, 0) + 1
+            _log.warning(note.verb, seq=seq, **_printable(note.detail))
+        pieces.append(self._sequencer.sequence(records[at:]))
+        return np.concatenate(pieces), tuple(controls)
+
+    def _failures(self) -> list[Note]:
+        if self._strategies is None:
+            return []
+        failures = self._strategies.delivery.failures
+        found = [Note(0, "publisher_failed", detail) for detail in failures]
+        failures.clear()
+        return found
+
+    async def _decide(self, strategies: Strategies, batch: EventBatch) -> None:
+        effects = strategies.engine.process(batch)
+        if effects:
+            strategies.writer.write(effects)
+            approved = [effect for effect in effects if isinstance(effect, ApprovedSignal)]
+            if approved:
+                self._journal.sync()
+                self._signals += len(approved)
+                await strategies.delivery.offer(approved)
+
+    # -- checkpoints
+
+    def _checkpoint_due(self) -> bool:
+        new = self._ticks - self._checkpoint_ticks
+        if new >= self._limits.checkpoint_ticks:
+            return True
+        return new > 0 and self._clock() - self._checkpoint_ns >= self._limits.checkpoint_s * 1e9
+
+    async def _checkpoint(self, strategies: Strategies) -> None:
+        # A restart replays from here only, so nothing before may still be on its way out.
+        if await strategies.delivery.settle():
+            self._save(strategies)
+
+    def _save(self, strategies: Strategies) -> None:
+        self._journal.sync()
+        seq = self._journal.last_seq
+        strategies.writer.flush(seq)
+        state = {
+            "engine": strategies.engine.snapshot(),
+            "sequencer": self._sequencer.snapshot(),
+        }
+        strategies.writer.save_checkpoint(seq, state)
+        self._checkpoint_ticks = self._ticks
+        self._checkpoint_ns = self._clock()
+
+    # -- beginning and end
+
+    async def _start_delivery(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        if self._strategies is None:
+            return []
+        delivery = self._strategies.delivery
+        await delivery.start()
+        return [tasks.create_task(delivery.run()), tasks.create_task(self._give_up(delivery))]
+
+    async def _give_up(self, delivery: Delivery) -> None:
+        # A publisher that hangs must not hold a stop back; what it leaves open, a restart sends.
+        await self._stop.wait()
+        await asyncio.sleep(self._limits.flush_s)
+        delivery.abandon()
+
+    async def _go_on(self, recorded: Recording) -> None:
+        """Bring sequencer and engine to the end of the recording, and note that it went on."""
+        after = self._restore()
+        if after > self._journal.last_seq:
+            raise RecordingCorrupt(
+                f"{self._folder}: a checkpoint is at seq {after}, the journal ends at "
+                f"{self._journal.last_seq}",
+                cure="the disk lost the end of the journal; start a new run",
+            )
+        for batch in _behind(recorded.batches(), after):
+            self._sequencer.observe(batch)
+            if self._strategies is not None:
+                await self._decide(self._strategies, batch)
+        detail = {
+            "last_seq": self._journal.last_seq,
+            "torn_bytes": self._journal.torn_bytes,
+            "checkpoint": after,
+        }
+        none = np.zeros(0, TICK_DTYPE)
+        await self._turn(Arrivals(none, [Note(0, "resumed", detail)], {}))
+
+    def _restore(self) -> int:
+        if self._strategies is None:
+            return 0
+        writer = self._strategies.writer
+        kept = RunFolder(writer.folder).checkpoints()
+        seq, state = kept[-1] if kept else (0, {})
+        if kept:
+            self._strategies.engine.restore(state["engine"])
+            self._sequencer.restore(state["sequencer"])
+        writer.drop_behind(seq)
+        return seq
+
+    async def _finish(self, strategies: Strategies) -> bool:
+        settled = await strategies.delivery.settle(self._limits.flush_s)
+        if strategies.delivery.failures:
+            await self._turn(Arrivals(np.zeros(0, TICK_DTYPE), [], {}))
+        if settled:
+            self._save(strategies)
+            strategies.writer.close(strategies.engine.report(), self._journal.last_seq)
+        else:
+            # No checkpoint: a later start replays to the signals whose fate is open.
+            _log.error("signals_not_settled", waited_s=self._limits.flush_s)
+        return settled
+
+    async def _close(self) -> None:
+        try:
+            await self._source.close()
+            if self._strategies is not None:
+                await self._strategies.delivery.close(self._limits.flush_s)
+        finally:
+            self._journal.close()
+
+
+def _behind(batches: Iterable[EventBatch], seq: int) -> Iterable[EventBatch]:
+    """Yield the events behind `seq`."""
+    for batch in batches:
+        if batch.last_seq > seq:
+            ticks = batch.ticks
+            lo = int(np.searchsorted(ticks.column("seq"), seq, side="right"))
+            controls = tuple(c for c in batch.controls if c.seq > seq)
+            yield EventBatch(ticks.slice(lo, len(ticks)), controls)
+
+
+def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _printable(detail: dict[str, Any]) -> dict[str, Any]:
+    return {k: v[:64] if isinstance(v, bytes) else v for k, v in detail.items()}

@@ -1,0 +1,202 @@
+"""Delivery: in order, each signal once for its readers, and what became of it in the ledger."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parity.live.delivery import Delivery
+from parity.live.ledger import read_ledger
+from parity.model.effects import ApprovedSignal, Candidate
+from parity.model.errors import ConfigError, RecordingCorrupt
+from parity.publishers import Ends, NotPublished, Receipt
+from parity.publishers.memory import MemoryPublisher
+
+
+def signal(number: int) -> ApprovedSignal:
+    """Return an approved signal."""
+    said = Candidate(
+        seq=number,
+        strategy_id="dip",
+        broker="paper",
+        instrument_token=7,
+        ts_event=number,
+        ordinal=0,
+        side=1,
+        price=1.5,
+        quantity=1.0,
+        confidence=0.8,
+        metadata={},
+        reasoning="",
+        record=b"",
+        quantity_exact=Decimal(1),
+    )
+    return ApprovedSignal(said, number, f"id-{number}", b"")
+
+
+class Faulty:
+    """A memory publisher whose outside fails, hangs, or swallows reports as told.
+
+    Args:
+        outside: what readers see; shared by the lives of one run.
+        refuse: signal numbers that are never taken.
+        silent_after: from here on signals arrive, but their reports never do.
+    """
+
+    def __init__(
+        self,
+        outside: MemoryPublisher,
+        *,
+        refuse: Sequence[int] = (),
+        silent_after: int = 10**9,
+    ) -> None:
+        self.outside = outside
+        self.refuse = set(refuse)
+        self.silent_after = silent_after
+
+    async def start(self) -> None:
+        """Nothing to connect."""
+
+    async def publish(
+        self, signal: ApprovedSignal, *, strategy_id: str, broker: str
+    ) -> Receipt | None:
+        """Hand on, refuse or go silent."""
+        if signal.signal_no in self.refuse:
+            raise NotPublished("paper.signals.raw: refused")
+        place = await self.outside.publish(signal, strategy_id=strategy_id, broker=broker)
+        if signal.signal_no > self.silent_after:
+            await asyncio.Event().wait()
+        return place
+
+    async def ends(self, brokers: Sequence[str]) -> Ends:
+        """Ask the outside."""
+        return await self.outside.ends(brokers)
+
+    async def read_back(
+        self, run_id: str, starts: Mapping[str, Mapping[int, int]]
+    ) -> dict[int, Receipt]:
+        """Ask the outside."""
+        return await self.outside.read_back(run_id, starts)
+
+    async def close(self, limit_s: float) -> None:
+        """Nothing to wait for."""
+
+
+def life(
+    publisher: Faulty, ledger: Path, signals: Sequence[int], *, queue_max: int = 8
+) -> list[dict[str, object]]:
+    """One life of a runner's delivery; returns the failures it hands to the runner."""
+
+    async def scenario() -> list[dict[str, object]]:
+        delivery = Delivery(
+            publisher, ledger, "r", ["paper"], queue_max=queue_max, tries_max=2, retry_s=0.001
+        )
+        await delivery.start()
+        worker = asyncio.create_task(delivery.run())
+        await delivery.offer(signal(number) for number in signals)
+        await delivery.settle(0.05)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        await delivery.close(0.1)
+        return list(delivery.failures)
+
+    return asyncio.run(scenario())
+
+
+def seen(outside: MemoryPublisher) -> list[int]:
+    """Return what a reader of the output sees."""
+    return [signal.signal_no for _, signal in outside.signals]
+
+
+def test_signals_arrive_in_order_and_in_the_ledger(tmp_path: Path) -> None:
+    """More signals than the queue holds arrive in order, each with a line and a place."""
+    outside = MemoryPublisher("r")
+    life(Faulty(outside), tmp_path / "d/ledger.jsonl", range(1, 101), queue_max=3)
+
+    head, lines, _ = read_ledger(tmp_path / "d/ledger.jsonl")
+    assert list(range(1, 101)) == seen(outside)
+    assert head is not None
+    assert {"paper.signals.raw": {0: 0}} == head.starts
+    assert [(n, f"id-{n}", "delivered", n - 1) for n in range(1, 101)] == [
+        (x.signal_no, x.signal_id, x.state, x.offset) for x in lines
+    ]
+
+
+@given(
+    reported=st.integers(0, 9),
+    written=st.integers(0, 400),
+    offered_from=st.integers(1, 10),
+)
+def test_kill_between_sending_and_ledger_doubles_nothing(
+    tmp_path_factory: pytest.TempPathFactory, reported: int, written: int, offered_from: int
+) -> None:
+    """Whatever of the ledger survives a kill, and wherever the replay starts: each signal once."""
+    ledger = tmp_path_factory.mktemp("run") / "ledger.jsonl"
+    outside = MemoryPublisher("r")
+    life(Faulty(outside, silent_after=reported), ledger, range(1, 8))
+    data = ledger.read_bytes()
+    head_bytes = data.index(b"\n") + 1  # was durable before the first signal left
+    ledger.write_bytes(data[: max(head_bytes, len(data) - written)])
+
+    # A replay starts at a checkpoint, which comes after the ledger knows what lies before it.
+    known = [line.signal_no for line in read_ledger(ledger)[1]]
+    first = min(offered_from, len(known) + 1)
+    life(Faulty(outside), ledger, range(first, 11))
+
+    assert list(range(1, 11)) == seen(outside)
+    _, lines, whole = read_ledger(ledger)
+    assert list(range(1, 11)) == sorted(line.signal_no for line in lines)
+    assert {"delivered", "recovered"} >= {line.state for line in lines}
+    assert whole == len(ledger.read_bytes())
+
+
+def test_refused_signal_is_dead_and_reported(tmp_path: Path) -> None:
+    """A signal refused too often is dead: in the ledger, to the runner, and never offered again."""
+    outside = MemoryPublisher("r")
+    ledger = tmp_path / "ledger.jsonl"
+    failures = life(Faulty(outside, refuse=[2]), ledger, [1, 2, 3])
+    life(Faulty(outside), ledger, [1, 2, 3])
+
+    assert [1, 3] == seen(outside)
+    assert [(2, "dip", "paper.signals.raw: refused")] == [
+        (f["signal_no"], f["strategy_id"], f["error"]) for f in failures
+    ]
+    states = {line.signal_no: line.state for line in read_ledger(ledger)[1]}
+    assert {1: "delivered", 2: "dead", 3: "delivered"} == states
+
+
+def test_full_queue_makes_the_loop_wait_until_abandoned(tmp_path: Path) -> None:
+    """A hanging publisher holds the loop back, drops nothing, and lets go when told to."""
+
+    async def scenario() -> tuple[bool, bool]:
+        publisher = Faulty(MemoryPublisher("r"), silent_after=0)
+        delivery = Delivery(publisher, tmp_path / "ledger.jsonl", "r", ["paper"], queue_max=1)
+        await delivery.start()
+        offering = asyncio.create_task(delivery.offer(map(signal, range(1, 5))))
+        await asyncio.sleep(0.01)  # no worker: the queue stays full
+        waited = not offering.done()
+        delivery.abandon()
+        await asyncio.wait_for(offering, 1)
+        settled = await delivery.settle(1)
+        await delivery.close(0.1)
+        return waited, settled
+
+    assert (True, False) == asyncio.run(scenario())
+
+
+def test_damaged_or_foreign_ledger_is_refused(tmp_path: Path) -> None:
+    """A bad line before the last is corruption; a ledger of another run is not taken for ours."""
+    ledger = tmp_path / "ledger.jsonl"
+    life(Faulty(MemoryPublisher("r")), ledger, [1, 2])
+    good = ledger.read_bytes()
+
+    ledger.write_bytes(good.replace(b'"signal_no":1', b'"signal_no":x'))
+    with pytest.raises(RecordingCorrupt, match="line 2"):
+        life(Faulty(MemoryPublisher("r")), ledger, [])
+    ledger.write_bytes(good.replace(b'"run_id":"r"', b'"run_id":"q"'))
+    with pytest.raises(ConfigError, match="belongs to run q, not to r"):
+        life(Faulty(MemoryPublisher("r")), ledger, [])
