@@ -6,16 +6,17 @@ the float as text. Never here: order other than `seq`, or a number that is not i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
 
 from parity.model import ticks as flag
-from parity.model.errors import RecordingCorrupt, RecordingMissing
+from parity.model.errors import RecordingCorrupt
 from parity.model.instruments import SCALE_MAX
 from parity.model.ticks import FLAG_NAMES, SCALED
 from parity.model.values import SIDE_NAMES
+from parity.recording.runs import SCHEMAS, RunFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,36 +27,8 @@ INSTANT: Final = pl.Datetime("ns", "UTC")
 SIDE: Final = pl.Enum(["BUY", "SELL", "HOLD"])
 AGGRESSOR: Final = pl.Enum(["BUY", "SELL"])
 
-_WHERE: Final[dict[str, Any]] = {
-    "seq": pl.UInt64,
-    "strategy_id": pl.String,
-    "broker": pl.String,
-    "instrument_token": pl.Int64,
-    "ts_event": pl.Int64,
-    "ordinal": pl.Int64,
-}
-CANDIDATES: Final[dict[str, Any]] = _WHERE | {
-    "side": pl.Int8,
-    "price": pl.Float64,
-    "quantity": pl.Float64,
-    "confidence": pl.Float64,
-    "metadata": pl.String,
-    "reasoning": pl.String,
-}
-DECISIONS: Final[dict[str, Any]] = _WHERE | {
-    "kind": pl.String,
-    "side": pl.Int8,
-    "price": pl.Float64,
-    "price_exact": pl.String,
-    "quantity": pl.Float64,
-    "quantity_exact": pl.String,
-    "commission_exact": pl.String,
-    "reason": pl.String,
-    "signal_no": pl.Int64,
-    "signal_id": pl.String,
-}
 # Which decision a candidate became: one each, in the same order within these.
-_KEY: Final = list(_WHERE)
+_KEY: Final = ["seq", "strategy_id", "broker", "instrument_token", "ts_event", "ordinal"]
 _ABSENT: Final = {
     "price": flag.NO_PRICE,
     "quantity": flag.NO_QUANTITY,
@@ -72,7 +45,7 @@ _ABSENT: Final = {
 
 def candidates(run: Path) -> pl.DataFrame:
     """Return what the processors said, in seq order."""
-    return _readable(_table(run, "candidates", CANDIDATES))
+    return _readable(_table(run, "candidates"))
 
 
 def signals(run: Path) -> pl.DataFrame:
@@ -83,9 +56,18 @@ def signals(run: Path) -> pl.DataFrame:
 
 
 def drops(run: Path) -> pl.DataFrame:
-    """Return the candidates that were refused, with the reason."""
+    """Return what was refused, with the reason, as the run's report counts it.
+
+    These are candidates that a validator dropped, and orders of approved signals that the paper
+    broker refused at their fill: `paper_…`, with a signal_id and the price that was refused.
+    """
     columns = ["side", "reason", "price", "quantity", "confidence", "metadata", "reasoning"]
-    return _verdicts(run, "dropped").select(*_KEY, *columns)
+    dropped = _verdicts(run, "dropped").select(*_KEY, *columns, pl.lit("").alias("signal_id"))
+    refused = _paper(run, "refused").select(
+        *_KEY, "side", ("paper_" + pl.col("reason")).alias("reason"), "price", "signal_id"
+    )
+    both = pl.concat([dropped, refused], how="diagonal")
+    return both.sort("seq", "strategy_id", "broker", maintain_order=True)
 
 
 def fills(run: Path) -> pl.DataFrame:
@@ -97,9 +79,11 @@ def fills(run: Path) -> pl.DataFrame:
     return found.select(*_KEY, "side", *money, *exact, "signal_id")
 
 
-def refusals(run: Path) -> pl.DataFrame:
-    """Return the orders that the paper broker refused, with the reason."""
-    return _paper(run, "refused").select(*_KEY, "side", "reason", "signal_id")
+def failures(run: Path) -> pl.DataFrame:
+    """Return the ticks that a strategy failed at and so skipped, with the error as reason."""
+    found = _table(run, "decisions").filter(pl.col("kind") == "failure")
+    where = ["strategy_id", "broker", "instrument_token", "reason"]
+    return found.select(pl.col("seq").cast(pl.UInt64), *where)
 
 
 def ticks(ticks: pl.LazyFrame | pl.DataFrame, table: InstrumentTable) -> pl.DataFrame:
@@ -172,33 +156,30 @@ def _flag_names() -> pl.Expr:
     return pl.concat_list(names).list.drop_nulls().alias("flags")
 
 
-def _table(run: Path, part: str, schema: dict[str, Any]) -> pl.DataFrame:
-    if not (run / "manifest.json").is_file():
-        raise RecordingMissing(
-            f"{run}: not a run: it holds no manifest.json", cure="name the folder of a run"
-        )
-    files = sorted((run / part).glob("*.parquet"))
+def _table(run: Path, stream: str) -> pl.DataFrame:
+    files = RunFolder(run).parts(stream)
     if not files:
-        return pl.DataFrame(schema=schema)
+        empty = pl.from_arrow(SCHEMAS[stream].empty_table())
+        assert isinstance(empty, pl.DataFrame)  # a table never gives a series
+        return empty.drop("record")
     try:
-        frame = pl.scan_parquet(files).select(list(schema)).collect()
+        return pl.scan_parquet(files).drop("record").collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise RecordingCorrupt(
-            f"{run / part}: cannot be read: {error}", cure="parity repair, or run it again"
+            f"{run / stream}: cannot be read: {error}", cure="restore it, or run again: replay RUN"
         ) from error
-    return frame.cast(pl.Schema(schema))
 
 
 def _readable(frame: pl.DataFrame) -> pl.DataFrame:
     side = pl.col("side").replace_strict(SIDE_NAMES, return_dtype=SIDE)
-    return frame.with_columns(side, pl.col("ts_event").cast(INSTANT))
+    return frame.with_columns(side, pl.col("ts_event").cast(INSTANT), pl.col("seq").cast(pl.UInt64))
 
 
 def _verdicts(run: Path, kind: str) -> pl.DataFrame:
     """Join candidates to their verdicts; each candidate has one, each verdict a candidate."""
-    said = _numbered(_table(run, "candidates", CANDIDATES))
+    said = _numbered(_table(run, "candidates"))
     verdicts = pl.col("kind").is_in(["approved", "dropped"])
-    decided = _numbered(_table(run, "decisions", DECISIONS).filter(verdicts))
+    decided = _numbered(_table(run, "decisions").filter(verdicts))
     joined = decided.select(*_KEY, "twin", "kind", "reason", "signal_no", "signal_id").join(
         said, on=[*_KEY, "twin"], how="left", validate="1:1", maintain_order="left"
     )
@@ -217,4 +198,4 @@ def _numbered(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _paper(run: Path, kind: str) -> pl.DataFrame:
-    return _readable(_table(run, "decisions", DECISIONS).filter(pl.col("kind") == kind))
+    return _readable(_table(run, "decisions").filter(pl.col("kind") == kind))

@@ -6,12 +6,17 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parity.analysis import frames
+from parity.core.engine import Engine
+from parity.core.executor import ExecutorPlan
 from parity.model.errors import RecordingCorrupt, RecordingMissing
+from parity.model.events import EventBatch
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.ticks import (
     DUPLICATE,
@@ -24,8 +29,12 @@ from parity.model.ticks import (
     TRADE,
     TickBatch,
 )
+from parity.model.values import StrategyConfig
 from parity.recording.layout import tick_table
 from parity.recording.manifest import scales_of
+from parity.recording.runs import SCHEMAS, RecordingReference, RunFolder, RunManifest, RunWriter
+from parity.sources.synthetic import generate
+from parity.strategies.rules import momentum
 
 T0 = 1_772_442_900_000_000_001  # a nanosecond that no float64 holds
 
@@ -76,16 +85,24 @@ def decision(seq: int, kind: str, side: int, **more: Any) -> dict[str, Any]:
 
 def run_folder(folder: Path, said: list[dict[str, Any]], decided: list[dict[str, Any]]) -> Path:
     """Write a run folder in parts of two rows, so that the order of parts matters."""
-    (folder / "manifest.json").write_text("{}")
-    schemas = {"candidates": frames.CANDIDATES, "decisions": frames.DECISIONS}
+    manifest = RunManifest(
+        run_id="r",
+        mode="backtest",
+        created_by="test",
+        started="",
+        seed=0,
+        strategies=[],
+        skipped=[],
+        recording=RecordingReference(path="."),
+        fingerprint={},
+    )
+    run = folder / "run"
+    RunWriter(run, manifest)
     for part, rows in (("candidates", said), ("decisions", decided)):
-        (folder / part).mkdir()
         for start in range(0, len(rows), 2):
-            piece = pl.DataFrame(
-                rows[start : start + 2], schema=schemas[part] | {"record": pl.Binary}
-            )
-            piece.write_parquet(folder / part / f"{rows[start]['seq']:09d}.parquet")
-    return folder
+            table = pa.Table.from_pylist(rows[start : start + 2], schema=SCHEMAS[part])
+            pq.write_table(table, run / part / f"{rows[start]['seq']:020d}.parquet")
+    return run
 
 
 def test_signals_and_drops_carry_what_the_processor_said(tmp_path: Path) -> None:
@@ -154,7 +171,7 @@ def test_fills_keep_the_exact_money(tmp_path: Path) -> None:
 
     assert ("0.1000000000000000000001", 0.1) == (fill["price_exact"], fill["price"])
     assert (3.0, 0.07) == (fill["quantity"], fill["commission"])
-    assert [("cash", "y")] == frames.refusals(run).select("reason", "signal_id").rows()
+    assert [("paper_cash", "y")] == frames.drops(run).select("reason", "signal_id").rows()
 
 
 def test_a_run_of_nothing_has_empty_frames_with_columns(tmp_path: Path) -> None:
@@ -174,17 +191,35 @@ def test_a_run_of_nothing_has_empty_frames_with_columns(tmp_path: Path) -> None:
 
 def test_no_run_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
     """A folder without a manifest is not an empty run."""
-    with pytest.raises(RecordingMissing, match="not a run"):
+    with pytest.raises(RecordingMissing, match="no run"):
         frames.signals(tmp_path)
 
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     """A part that is no Parquet is corruption of that folder."""
     run = run_folder(tmp_path, [], [])
-    (run / "decisions" / "1.parquet").write_bytes(b"PAR1 no")
+    (run / "decisions" / f"{1:020d}.parquet").write_bytes(b"PAR1 no")
 
     with pytest.raises(RecordingCorrupt, match="decisions"):
         frames.fills(run)
+
+
+def test_failures_and_transitions_are_no_signals(tmp_path: Path) -> None:
+    """What has no candidate and no fill stands in its own frame, and disturbs no other."""
+    bare = {"seq": 4, "strategy_id": "a", "broker": "paper"}
+    run = run_folder(
+        tmp_path,
+        [candidate(5, 1)],
+        [
+            bare | {"kind": "transition", "reason": "INIT -> WARMUP"},
+            bare | {"kind": "failure", "instrument_token": 1, "reason": "ValueError: x"},
+            decision(5, "approved", 1),
+        ],
+    )
+
+    assert [(4, "ValueError: x")] == frames.failures(run).select("seq", "reason").rows()
+    assert [5] == frames.signals(run)["seq"].to_list()
+    assert (0, 0) == (len(frames.drops(run)), len(frames.fills(run)))
 
 
 def stored(records: np.ndarray[Any, Any], table: InstrumentTable) -> pl.DataFrame:
@@ -244,3 +279,33 @@ def test_a_projection_of_ticks_is_enough() -> None:
 
     assert ["ts_event", "price"] == shown.columns
     assert [7e-8] == shown["price"].to_list()
+
+
+def test_frames_of_a_real_run_agree_with_its_report(tmp_path: Path) -> None:
+    """What an engine decided over synthetic ticks is in the frames, counted and joined."""
+    table, records = generate(ticks=4_000)
+    config = StrategyConfig(
+        strategy_id="m",
+        strategy_type="momentum",
+        parameters={"threshold": 0.002},
+        instrument_tokens=tuple(i.token for i in table),
+    )
+    engine = Engine(
+        table, [ExecutorPlan(config, "paper", lambda: momentum.create(config.parameters))]
+    )
+    run = run_folder(tmp_path, [], [])
+    writer = RunWriter(run, RunFolder(run).manifest, resume=True)
+    for start in range(0, 4_000, 1_000):
+        batch = TickBatch.from_records(records[start : start + 1_000], table)
+        writer.write(engine.process(EventBatch(batch)))
+        writer.flush(engine.last_seq)
+    report = engine.report()
+    signals, drops = frames.signals(run), frames.drops(run)
+    prices = frames.ticks(stored(records, table), table)
+    at_tick = signals.join(prices, on=["seq", "instrument_token", "ts_event"], suffix="_tick")
+
+    assert report.signals == len(signals) > 0
+    assert report.drops == dict(drops["reason"].value_counts().rows())
+    assert report.fills == len(frames.fills(run)) > 0
+    assert signals["price"].to_list() == at_tick["price_tick"].to_list()
+    assert signals["seq"].is_sorted()
