@@ -73,6 +73,8 @@ _CURES: Final[dict[str, str]] = {
     "shared-default": "use None, and make it inside",
     "syntax": "mend the line",
 }
+# Modules with honest parts: importing them is fine, each use is judged.
+_MIXED: Final = {"os", "gc", "weakref", "importlib", "http", "urllib", "uuid"}
 # Calls that are wrong on any object, because the names can hardly mean anything else.
 _METHODS: Final[dict[str, tuple[str, str]]] = {
     "utcnow": _CLOCK, "read_text": _IO, "read_bytes": _IO, "write_text": _IO, "write_bytes": _IO,
@@ -181,8 +183,7 @@ class _Lint(ast.NodeVisitor):
                 self._judge(node, dotted, imported=True)
 
     def _judge(self, node: ast.AST, dotted: str, *, imported: bool = False) -> None:
-        # `import os`, `import pathlib` and `import numpy` alone do nothing; a use is judged.
-        if imported and dotted in {"os", "gc", "weakref", "importlib", "http", "urllib"}:
+        if imported and dotted in _MIXED:
             return
         found = _verdict(dotted)
         if found is not None:
@@ -272,7 +273,9 @@ class _Lint(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        for statement in node.body:
+        # a Struct's or a model's default is copied for each object
+        copied = any(ast.unparse(b).endswith(("Struct", "BaseModel")) for b in node.bases)
+        for statement in [] if copied else node.body:
             value = getattr(statement, "value", None)
             if isinstance(statement, ast.Assign | ast.AnnAssign) and self._is_mutable(value):
                 self._add(

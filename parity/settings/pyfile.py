@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import linecache
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -181,8 +182,15 @@ def _below(module: ModuleType, roots: tuple[Path, ...]) -> bool:
     if file is None or module.__name__.split(".")[0] == "parity":
         return False
     found = Path(file).resolve()
-    installed = {"site-packages", "dist-packages"} & set(found.parts)
+    installed = any(found.is_relative_to(folder) for folder in _installed())
     return not installed and any(found.is_relative_to(root) for root in roots)
+
+
+def _installed() -> list[Path]:
+    # Python itself may lie below the working directory: a .venv, or ~/.pyenv in a home directory.
+    paths = sysconfig.get_paths()
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    return [Path(paths[name]).resolve() for name in names]
 
 
 def _failed(path: Path, error: BaseException) -> ConfigError:

@@ -6,10 +6,12 @@ settings that something reads; strategies are configured elsewhere. Lower rooms 
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -32,6 +34,7 @@ from parity.settings.yaml import load_yaml
 PREFIX: Final = "PARITY_"
 FILES: Final = ("parity.toml", "parity.yaml", "parity.yml")
 SIZE_BYTES_MAX: Final = 1_000_000
+NEAR: Final = 0.85  # likeness of a variable's name at which it counts as misspelt
 MASK: Final = "**********"
 _SECRET = re.compile(
     r"password|secret|token|credential|jaas|passphrase|\.pem$|key\.pem|userinfo", re.IGNORECASE
@@ -56,17 +59,12 @@ def _default_cache() -> Path:
     return Path(base) / "parity"
 
 
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Which layer gave a setting its value, and that value with secrets masked."""
 
-    __slots__ = ("value", "where")
-
-    def __init__(self, value: str, where: str) -> None:
-        self.value = value
-        self.where = where
-
-    def __repr__(self) -> str:
-        return f"{self.value} ({self.where})"
+    value: str
+    where: str
 
 
 class Settings(BaseSettings):
@@ -332,15 +330,8 @@ def _refuse_near_misses(names: Mapping[str, str], layer: str) -> None:
         head = name.upper().partition("__")[0]
         if not head.startswith(PREFIX) or head in known or head in _NOT_OURS:
             continue
-        hint = did_you_mean(head, known)
-        if hint.startswith("did you mean") and _close(head, known):
-            raise ConfigError(f"{layer} {name}: unknown setting", cure=hint)
-
-
-def _close(word: str, known: list[str]) -> bool:
-    import difflib
-
-    return bool(difflib.get_close_matches(word, known, n=1, cutoff=0.85))
+        if difflib.get_close_matches(head, known, n=1, cutoff=NEAR):
+            raise ConfigError(f"{layer} {name}: unknown setting", cure=did_you_mean(head, known))
 
 
 def _explain(

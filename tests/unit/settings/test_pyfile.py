@@ -1,0 +1,210 @@
+"""Python files: what counts as a strategy, whose modules are whose, and what is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import parity.strategies
+from parity.model.errors import ConfigError
+from parity.settings.pyfile import PROCESSOR_METHODS, load_python_file
+
+Write = Callable[[str, str], Path]
+
+METHODS = """
+    def process_tick(self, tick, history): return None
+    def get_required_history_length(self): return 1
+    def supports_instrument(self, token): return True
+    def get_strategy_name(self): return "mine"
+"""
+FUNCTION = """
+from parity.model.values import SignalResult
+from parity.strategies.functional import strategy
+
+@strategy("dip", history=50, on="quotes")
+def dip(tick, history, *, drop=0.004, quantity=1):
+    if 1 - tick.price / history.price[0] > drop:
+        return SignalResult("BUY", 0.8, quantity, tick.price, "dip")
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a file below the test's folder."""
+
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def refusal(path: Path) -> str:
+    """Return the text of the ConfigError that loading this file raises."""
+    with pytest.raises(ConfigError) as caught:
+        load_python_file(path)
+    return str(caught.value)
+
+
+def test_decorated_functions_are_found(write: Write) -> None:
+    """`@strategy` functions come with their name, parameters, ticks and line."""
+    (found,) = load_python_file(write("a.py", FUNCTION)).strategies
+    assert (found.name, found.kind, found.on, found.line) == ("dip", "function", "quotes", 5)
+    assert found.declared is not None
+    assert {n: p.default for n, p in found.declared.items()} == {"drop": 0.004, "quantity": 1}
+    assert found.create({"drop": 0.1}).get_required_history_length() == 50
+
+
+def test_a_configured_function_keeps_its_parameters(write: Write) -> None:
+    """`dip(drop=0.1)` in the place of `dip` runs with 0.1; two of one name are refused."""
+    text = FUNCTION + "\ndip = dip(drop=0.1)\n"
+    (found,) = load_python_file(write("a.py", text)).strategies
+    assert found.declared is not None
+    assert found.declared["drop"].default == 0.1
+    twice = FUNCTION + "\ndeep = dip(drop=0.1)\n"
+    assert "strategy 'dip' stands twice, first in line 5" in refusal(write("b.py", twice))
+
+
+def test_processor_classes_are_found(write: Write) -> None:
+    """A class with the four methods is a strategy; its keyword parameters are declared."""
+    text = (
+        "from dataclasses import dataclass\nfrom typing import Protocol\n\n"
+        "@dataclass\nclass Mine:\n    size: int = 3\n" + METHODS
+        + "\nclass Part:\n    def process_tick(self, tick, history): ...\n"
+        + "\nclass Shape(Protocol):\n" + METHODS
+    )  # fmt: skip
+    (found,) = load_python_file(write("a.py", text)).strategies
+    assert (found.name, found.kind) == ("Mine", "class")
+    assert found.declared is not None
+    assert found.declared["size"].default == 3
+    assert found.create({"size": 4}).size == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("create", "a"),
+        ("create_fast", "fast"),
+        ("create_rules_momentum_processor", "rules_momentum"),
+    ],
+)
+def test_factories_are_found(write: Write, name: str, called: str) -> None:
+    """`create(config)` and the seed's `create_…_processor(config)` are strategies."""
+    text = "class Mine:\n    def __init__(self, size): self.size = size\n" + METHODS
+    text += f"\ndef {name}(config):\n    return Mine(config.get('size', 2))\n"
+    (found,) = load_python_file(write("a.py", text)).strategies
+    assert (found.name, found.kind, found.declared) == (called, "create", None)
+    assert found.create({"size": 5}).size == 5
+
+
+def test_imported_classes_are_not_the_files_own(write: Write) -> None:
+    """A processor that a file only imports is no strategy of that file."""
+    write("base.py", "class Mine:\n" + METHODS)
+    said = refusal(write("a.py", "from base import Mine\n"))
+    assert "no strategy found" in said
+    assert "@pt.strategy" in said  # it shows what one looks like
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1\ndef broken(:\n    pass\n", "a.py:2:12: not valid Python: "),
+        ("x = 1\n\nimport nowhere\n", "a.py:3: failed while loading: ModuleNotFoundError"),
+        ("def f():\n    return 1 / 0\n\nf()\n", "a.py:2: failed while loading: ZeroDivisionError"),
+        ("import sys\nsys.exit(3)\n", "a.py:2: failed while loading: SystemExit"),
+        ("import broken\n", "failed while loading: SyntaxError"),
+        ("", "no strategy found"),
+        ("a = '\x00'\n", "not valid Python"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(write: Write, text: str, said: str) -> None:
+    """Syntax errors, failing imports and empty files are named with their line."""
+    write("broken.py", "def f(:\n")
+    assert said in refusal(write("a.py", text))
+
+
+def test_absent_file_names_what_is_near(write: Write, tmp_path: Path) -> None:
+    """A file that is not there is refused, with the name that was meant."""
+    write("momentum.py", "")
+    said = refusal(tmp_path / "momentun.py")
+    assert "no such file; did you mean 'momentum.py'?" in said
+    assert "no such file" in refusal(tmp_path / "gone" / "x.py")
+
+
+def test_a_users_packages_never_shadow_ours(write: Write) -> None:
+    """A project with its own `strategies` and `sources` packages gets them, and we keep ours."""
+    write("project/strategies/__init__.py", "OWNER = 'user'\n")
+    write("project/strategies/momentum.py", "class Mine:\n" + METHODS)
+    write("project/sources/__init__.py", "OWNER = 'user'\n")
+    text = (
+        "import parity.strategies, strategies, sources\n"
+        "from strategies.momentum import Mine as Base\n"
+        "OURS, THEIRS = parity.strategies, (strategies.OWNER, sources.OWNER)\n"
+        "def create(config): return Base()\n"
+    )
+    path_before = list(sys.path)
+    loaded = load_python_file(write("project/main.py", text))
+    assert loaded.module.THEIRS == ("user", "user")
+    assert loaded.module.OURS is parity.strategies
+    assert sys.path == path_before
+    assert [s.name for s in loaded.sources] == [
+        "main.py",
+        "sources/__init__.py",
+        "strategies/__init__.py",
+        "strategies/momentum.py",
+    ]
+
+
+def test_two_projects_get_their_own_siblings(write: Write) -> None:
+    """Equal sibling names in two folders do not mix, and an edited sibling is read again."""
+    text = "from common import VALUE\ndef create(config): return VALUE\n"
+    for name in ("one", "two"):
+        write(f"{name}/common.py", f"VALUE = {name!r}\n")
+        write(f"{name}/mine.py", text)
+    first = load_python_file(write("one/mine.py", text))
+    second = load_python_file(write("two/mine.py", text))
+    assert [f.strategies[0].create({}) for f in (first, second)] == ["one", "two"]
+    assert first.module.__name__ != second.module.__name__
+    os.utime(write("one/common.py", "VALUE = 'edited'\n"), (1, 1))  # an older date, another size
+    assert load_python_file(write("one/mine.py", text)).strategies[0].create({}) == "edited"
+
+
+def test_the_standard_library_is_nobodys_sibling(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run from a folder above Python itself, modules of the library stay loaded and unkept."""
+    monkeypatch.chdir("/")
+    text = "import colorsys\ndef create(config): return colorsys\n"
+    sys.modules.pop("colorsys", None)
+    loaded = load_python_file(write("a.py", text))
+    assert [s.name for s in loaded.sources] == ["a.py"]
+    assert sys.modules["colorsys"] is loaded.strategies[0].create({})
+    load_python_file(write("b.py", text))
+    assert sys.modules["colorsys"] is loaded.strategies[0].create({})
+
+
+def test_the_text_that_is_kept_is_the_text_that_ran(write: Write) -> None:
+    """An edit of equal length at the same instant is run and hashed, never a stale compilation."""
+    path = write("a.py", "VALUE = 1\ndef create(config): return VALUE\n")
+    for value in (1, 2, 3):
+        path.write_text(f"VALUE = {value}\ndef create(config): return VALUE\n")
+        os.utime(path, (1_000_000, 1_000_000))
+        loaded = load_python_file(path)
+        assert loaded.strategies[0].create({}) == value
+        assert loaded.sources[0].text == path.read_text()
+        assert loaded.sources[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_module_is_importable_by_its_name(write: Write) -> None:
+    """Dataclasses, numba and generated drivers look a function's module up in sys.modules."""
+    loaded = load_python_file(write("a.py", "def create(config): return 1\n"))
+    assert sys.modules[loaded.module.__name__] is loaded.module
+    assert loaded.module.__name__.isidentifier()
+    assert len(PROCESSOR_METHODS) == 4
