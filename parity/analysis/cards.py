@@ -96,16 +96,22 @@ def recording_card(summary: Mapping[str, Any], *, title: str = "recording") -> s
 def verdict_card(verdict: Mapping[str, Any], *, title: str = "verify") -> str:
     """Return the card of a verdict from what `verify --json` prints."""
     word = str(verdict.get("verdict", ""))
-    covered = verdict.get("covered", {})
-    over = ", ".join(f"{number:,} {name}" for name, number in covered.items())
-    facts = [("covered", over or None), *_divergence(verdict.get("first_divergence"))]
+    facts = [
+        ("covered", _counts(verdict.get("covered"))),
+        ("changed", ", ".join(map(str, verdict.get("changed") or ())) or None),
+        *_divergence(verdict.get("first_divergence")),
+    ]
     return card(title, facts, mark=word, tone=VERDICT_TONES.get(word, "bad"))
 
 
 def difference_card(difference: Mapping[str, Any], *, title: str = "diff") -> str:
     """Return the card of a comparison from what `diff --json` prints."""
     same = difference.get("same") is True
-    facts = _divergence(difference.get("first_divergence"))
+    facts = [
+        ("compared", _counts(difference.get("covered"))),
+        ("changed", ", ".join(map(str, difference.get("changed") or ())) or None),
+        *_divergence(difference.get("first_divergence")),
+    ]
     mark, tone = ("same", "good") if same else ("different", "warn")
     return card(title, facts, mark=mark, tone=tone)
 
@@ -126,6 +132,10 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     more = len(rows) - ROWS_MAX
     rest = f'<div style="{_FAINT}">and {more:,} more</div>' if more > 0 else ""
     return f'<table style="border:0;margin-top:6px"><tr>{head}</tr>{body}</table>{rest}'
+
+
+def _counts(counts: Mapping[str, int] | None) -> str | None:
+    return ", ".join(f"{number:,} {name}" for name, number in (counts or {}).items()) or None
 
 
 def _total(drops: Any) -> Any:

@@ -39,6 +39,10 @@ class ModelUnavailable(ParityError):
     """A model cannot be loaded; its strategy is skipped at start, visibly."""
 
 
+class ModelMissing(ModelUnavailable):
+    """There is no such file; only then is it right to look for the model elsewhere."""
+
+
 class OnnxModel:
     """A loaded model (`parity.model.protocols.Model`); not safe to share between threads.
 
@@ -109,14 +113,18 @@ def load_model(path: str | Path, *, root: Path, outside_root: bool = False) -> O
             command line, never for one from a configuration row.
 
     Raises:
-        ModelUnavailable: missing, outside the root, not a model, or not one of our kind.
+        ModelMissing: there is no such file under the root.
+        ModelUnavailable: outside the root, not a model, or not one of our kind.
     """
     found = _resolve(Path(path), root, outside_root=outside_root)
     try:
         with found.open("rb") as file:
             data = file.read(MODEL_BYTES_MAX + 1)
     except FileNotFoundError:
-        raise _unavailable(str(path), f"there is no file {found}") from None
+        raise ModelMissing(
+            f"model {path}: there is no file {found}",
+            cure="put the model there, or mend model_path",
+        ) from None
     except OSError as error:
         raise _unavailable(str(path), f"cannot be read: {error}") from error
     if len(data) > MODEL_BYTES_MAX:

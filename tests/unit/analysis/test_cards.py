@@ -90,7 +90,9 @@ def test_a_difference_is_same_only_when_it_says_so() -> None:
     """A comparison without a `same` key is not shown as the same."""
     assert "same" in read(difference_card({"same": True})).words
     assert "different" in read(difference_card({})).words
-    assert "price" in read(difference_card({"same": False, "first_divergence": DIVERGENCE})).words
+    parted = {"same": False, "first_divergence": DIVERGENCE, "covered": {"ticks": 1000}}
+    words = read(difference_card(parted | {"changed": ["m: parameters.drop"]})).words
+    assert {"price", "1,000 ticks", "m: parameters.drop"} <= set(words)
 
 
 def test_a_recording_card_shows_instruments_and_gaps() -> None:
