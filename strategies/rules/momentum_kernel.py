@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
 
 from parity.model.errors import ConfigError
 from parity.model.kernel import KernelStrategy, out_dtype
+from parity.model.parameters import Parameter
 
 PARAMS = np.dtype([("lookback", "i8"), ("threshold", "f8"), ("quantity", "f8")], align=True)
+
+PARAMETERS: Final = {
+    "lookback_periods": Parameter(
+        "int", 20, minimum=2, maximum=1_000_000, doc="ticks of the window"
+    ),
+    "threshold": Parameter("float", 0.01, minimum=0, doc="least change that signals, a fraction"),
+    "position_size": Parameter("float", 100, exclusive_minimum=0, doc="quantity of a signal"),
+}
 
 
 class MomentumKernelParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
