@@ -5,6 +5,7 @@ Neither has a seq yet: order becomes a fact in the sequencer, and a note becomes
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy.typing as npt
@@ -29,11 +30,32 @@ class Arrivals(NamedTuple):
     positions: dict[int, int]
 
 
+Stream = tuple[str, int]  # topic and partition
+
+
 class LiveSource(Protocol):
-    """A source that feeds a running engine."""
+    """A source that feeds a running engine; its methods are called in the order they stand here.
+
+    Attributes:
+        streams: (topic, partition) by dense id, known after `connect`.
+    """
+
+    streams: list[Stream]
+
+    def start_at(self, positions: Mapping[Stream, int]) -> None:
+        """Start at recorded positions (the next offset of each stream)."""
+
+    async def connect(self) -> None:
+        """Find the streams, or raise ServiceDown within a bounded time."""
+
+    def name_streams(self, ids: Mapping[Stream, int]) -> None:
+        """Take the dense ids of a recording."""
+
+    def positions(self) -> dict[int, int]:
+        """Return where each stream starts; kept before the first tick, so `latest` stays put."""
 
     async def start(self) -> None:
-        """Connect, or raise ServiceDown within a bounded time."""
+        """Start reading."""
 
     async def take(self, wait_s: float) -> Arrivals | None:
         """Return what came; nothing in it after `wait_s` of silence; None after the last."""

@@ -24,7 +24,7 @@ import structlog
 
 from parity.model.errors import ConfigError, ParityError, ServiceDown, did_you_mean
 from parity.model.ticks import NO_TS_RECV, SEQUENCER_BITS, TICK_DTYPE
-from parity.sources.arrivals import Arrivals, Decoder, Note
+from parity.sources.arrivals import Arrivals, Decoder, Note, Stream
 from parity.sources.codecs import Undecodable
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ _SETTINGS: Final[dict[str, Any]] = {
     "max.poll.interval.ms": 86_400_000,  # back-pressure may stop the polling for long
 }
 
-Stream = tuple[str, int]  # topic and partition
 _log = structlog.get_logger("parity.sources.redpanda")
 
 
@@ -67,8 +66,7 @@ class RedpandaSource:
         bootstrap_servers: where to connect.
         topics: what to read; all partitions of each, unless `partitions` says which.
         decoder: reads one message.
-        start: "earliest", "latest", or recorded positions (partitions not in them start at the
-            earliest).
+        start: "earliest", "latest", or positions (partitions not in them start at the earliest).
         partitions: pins this reader to some partitions of every topic.
         exit_at_end: end at the offsets that were the ends at the start.
         settings: librdkafka settings, passed through (SASL, TLS, fetch.wait.max.ms …).
@@ -124,6 +122,10 @@ class RedpandaSource:
 
     # -- the loop's side
 
+    def start_at(self, positions: Mapping[Stream, int]) -> None:
+        """Start at recorded positions instead; before `connect`."""
+        self._start = dict(positions)
+
     async def connect(self) -> None:
         """Find the partitions and where they start; `streams` is known afterwards.
 
@@ -146,6 +148,10 @@ class RedpandaSource:
         self._unfinished = {order[old] for old in self._unfinished}
         for note in self._first_gaps:
             note.detail["stream"] = order[note.detail["stream"]]
+
+    def positions(self) -> dict[int, int]:
+        """Return the offset each stream is read from next; before `start` only."""
+        return dict(self._next)
 
     async def start(self) -> None:
         """Connect where that was not done yet, and start reading."""

@@ -114,7 +114,7 @@ class Runner:
         self._clock = clock or anchored_clock()
         self._ticks = self._signals = 0
         self._counts = {"gap": 0, "quarantine": 0}
-        self._checkpoint_ticks = 0
+        self._checkpoint_ticks = self._checkpoint_seq = 0
         self._checkpoint_ns = self._clock()
 
     async def run(self, recorded: Recording | None = None) -> Outcome:
@@ -230,12 +230,15 @@ class Runner:
     def _save(self, strategies: Strategies) -> None:
         self._journal.sync()
         seq = self._journal.last_seq
+        if seq == self._checkpoint_seq:
+            return  # a second part of that name would take the place of the first
         strategies.writer.flush(seq)
         state = {
             "engine": strategies.engine.snapshot(),
             "sequencer": self._sequencer.snapshot(),
         }
         strategies.writer.save_checkpoint(seq, state)
+        self._checkpoint_seq = seq
         self._checkpoint_ticks = self._ticks
         self._checkpoint_ns = self._clock()
 
@@ -284,6 +287,7 @@ class Runner:
         if kept:
             self._strategies.engine.restore(state["engine"])
             self._sequencer.restore(state["sequencer"])
+        self._checkpoint_seq = seq
         writer.drop_behind(seq)
         return seq
 

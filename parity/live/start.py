@@ -1,0 +1,88 @@
+"""Starting: a new recording, or one that goes on where it ended, with the source placed right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from parity.live.runner import Limits, Outcome, Runner, Strategies
+from parity.model.ticks import TICK_DTYPE
+from parity.recording.journal import JournalWriter
+from parity.recording.manifest import MANIFEST, add_streams
+from parity.recording.reader import open_recording
+from parity.recording.sequencer import MAX_SKEW_NS, Sequencer
+from parity.recording.writer import create_recording
+
+if TYPE_CHECKING:
+    import asyncio
+    from pathlib import Path
+
+    from parity.model.instruments import InstrumentTable
+    from parity.sources.arrivals import LiveSource
+
+
+async def start(
+    folder: Path,
+    table: InstrumentTable,
+    source: LiveSource,
+    *,
+    created_by: str,
+    stop: asyncio.Event,
+    strategies: Strategies | None = None,
+    limits: Limits | None = None,
+    durability: str = "fdatasync",
+    max_skew_ns: int = MAX_SKEW_NS,
+) -> Outcome:
+    """Run until `stop` is set or the source ends, and seal the recording.
+
+    Args:
+        folder: of the recording. Where it holds one, that one goes on: from its last checkpoint
+            where there are strategies, and the source from behind the last recorded offsets.
+        table: of a new recording; one that goes on keeps its own.
+        source: not connected yet.
+        created_by: stands in a new recording's manifest.
+        stop: set from outside to end.
+        strategies: engine, run folder and delivery; None records only.
+        limits: checkpoints and the end.
+        durability: of the journal.
+        max_skew_ns: how far ts_event may be ahead of ts_recv.
+
+    Raises:
+        ServiceDown: source or publisher cannot connect or go on.
+        ConfigError: the recording is in use, or the source does not fit it.
+    """
+    goes_on = (folder / MANIFEST).exists()
+    if not goes_on:
+        await source.connect()
+        create_recording(
+            folder,
+            table,
+            created_by=created_by,
+            streams=source.streams,
+            durability=durability,
+        )
+    journal = JournalWriter(folder, durability=durability)
+    try:
+        recorded = open_recording(folder) if goes_on else None
+        if recorded is not None:
+            table = recorded.table
+            source.start_at(recorded.next_positions())
+            await source.connect()
+        source.name_streams(add_streams(folder, source.streams))
+        journal.append(np.zeros(0, TICK_DTYPE), (), source.positions())
+        sequencer = Sequencer(table, max_skew_ns=max_skew_ns)
+        runner = Runner(
+            folder,
+            table,
+            source,
+            sequencer,
+            journal,
+            strategies=strategies,
+            stop=stop,
+            limits=limits,
+        )
+        return await runner.run(recorded)
+    finally:
+        await source.close()
+        journal.close()
