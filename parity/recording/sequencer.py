@@ -30,17 +30,27 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
 
 TRADE_IDS_KEPT: Final = 4096
-SMALL: Final = 24  # below, the loop is faster than numpy's fixed costs
+SMALL: Final = 48  # below, the loop is faster than numpy's fixed costs
 MAX_SKEW_NS: Final = 5_000_000_000
 _NEVER: Final = -(2**63)
+_NO_SKEW: Final = flag.NO_TS_RECV | flag.NO_VENUE_TIME
 _VERDICTS: Final = flag.DUPLICATE | flag.SKEWED | flag.LATE
 
-_FORMATS: Final = {"<i8": "q", "|i1": "b", "<i4": "i", "<u4": "I"}
-_RECORD = struct.Struct("<" + "".join(_FORMATS[TICK_DTYPE[n].str] for n in flag.COLUMNS))
-_AT: Final = {n: i for i, n in enumerate(flag.COLUMNS)}
-_TS_EVENT, _TS_RECV, _TOKEN = _AT["ts_event"], _AT["ts_recv"], _AT["instrument_token"]
-_TRADE_ID, _FLAGS = _AT["trade_id"], _AT["flags"]
-_STREAM, _OFFSET, _SUB = _AT["stream"], _AT["offset"], _AT["sub"]
+_READ: Final = (
+    "ts_event", "ts_recv", "instrument_token", "trade_id", "flags", "stream", "offset", "sub",
+)  # fmt: skip
+_CODES: Final = {"<i8": "q", "<i4": "i", "<u4": "I"}
+_RECORD = struct.Struct(
+    "<" + "".join(
+        _CODES[kind.str] if name in _READ else f"{kind.itemsize}x"
+        for name, kind in ((n, TICK_DTYPE[n]) for n in flag.COLUMNS)
+    )
+)  # fmt: skip
+_SEQ = struct.Struct("<q")
+_FLAGS = struct.Struct("<I")
+_FIELDS: Any = TICK_DTYPE.fields
+_SEQ_AT: Final[int] = _FIELDS["seq"][1]
+_FLAGS_AT: Final[int] = _FIELDS["flags"][1]
 
 
 class Sequencer:
@@ -58,8 +68,9 @@ class Sequencer:
         self.next_seq = next_seq
         self._table = table
         self._max_skew_ns = max_skew_ns
-        self._by_recv = np.array([i.clock == "recv" for i in table])
-        self._newest = np.full(len(table), _NEVER, np.int64)  # delivered ts_event by dense id
+        self._by_recv = [i.clock == "recv" for i in table]
+        self._dense = {i.token: n for n, i in enumerate(table)}
+        self._newest = [_NEVER] * len(table)  # largest delivered ts_event, by dense id
         self._streams: dict[int, tuple[int, int]] = {}  # stream -> last (offset, sub)
         self._trade_ids: dict[int, _SeenIds] = {}
 
@@ -73,11 +84,13 @@ class Sequencer:
         count = len(records)
         if count == 0:
             return records
-        dense = self._table.dense(np.ascontiguousarray(records["instrument_token"]))
-        flags = self._judge_few(records, dense) if count < SMALL else self._judge(records, dense)
-        records["flags"] = flags
-        records["seq"] = np.arange(self.next_seq, self.next_seq + count, dtype=np.int64)
-        self.next_seq += count
+        if count < SMALL:
+            self._judge_few(records)
+        else:
+            dense = self._table.dense(np.ascontiguousarray(records["instrument_token"]))
+            records["flags"] = self._judge(records, dense)
+            records["seq"] = np.arange(self.next_seq, self.next_seq + count, dtype=np.int64)
+            self.next_seq += count
         return records
 
     def take_seq(self) -> int:
@@ -96,7 +109,7 @@ class Sequencer:
         return {
             "next_seq": self.next_seq,
             "newest": {
-                int(token): int(ts)
+                int(token): ts
                 for token, ts in zip(self._table.tokens, self._newest, strict=True)
                 if ts != _NEVER
             },
@@ -109,7 +122,7 @@ class Sequencer:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a snapshot; the instrument table may have grown."""
         self.next_seq = state["next_seq"]
-        self._newest[:] = _NEVER
+        self._newest = [_NEVER] * len(self._table)
         for token, ts in state["newest"].items():
             self._newest[self._table.dense_id(int(token))] = ts
         self._streams = {int(s): (last[0], last[1]) for s, last in state["streams"].items()}
@@ -120,38 +133,53 @@ class Sequencer:
 
     # -- the loop, which is also the definition
 
-    def _judge_few(self, records: npt.NDArray[Any], dense: npt.NDArray[np.int32]) -> list[int]:
-        judged = []
-        for row, at in zip(_RECORD.iter_unpack(records.tobytes()), dense.tolist(), strict=True):
-            flags: int = row[_FLAGS] & ~_VERDICTS
-            timed = not flags & flag.NO_VENUE_TIME
-            if self._seen_before(row, flags):
-                flags |= flag.DUPLICATE
-            ts_event: int = row[_TS_EVENT]
-            both_times = timed and not flags & flag.NO_TS_RECV
-            if both_times and ts_event - row[_TS_RECV] > self._max_skew_ns:
-                flags |= flag.SKEWED
-            if not flags & flag.UNDELIVERED and (timed or self._by_recv[at]):
-                if ts_event < self._newest[at]:
-                    flags |= flag.LATE
-                else:
-                    self._newest[at] = ts_event
-            judged.append(flags)
-        return judged
+    def _judge_few(self, records: npt.NDArray[Any]) -> None:
+        rows = list(_RECORD.iter_unpack(records.tobytes()))
+        dense = [self._dense.get(row[2], -1) for row in rows]
+        if -1 in dense:  # before anything has changed
+            self._table.dense(np.array([row[2] for row in rows], np.int64))
+        into: Any = records  # struct writes into any buffer
+        start = 0
+        for at, row in zip(dense, rows, strict=True):
+            flags = self._verdicts(at, *row)
+            if flags != row[4]:
+                _FLAGS.pack_into(into, start + _FLAGS_AT, flags)
+            _SEQ.pack_into(into, start + _SEQ_AT, self.next_seq)
+            self.next_seq += 1
+            start += _RECORD.size
 
-    def _seen_before(self, row: tuple[int, ...], flags: int) -> bool:
+    def _verdicts(
+        self,
+        at: int,
+        ts_event: int,
+        ts_recv: int,
+        token: int,
+        trade_id: int,
+        flags: int,
+        stream: int,
+        offset: int,
+        sub: int,
+    ) -> int:
         seen = False
-        stream = row[_STREAM]
         if stream >= 0:
-            place = (row[_OFFSET], row[_SUB])
             last = self._streams.get(stream)
-            if last is not None and place <= last:
+            if last is not None and (offset, sub) <= last:
                 seen = True
             else:
-                self._streams[stream] = place
-        if not flags & flag.NO_TRADE_ID:
-            seen |= self._ids_of(row[_TOKEN]).add(row[_TRADE_ID])
-        return seen
+                self._streams[stream] = (offset, sub)
+        if not flags & flag.NO_TRADE_ID and self._ids_of(token).add(trade_id):
+            seen = True
+        flags &= ~_VERDICTS
+        if seen:
+            flags |= flag.DUPLICATE
+        if not flags & _NO_SKEW and ts_event - ts_recv > self._max_skew_ns:
+            flags |= flag.SKEWED
+        elif not seen and (not flags & flag.NO_VENUE_TIME or self._by_recv[at]):
+            if ts_event < self._newest[at]:
+                flags |= flag.LATE
+            else:
+                self._newest[at] = ts_event
+        return flags
 
     def _ids_of(self, token: int) -> _SeenIds:
         found = self._trade_ids.get(token)
@@ -168,10 +196,10 @@ class Sequencer:
         ts_event = np.ascontiguousarray(records["ts_event"])
         duplicate = self._seen_offsets(records) | self._seen_trades(records, flags)
         timed = (flags & np.uint32(flag.NO_VENUE_TIME)) == 0
-        judged = timed & ((flags & np.uint32(flag.NO_TS_RECV)) == 0)
-        skewed = judged & (ts_event - records["ts_recv"] > self._max_skew_ns)
-        if self._by_recv.any():
-            timed |= self._by_recv[dense]
+        skewed = (flags & np.uint32(_NO_SKEW)) == 0
+        skewed &= ts_event - records["ts_recv"] > self._max_skew_ns
+        if any(self._by_recv):
+            timed |= np.array(self._by_recv)[dense]
         eligible = timed & ~duplicate & ~skewed
         late = eligible & (ts_event < self._newest_before(ts_event, dense, eligible))
         flags |= duplicate * np.uint32(flag.DUPLICATE)
@@ -197,7 +225,7 @@ class Sequencer:
             running[1:] = times[rows]
             np.maximum.accumulate(running, out=running)
             before[rows] = running[:-1]
-            self._newest[at] = running[-1]
+            self._newest[at] = int(running[-1])
         return before
 
     def _seen_offsets(self, records: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
