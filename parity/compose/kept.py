@@ -1,0 +1,68 @@
+"""From a run's folder back to strategy specs: the source that was kept, not today's.
+
+`verify` runs exactly this; `replay` runs it with today's shipped code in its place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from parity.model.errors import RecordingCorrupt
+from parity.model.values import StrategyConfig
+from parity.settings.pyfile import PythonFile, load_python_file
+from parity.settings.strategies import spec_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from parity.recording.runs import KeptStrategy, RunFolder
+    from parity.settings.drafts import StrategySpec
+
+
+def kept_specs(run: RunFolder) -> list[StrategySpec]:
+    """Return the run's strategies, one spec each, built from its kept source.
+
+    Raises:
+        RecordingCorrupt: a kept source is missing or was edited.
+    """
+    return [_spec(run, kept, today=False) for kept in _one_each(run)]
+
+
+def todays_specs(run: RunFolder) -> list[StrategySpec]:
+    """Return the run's strategies with today's shipped code; users' files as they were kept."""
+    return [_spec(run, kept, today=True) for kept in _one_each(run)]
+
+
+def kept_models(run: RunFolder) -> dict[str, Path]:
+    """Return the run's own copy of each strategy's model, by strategy_id."""
+    return {
+        kept.config["strategy_id"]: run.path / "models" / f"{kept.model_sha256}.onnx"
+        for kept in run.manifest.strategies
+        if kept.model_sha256
+    }
+
+
+def _one_each(run: RunFolder) -> list[KeptStrategy]:
+    # A strategy at several brokers stands once per broker; its configuration names them all.
+    return list({k.config["strategy_id"]: k for k in run.manifest.strategies}.values())
+
+
+def _spec(run: RunFolder, kept: KeptStrategy, *, today: bool) -> StrategySpec:
+    config = msgspec.convert(kept.config, StrategyConfig)
+    if today and kept.kind == "builtin":
+        return spec_of(config)
+    file = _load(run, kept)
+    named = f"{file.path.name}:{kept.type_name}"
+    return spec_of(msgspec.structs.replace(config, strategy_type=named), [file])
+
+
+def _load(run: RunFolder, kept: KeptStrategy) -> PythonFile:
+    path = run.path / "source" / kept.source
+    if not path.is_file():
+        raise RecordingCorrupt(
+            f"{path}: the kept source of strategy {kept.config['strategy_id']} is missing",
+            cure="restore it; without it nothing can be proved",
+        )
+    return load_python_file(path)

@@ -1,0 +1,397 @@
+"""The modes, in one table and one file: what a backtest, a paper run and a recorder are made of.
+
+A diff between two modes is a diff between two functions here. No live mode yet: it comes with
+outside fills, and its absence is an absence, not a stub.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from parity import __version__
+from parity.compose.fingerprint import changes, fingerprint
+from parity.compose.plans import Prepared, prepare
+from parity.core.engine import Engine
+from parity.model.errors import ConfigError
+from parity.proof.replayer import backtest_events
+from parity.recording.reader import open_recording
+from parity.recording.runs import (
+    MANIFEST,
+    RecordingReference,
+    RunFolder,
+    RunManifest,
+    RunWriter,
+)
+
+if TYPE_CHECKING:
+    from parity.live.runner import Outcome
+    from parity.model.instruments import InstrumentTable
+    from parity.settings.drafts import StrategySpec
+
+
+class Mode(NamedTuple):
+    """Where events come from, who fills, where signals go, and what is journaled."""
+
+    source: str
+    fills: str
+    publishers: str
+    journal: str
+
+
+MODES: Final[dict[str, Mode]] = {
+    "backtest": Mode("recording", "paper broker", "run folder", "none: names what it read"),
+    "verify": Mode("recording of the run", "paper broker, recomputed", "none", "none"),
+    "paper": Mode("Redpanda", "paper broker", "paper.signals.raw", "full"),
+    "record": Mode("Redpanda", "none", "none", "full, no strategies"),
+}
+
+
+class Finished(NamedTuple):
+    """A run that ended, the time it took, and the strategies it was started without."""
+
+    run: RunFolder
+    seconds: float
+    skipped: list[dict[str, str]]
+
+
+def backtest(
+    recording: Path,
+    specs: Sequence[StrategySpec],
+    *,
+    out: Path | None = None,
+    seed: int = 0,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+    instruments: Sequence[int] | None = None,
+    runs_dir: Path = Path("runs"),
+    progress: Callable[[int, int], None] | None = None,
+) -> Finished:
+    """Run strategies over a recording.
+
+    Args:
+        recording: its folder.
+        specs: checked strategies.
+        out: the run's folder, new; default `runs_dir/<run_id>`.
+        seed: of the strategies' random streams.
+        start_ns: first ts_event wanted.
+        end_ns: first ts_event not wanted any more.
+        instruments: tokens; None means all.
+        runs_dir: where runs without `out` go.
+        progress: called with (ticks done, ticks of the recording).
+
+    Raises:
+        ParityError: the recording is missing or damaged, or a strategy is wrong. Nothing of the
+            run is left then, nor after an interruption.
+    """
+    with open_recording(recording) as source:
+        source.check_files()
+        prepared = prepare(specs)
+        engine = Engine(source.table, prepared.plans, seed=seed)
+        run_id = _run_id()
+        folder = out or runs_dir / run_id
+        reference = RecordingReference(
+            path=os.path.relpath(recording, folder),
+            content_hash=source.content_hash(),
+            instruments=None if instruments is None else tuple(instruments),
+            start_ns=start_ns,
+            end_ns=end_ns,
+        )
+        existed = folder.exists()
+        writer = RunWriter(folder, _manifest(run_id, "backtest", seed, prepared, reference))
+        began = time.perf_counter()
+        try:
+            _keep(writer, prepared)
+            batches = source.batches(
+                columns=columns_of(prepared),
+                instruments=instruments,
+                start_ns=start_ns,
+                end_ns=end_ns,
+            )
+            for batch in backtest_events(batches):
+                writer.write(engine.process(batch))
+                writer.flush_if_large(engine.last_seq)
+                if progress is not None:
+                    progress(engine.ticks, source.tick_rows)
+            seconds = time.perf_counter() - began
+            writer.close(engine.report(), engine.last_seq)
+        except BaseException:
+            shutil.rmtree(folder) if not existed else _empty(folder)
+            raise
+    return Finished(RunFolder(folder), seconds, prepared.skipped)
+
+
+def paper(
+    run: Path,
+    specs: Sequence[StrategySpec],
+    *,
+    topics: Sequence[str],
+    bootstrap: str,
+    table: InstrumentTable,
+    start_from: str = "latest",
+    exit_at_end: bool = False,
+    seed: int = 0,
+    checkpoint_ticks: int = 100_000,
+    durability: str = "fdatasync",
+    librdkafka: Mapping[str, Any] | None = None,
+    progress: Callable[[dict[str, int]], None] | None = None,
+) -> Finished:
+    """Run strategies on live ticks, record everything, publish approved signals.
+
+    An open run of the same configuration goes on where its recording ends. SIGINT and SIGTERM end
+    it with its recording sealed.
+
+    Args:
+        run: the run's folder.
+        specs: checked strategies.
+        topics: tick topics.
+        bootstrap: the broker.
+        table: instruments; one that goes on keeps its own.
+        start_from: "earliest" or "latest", for a new run.
+        exit_at_end: stop at the topics' ends as they are at the start.
+        seed: of the strategies' random streams.
+        checkpoint_ticks: ticks between checkpoints.
+        durability: "fdatasync" or "os".
+        librdkafka: settings, passed through.
+        progress: called about once a second with counts.
+
+    Raises:
+        ConfigError: the folder holds a run of another configuration.
+        ServiceDown: the broker does not answer.
+    """
+    from parity.live.delivery import Delivery
+    from parity.live.runner import Limits, Strategies
+    from parity.publishers.redpanda import RedpandaPublisher
+
+    prepared = prepare(specs)
+    writer = _paper_writer(run, seed, prepared, table, durability, topics)
+    recording = run / "recording"
+    if (recording / MANIFEST).exists():
+        with open_recording(recording) as kept:
+            table = kept.table
+    engine = Engine(table, prepared.plans, seed=seed)
+    publisher = RedpandaPublisher(bootstrap, writer.manifest.run_id, settings=librdkafka)
+    brokers = sorted({plan.broker for plan in prepared.plans})
+    ledger = run / "deliveries" / "ledger.jsonl"
+    ledger.parent.mkdir(exist_ok=True)
+    delivery = Delivery(publisher, ledger, writer.manifest.run_id, brokers)
+    began = time.perf_counter()
+    _run_live(
+        recording,
+        table,
+        topics=topics,
+        bootstrap=bootstrap,
+        start_from=start_from,
+        exit_at_end=exit_at_end,
+        durability=durability,
+        librdkafka=librdkafka,
+        strategies=Strategies(engine, writer, delivery),
+        limits=Limits(checkpoint_ticks=checkpoint_ticks),
+        progress=progress,
+    )
+    return Finished(RunFolder(run), time.perf_counter() - began, prepared.skipped)
+
+
+def record(
+    folder: Path,
+    *,
+    topics: Sequence[str],
+    bootstrap: str,
+    table: InstrumentTable,
+    start_from: str = "latest",
+    exit_at_end: bool = False,
+    durability: str = "fdatasync",
+    librdkafka: Mapping[str, Any] | None = None,
+    progress: Callable[[dict[str, int]], None] | None = None,
+) -> dict[str, Any]:
+    """Record live ticks, without strategies; returns counts.
+
+    Arguments and errors as for paper().
+    """
+    outcome = _run_live(
+        folder,
+        table,
+        topics=topics,
+        bootstrap=bootstrap,
+        start_from=start_from,
+        exit_at_end=exit_at_end,
+        durability=durability,
+        librdkafka=librdkafka,
+        strategies=None,
+        limits=None,
+        progress=progress,
+    )
+    return {
+        "recording": str(folder),
+        "ticks": outcome.ticks,
+        "last_seq": outcome.last_seq,
+        "quarantined": outcome.quarantined,
+        "gaps": outcome.gaps,
+    }
+
+
+def _run_live(
+    folder: Path,
+    table: InstrumentTable,
+    *,
+    topics: Sequence[str],
+    bootstrap: str,
+    start_from: str,
+    exit_at_end: bool,
+    durability: str,
+    librdkafka: Mapping[str, Any] | None,
+    strategies: Any,
+    limits: Any,
+    progress: Callable[[dict[str, int]], None] | None,
+) -> Outcome:
+    from parity.live.start import start
+    from parity.live.supervisor import stop_on_signals
+    from parity.sources.codecs.native import NativeDecoder
+    from parity.sources.redpanda import RedpandaSource
+
+    source = RedpandaSource(
+        bootstrap,
+        topics,
+        NativeDecoder(table),
+        start=start_from,
+        exit_at_end=exit_at_end,
+        settings=librdkafka,
+    )
+
+    async def main() -> Outcome:
+        stop = asyncio.Event()
+        with stop_on_signals(stop):
+            return await start(
+                folder,
+                table,
+                source,
+                created_by=_created_by(),
+                stop=stop,
+                strategies=strategies,
+                limits=limits,
+                durability=durability,
+                progress=progress,
+            )
+
+    return asyncio.run(main())
+
+
+def _paper_writer(
+    run: Path,
+    seed: int,
+    prepared: Prepared,
+    table: InstrumentTable,
+    durability: str,
+    topics: Sequence[str],
+) -> RunWriter:
+    reference = RecordingReference(path="recording")
+    fresh = _manifest(_run_id(), "paper", seed, prepared, reference)
+    fresh.settings = {"durability": durability, "topics": list(topics), "fencing": "unfenced"}
+    if not (run / MANIFEST).exists():
+        writer = RunWriter(run, fresh)
+        _keep(writer, prepared)
+        return writer
+    manifest = RunFolder(run).manifest
+    other = _other_configuration(manifest, fresh)
+    if other:
+        raise ConfigError(
+            f"{run}: it holds a run of another configuration ({'; '.join(other)})",
+            cure="name a new folder, or give the configuration it was started with",
+        )
+    manifest.state = "open"
+    writer = RunWriter(run, manifest, resume=True)
+    writer.save_manifest()
+    return writer
+
+
+def _other_configuration(then: RunManifest, now: RunManifest) -> list[str]:
+    found = [
+        f"{name} was {getattr(then, name)!r}, is {getattr(now, name)!r}"
+        for name in ("mode", "seed")
+        if getattr(then, name) != getattr(now, name)
+    ]
+    ids_then = {(k.config["strategy_id"], k.broker): k for k in then.strategies}
+    ids_now = {(k.config["strategy_id"], k.broker): k for k in now.strategies}
+    for key in sorted({*ids_then, *ids_now}):
+        a, b = ids_then.get(key), ids_now.get(key)
+        if a is None or b is None:
+            found.append(f"strategy {key[0]} was {'not ' if a is None else ''}there")
+        elif a != b:
+            found.append(f"strategy {key[0]} has other parameters or another source")
+    if then.settings.get("topics") != now.settings.get("topics"):
+        found.append(f"topics were {then.settings.get('topics')}")
+    return found + changes(then.fingerprint, now.fingerprint)
+
+
+def columns_of(prepared: Prepared) -> list[str] | None:
+    """Return the tick columns a backtest has to read; None means all that strategies may see."""
+    if any(plan.driver is None for plan in prepared.plans):
+        return [c for c in _STRATEGY_COLUMNS]
+    wanted = {"seq", "ts_event", "instrument_token", "flags", "price_int", "bid_int", "ask_int"}
+    for plan in prepared.plans:
+        wanted.update(plan.build().columns)  # type: ignore[union-attr] # a driver runs a kernel
+        if plan.config.on == "quotes":
+            wanted.update(("bid_int", "ask_int"))
+    return sorted(wanted)
+
+
+_STRATEGY_COLUMNS: Final = (
+    "seq",
+    "ts_event",
+    "ts_recv",
+    "instrument_token",
+    "price_int",
+    "quantity_int",
+    "side",
+    "bid_int",
+    "ask_int",
+    "bid_quantity_int",
+    "ask_quantity_int",
+    "volume_int",
+    "open_interest",
+    "trade_id",
+    "flags",
+)
+
+
+def _manifest(
+    run_id: str, mode: str, seed: int, prepared: Prepared, reference: RecordingReference
+) -> RunManifest:
+    return RunManifest(
+        run_id=run_id,
+        mode=mode,
+        created_by=_created_by(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=seed,
+        strategies=prepared.kept,
+        skipped=prepared.skipped,
+        recording=reference,
+        fingerprint=fingerprint(),
+    )
+
+
+def _keep(writer: RunWriter, prepared: Prepared) -> None:
+    for name, text in prepared.sources.items():
+        writer.keep_source(name, text)
+    for sha256, data in prepared.models.items():
+        writer.keep_model(sha256, data)
+
+
+def _empty(folder: Path) -> None:
+    for child in folder.iterdir():
+        shutil.rmtree(child) if child.is_dir() else child.unlink()
+
+
+def _run_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def _created_by() -> str:
+    return f"parity {__version__}"

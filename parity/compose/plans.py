@@ -1,0 +1,157 @@
+"""From checked strategy specs to executor plans: models loaded, kernels compiled, sources kept.
+
+A strategy that is disabled, or whose model cannot be loaded, is skipped, with the reason, and
+never in silence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from parity.core.executor import ExecutorPlan
+from parity.model.errors import ConfigError, ParityError
+from parity.model.kernel import KernelStrategy
+from parity.recording.runs import KeptStrategy
+from parity.strategies import REGISTRY
+
+if TYPE_CHECKING:
+    from parity.live.inference import OnnxModel
+    from parity.settings.drafts import StrategySpec
+
+
+class Prepared(NamedTuple):
+    """Executor plans, and what a run keeps of what they were made of."""
+
+    plans: list[ExecutorPlan]
+    kept: list[KeptStrategy]
+    skipped: list[dict[str, str]]
+    sources: dict[str, str]  # path below source/ -> text
+    models: dict[str, bytes]  # sha256 -> bytes
+
+
+class _Source(NamedTuple):
+    """The texts a strategy was made of, the first being the file that defines it."""
+
+    texts: dict[str, str]
+    main: str
+    type_name: str
+    sha256: str
+
+
+def prepare(
+    specs: Sequence[StrategySpec],
+    *,
+    models: Mapping[str, Path] | None = None,
+) -> Prepared:
+    """Make executor plans of specs.
+
+    Args:
+        specs: checked strategies; disabled ones are skipped.
+        models: model file by strategy_id, where a run's own copy is to be used.
+
+    Raises:
+        ConfigError: nothing is left to run.
+        KernelError: a kernel cannot be compiled.
+    """
+    made = Prepared([], [], [], {}, {})
+    for spec in specs:
+        _prepare_one(spec, (models or {}).get(spec.strategy_id), made)
+    if not made.plans:
+        reasons = "; ".join(f"{s['strategy_id']}: {s['reason']}" for s in made.skipped)
+        raise ConfigError(f"no strategy left to run ({reasons})", cure="enable or mend one")
+    return made
+
+
+def _prepare_one(spec: StrategySpec, model_file: Path | None, made: Prepared) -> None:
+    if not spec.config.enabled:
+        made.skipped.append({"strategy_id": spec.strategy_id, "reason": "disabled"})
+        return
+    built = spec.build()
+    model: OnnxModel | None = None
+    if hasattr(built, "use_model"):
+        from parity.live.inference import ModelUnavailable
+
+        try:
+            model = _load_model(spec, built.model_path, model_file)
+            built.use_model(model)
+        except (ModelUnavailable, ConfigError) as error:
+            made.skipped.append({"strategy_id": spec.strategy_id, "reason": str(error)})
+            return
+        made.models[model.sha256] = model.data
+    driver = None
+    if isinstance(built, KernelStrategy):
+        from parity import codegen
+
+        driver = codegen.build(built)
+    source = _source_of(spec)
+    made.sources.update(source.texts)
+    for broker in spec.config.active_brokers:
+        made.plans.append(ExecutorPlan(spec.config, broker, _builder(spec, model), driver))
+        made.kept.append(
+            KeptStrategy(
+                config=msgspec.to_builtins(spec.config),
+                broker=broker,
+                kind=spec.type.kind,
+                type_name=source.type_name,
+                source=source.main,
+                source_sha256=source.sha256,
+                driver=driver.key if driver else "",
+                certificate=driver.certificate if driver else "",
+                model=str(built.model_path) if model else "",
+                model_sha256=model.sha256 if model else "",
+            )
+        )
+
+
+def _builder(spec: StrategySpec, model: OnnxModel | None) -> Callable[[], Any]:
+    def build() -> Any:
+        built = spec.build()
+        if model is not None:
+            built.use_model(model)
+        return built
+
+    return build
+
+
+def _load_model(spec: StrategySpec, name: str, kept: Path | None) -> OnnxModel:
+    from parity.live.inference import ModelUnavailable, load_model, shipped_models
+
+    if kept is not None:
+        return load_model(kept.name, root=kept.parent)
+    try:
+        return load_model(name, root=spec.folder.resolve())
+    except ModelUnavailable as near:
+        try:
+            return load_model(name, root=shipped_models())
+        except ModelUnavailable:
+            raise near from None
+
+
+def _source_of(spec: StrategySpec) -> _Source:
+    file = spec.type.file
+    if file is not None:
+        digest = _digest({s.name: s.text for s in file.sources})
+        folder = digest[:16]
+        texts = {f"{folder}/{s.name}": s.text for s in file.sources}
+        return _Source(
+            texts, f"{folder}/{file.sources[0].name}", spec.type.name.rpartition(":")[2], digest
+        )
+    module = REGISTRY[spec.type.name]
+    try:
+        text = Path(str(module.__file__)).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ParityError(f"source of strategy {spec.type.name} cannot be read: {error}") from None
+    name = f"shipped/{spec.type.name}.py"
+    return _Source({name: text}, name, spec.type.name, _digest({name: text}))
+
+
+def _digest(texts: Mapping[str, str]) -> str:
+    whole = hashlib.sha256()
+    for name in sorted(texts):
+        whole.update(f"{name}\0{len(texts[name])}\0{texts[name]}".encode())
+    return whole.hexdigest()

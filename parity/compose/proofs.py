@@ -1,0 +1,192 @@
+"""Proofs put together: which code runs over which recording, and what is compared with what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from parity.compose.fingerprint import changes, fingerprint
+from parity.compose.kept import kept_models, kept_specs, todays_specs
+from parity.compose.plans import prepare
+from parity.core.engine import Engine
+from parity.model.errors import NothingCompared, RecordingCorrupt
+from parity.proof.diff import Comparison, compare, streams_of
+from parity.proof.replayer import Verdict, replay_events, run_events, verdict_of, verify_run
+from parity.recording.reader import open_recording
+from parity.recording.runs import RunFolder, RunManifest
+from parity.settings.strategies import apply_overrides
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from parity.recording.reader import Recording
+    from parity.recording.runs import KeptStrategy
+    from parity.settings.drafts import StrategySpec
+
+
+def verify(run: Path) -> Verdict:
+    """Replay a run's own recording with its kept source, and compare everything.
+
+    Args:
+        run: the run's folder.
+
+    Raises:
+        NothingCompared: the run saw no ticks.
+        RecordingMissing: the run or its recording is not there.
+        RecordingCorrupt: a file is not what was written.
+    """
+    folder = RunFolder(run)
+    with open_recording(folder.recording_path) as recording:
+        _check_recording(folder, recording)
+        prepared = prepare(kept_specs(folder), models=kept_models(folder))
+        engine = Engine(recording.table, prepared.plans, seed=folder.manifest.seed)
+        changed = changes(folder.manifest.fingerprint, fingerprint())
+        return verify_run(folder, recording, engine, changed=changed, delivered=_delivered)
+
+
+def replay(
+    run: Path,
+    *,
+    specs: Sequence[StrategySpec] | None = None,
+    overrides: Sequence[str] = (),
+) -> Verdict:
+    """Run today's code, other strategies or other parameters over a run's recording.
+
+    Args:
+        run: the run's folder.
+        specs: strategies to run instead of the run's own.
+        overrides: `--set` texts.
+    """
+    folder = RunFolder(run)
+    today = apply_overrides(specs if specs is not None else todays_specs(folder), overrides)
+    with open_recording(folder.recording_path) as recording:
+        _check_recording(folder, recording)
+        prepared = prepare(today)
+        engine = Engine(recording.table, prepared.plans, seed=folder.manifest.seed)
+        replayed = replay_events(engine, run_events(folder, recording))
+    then = {(k.config["strategy_id"], k.broker): k for k in folder.manifest.strategies}
+    now = {(k.config["strategy_id"], k.broker): k for k in prepared.kept}
+    changed = changes(folder.manifest.fingerprint, fingerprint()) + _changed(then, now)
+    keys = sorted({*then, *now})
+    found = compare(streams_of(folder), replayed.streams, keys=keys, ticks=replayed.ticks)
+    first = found.first_divergence
+    if first is not None:
+        first = msgspec.structs.replace(first, cause="; ".join(changed) or "unknown")
+    return Verdict(
+        verdict=verdict_of(first, changed),
+        run=str(run),
+        covered=found.covered,
+        first_divergence=first,
+        changed=changed,
+        notes=[f"skipped {s['strategy_id']}: {s['reason']}" for s in prepared.skipped],
+    )
+
+
+def diff(a: Path, b: Path) -> Comparison:
+    """Compare two runs: the first record in which they differ, and what differs in what they are.
+
+    Raises:
+        NothingCompared: one of them saw no ticks, or they have no strategy in common.
+    """
+    run_a, run_b = RunFolder(a), RunFolder(b)
+    then, now = _by_key(run_a.manifest), _by_key(run_b.manifest)
+    if not {*then} & {*now}:
+        raise NothingCompared(
+            f"{a} and {b} have no strategy in common",
+            cure="compare runs of the same strategy_ids",
+        )
+    ticks = min(_ticks(run_a.manifest), _ticks(run_b.manifest))
+    changed = changes(run_a.manifest.fingerprint, run_b.manifest.fingerprint)
+    changed += _changed(then, now) + _inputs(run_a.manifest, run_b.manifest)
+    keys = sorted({*then, *now})
+    found = compare(streams_of(run_a), streams_of(run_b), keys=keys, ticks=ticks)
+    first = found.first_divergence
+    if first is not None:
+        own = [c for c in changed if c.startswith(f"{first.strategy_id}:")]
+        shared = [c for c in changed if c.split(":")[0] not in {k[0] for k in keys}]
+        cause = "; ".join([*own, *shared]) or "unknown: both were made of the same (a defect)"
+        first = msgspec.structs.replace(first, cause=cause)
+    return Comparison(
+        same=found.same, first_divergence=first, covered=found.covered, changed=changed
+    )
+
+
+def _by_key(manifest: RunManifest) -> dict[tuple[str, str], KeptStrategy]:
+    return {(k.config["strategy_id"], k.broker): k for k in manifest.strategies}
+
+
+def _ticks(manifest: RunManifest) -> int:
+    return manifest.report.ticks if manifest.report is not None else 0
+
+
+def _changed(
+    then: dict[tuple[str, str], KeptStrategy], now: dict[tuple[str, str], KeptStrategy]
+) -> list[str]:
+    found: list[str] = []
+    for key in sorted({*then, *now}):
+        a, b = then.get(key), now.get(key)
+        if a is None or b is None:
+            found.append(f"{key[0]}: only in the {'second' if a is None else 'first'}")
+            continue
+        found += [f"{key[0]}: {line}" for line in _unequal(a.config, b.config)]
+        if a.source_sha256 != b.source_sha256:
+            found.append(f"{key[0]}: its source changed")
+        if a.model_sha256 != b.model_sha256:
+            found.append(f"{key[0]}: its model changed")
+    return found
+
+
+def _unequal(a: object, b: object, path: str = "") -> list[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        lines = []
+        for name in sorted({*a, *b}):
+            if path or name != "strategy_type":
+                lines += _unequal(a.get(name), b.get(name), f"{path}.{name}" if path else name)
+        return lines
+    return [] if a == b else [f"{path} {a!r} -> {b!r}"]
+
+
+def _inputs(a: RunManifest, b: RunManifest) -> list[str]:
+    found = []
+    if a.recording.content_hash != b.recording.content_hash:
+        found.append("recording: they read different recordings")
+    for name in ("instruments", "start_ns", "end_ns"):
+        was, is_now = getattr(a.recording, name), getattr(b.recording, name)
+        if was != is_now:
+            found.append(f"{name}: {was} -> {is_now}")
+    if a.seed != b.seed:
+        found.append(f"seed: {a.seed} -> {b.seed}")
+    return found
+
+
+def _check_recording(run: RunFolder, recording: Recording) -> None:
+    recording.check_files(always=True)
+    noted = run.manifest.recording.content_hash
+    if noted and noted != recording.content_hash():
+        raise RecordingCorrupt(
+            f"{recording.path}: it is not the recording that {run.path} read",
+            cure="restore the recording the run names in its manifest.json",
+        )
+
+
+def _delivered(run: RunFolder) -> dict[str, int]:
+    """Check that every approved signal of a paper run stands in its ledger; return the count."""
+    if run.manifest.mode != "paper":
+        return {}
+    from parity.live.ledger import read_ledger
+
+    path = run.path / "deliveries" / "ledger.jsonl"
+    head, lines, _ = read_ledger(path)
+    known = {line.signal_id for line in lines}
+    approved = [r for r in run.rows("decisions") if r["kind"] == "approved"]
+    lost = [r for r in approved if r["signal_id"] not in known]
+    complete = run.manifest.state == "complete"
+    if head is None or (lost and complete):
+        first = lost[0]["signal_no"] if lost else 0
+        raise RecordingCorrupt(
+            f"{path}: {len(lost)} approved signals have no line, the first is number {first}",
+            cure="start the run again: it reads its output back and completes the ledger",
+        )
+    return {"deliveries": len(approved) - len(lost)}

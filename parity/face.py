@@ -1,0 +1,344 @@
+"""The Python face: what `import parity as pt` gives, synchronous, usable inside a notebook.
+
+Thin by rule: it turns friendly arguments into what `parity.compose` takes. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from parity.compose import modes, proofs
+from parity.model.errors import ConfigError
+from parity.recording.reader import Recording, open_recording
+from parity.recording.runs import MANIFEST, RunFolder
+from parity.settings.cells import spec_of_function
+from parity.settings.strategies import StrategySpec, load_strategies
+from parity.strategies.functional import FunctionStrategy
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from parity.model.instruments import InstrumentTable
+    from parity.proof.diff import Comparison
+    from parity.proof.replayer import Verdict
+
+Strategy = FunctionStrategy | str | Path
+Instant = int | datetime | None
+
+
+class Run:
+    """A run: its frames, a plot, and why a signal was given.
+
+    Frames are polars, times `Datetime("ns", "UTC")`; made when they are asked for.
+    """
+
+    def __init__(self, folder: RunFolder, seconds: float | None = None) -> None:
+        self.folder = folder
+        self.seconds = seconds
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    @property
+    def run_id(self) -> str:
+        """Its id."""
+        return self.folder.manifest.run_id
+
+    @property
+    def candidates(self) -> pl.DataFrame:
+        """What the processors said."""
+        from parity.analysis import frames
+
+        return frames.candidates(self.path)
+
+    @property
+    def signals(self) -> pl.DataFrame:
+        """Candidates the validators approved."""
+        from parity.analysis import frames
+
+        return frames.signals(self.path)
+
+    @property
+    def drops(self) -> pl.DataFrame:
+        """Candidates that were dropped, with the reason."""
+        from parity.analysis import frames
+
+        return frames.drops(self.path)
+
+    @property
+    def fills(self) -> pl.DataFrame:
+        """Paper fills; money also as exact decimal text."""
+        from parity.analysis import frames
+
+        return frames.fills(self.path)
+
+    @property
+    def ticks(self) -> pl.DataFrame:
+        """The ticks the run saw."""
+        from parity.analysis import frames
+
+        reference = self.folder.manifest.recording
+        with open_recording(self.folder.recording_path) as recording:
+            shown = frames.ticks(recording.ticks(), recording.table)
+            table = recording.table
+        if reference.instruments is not None:
+            import polars as pl
+
+            names = [table.by_token(t).token for t in reference.instruments]
+            shown = shown.filter(pl.col("instrument_token").is_in(names))
+        return _between(shown, reference.start_ns, reference.end_ns)
+
+    def plot(self, instrument: int | None = None) -> Any:
+        """Return an altair chart of price with signals and drops.
+
+        Args:
+            instrument: token; default the first one with a signal.
+        """
+        from parity.analysis.plots import plot_run
+
+        signals = self.signals
+        if instrument is None:
+            tokens = signals["instrument_token"] if len(signals) else self.ticks["instrument_token"]
+            if not len(tokens):
+                raise ConfigError(f"{self.path}: no ticks to plot")
+            instrument = int(tokens[0])
+        return plot_run(self.ticks, signals, self.drops, instrument=instrument)
+
+    def why(self, seq: int) -> dict[str, Any]:
+        """Return everything the run decided at one tick: candidates, verdicts, fills.
+
+        Raises:
+            ConfigError: nothing was decided there.
+        """
+        said = [r for r in self.folder.rows("candidates") if r["seq"] == seq]
+        decided = [r for r in self.folder.rows("decisions") if r["seq"] == seq]
+        if not decided:
+            raise ConfigError(
+                f"{self.path}: nothing was decided at seq {seq}",
+                cure="take a seq of run.signals, run.drops or run.fills",
+            )
+        hidden = {"record"}
+        return {
+            "seq": seq,
+            "candidates": [
+                {k: v for k, v in row.items() if k not in hidden}
+                | {"metadata": msgspec.json.decode(row["metadata"])}
+                for row in said
+            ],
+            "decisions": [
+                {k: v for k, v in row.items() if k not in hidden and v is not None}
+                for row in decided
+            ],
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """Return counts and digests, as `parity backtest --json` prints them."""
+        return summary_of(self.folder, self.seconds)
+
+    def __repr__(self) -> str:
+        shown = self.summary()
+        return f"Run({str(self.path)!r}, ticks={shown['ticks']}, signals={shown['signals']})"
+
+    def _repr_html_(self) -> str:
+        from parity.analysis.cards import run_card
+
+        return run_card(self.summary(), title=f"run {self.run_id}")
+
+
+def open(path: str | Path) -> Recording | Run:
+    """Open a recording or a run by its folder.
+
+    Raises:
+        RecordingMissing: neither is there.
+    """
+    folder = Path(path)
+    if (folder / "decisions").is_dir() and (folder / MANIFEST).is_file():
+        return Run(RunFolder(folder))
+    return open_recording(folder)
+
+
+def import_ticks(
+    sources: str | Path | Sequence[str | Path],
+    *,
+    to: str | Path,
+    format: str = "auto",
+    map: Mapping[str, str] | str | None = None,
+    tz: str | None = None,
+    order: str | None = None,
+    instrument_table: InstrumentTable | str | Path | None = None,
+) -> Recording:
+    """Import files of ticks into a new recording, exactly.
+
+    Args:
+        sources: files, folders or globs.
+        to: the recording's folder, new.
+        format: "auto", "parquet" or "csv".
+        map: our column name to the file's, for CSV.
+        tz: zone of times that have none.
+        order: "ts_event" or "ts_recv"; default by what the rows have.
+        instrument_table: scales and names, where the files do not say.
+
+    Raises:
+        InputRefused: naming file, row, column, value and cure.
+    """
+    from parity.sources.importers import import_ticks as run_import
+
+    run_import(
+        sources,  # type: ignore[arg-type] # one or several, as the importer takes them
+        Path(to),
+        format=format,
+        map=map,
+        tz=tz,
+        order=order,
+        instrument_table=instrument_table,
+    )
+    return open_recording(Path(to))
+
+
+def backtest(
+    recording: Recording | str | Path,
+    *strategies: Strategy,
+    seed: int = 0,
+    start: Instant = None,
+    end: Instant = None,
+    instruments: Sequence[int] | None = None,
+    out: str | Path | None = None,
+) -> Run:
+    """Run strategies over a recording.
+
+    Args:
+        recording: a recording or its folder.
+        strategies: `@pt.strategy` functions, files, folders, or names of shipped strategies.
+        seed: of the strategies' random streams.
+        start: first instant wanted: aware datetime, or int ns UTC.
+        end: first instant not wanted any more.
+        instruments: tokens; None means all.
+        out: the run's folder; default a temporary one.
+
+    Raises:
+        ConfigError: a strategy or an argument is wrong.
+    """
+    path = recording.path if isinstance(recording, Recording) else Path(recording)
+    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="parity-run-"))
+    finished = modes.backtest(
+        path,
+        _specs(strategies),
+        out=folder,
+        seed=seed,
+        start_ns=_ns(start, "start"),
+        end_ns=_ns(end, "end"),
+        instruments=instruments,
+    )
+    return Run(finished.run, finished.seconds)
+
+
+def verify(run: Run | str | Path) -> Verdict:
+    """Replay a run's recording with its kept source and compare everything, bit for bit."""
+    return proofs.verify(_path(run))
+
+
+def replay(run: Run | str | Path, *strategies: Strategy, overrides: Sequence[str] = ()) -> Verdict:
+    """Run today's code, or other strategies or parameters, over a run's recording.
+
+    Args:
+        run: the run.
+        strategies: instead of the run's own.
+        overrides: as `--set` takes them: "threshold=0.02".
+    """
+    specs = _specs(strategies) if strategies else None
+    return proofs.replay(_path(run), specs=specs, overrides=overrides)
+
+
+def diff(a: Run | str | Path, b: Run | str | Path) -> Comparison:
+    """Return the first record in which two runs differ, and the cause."""
+    return proofs.diff(_path(a), _path(b))
+
+
+def summary_of(folder: RunFolder, seconds: float | None) -> dict[str, Any]:
+    """Return counts and digests of a run in the stable JSON form of `backtest`."""
+    report = folder.manifest.report
+    if report is None:
+        raise ConfigError(
+            f"{folder.path}: the run is not complete", cure="start it again to go on with it"
+        )
+    rate = round(report.ticks / seconds) if seconds else None
+    return {
+        "format": 1,
+        "run": str(folder.path),
+        "ticks": report.ticks,
+        "signals": report.signals,
+        "drops": report.drops,
+        "fills": report.fills,
+        "digests": {"candidates": report.candidate_digest, "decisions": report.decision_digest},
+        "ticks_per_second": rate,
+        "strategies": {
+            _name(e.strategy_id, e.broker, report.executors): {
+                "broker": e.broker,
+                "state": e.state,
+                "candidates": e.candidates,
+                "signals": e.signals,
+                "drops": e.drops,
+                "fills": e.fills,
+                "errors": e.errors,
+                "pnl": e.pnl,
+                "digests": {"candidates": e.candidate_digest, "decisions": e.decision_digest},
+            }
+            for e in report.executors
+        },
+        "skipped": folder.manifest.skipped,
+    }
+
+
+def _name(strategy_id: str, broker: str, executors: Sequence[Any]) -> str:
+    several = sum(e.strategy_id == strategy_id for e in executors) > 1
+    return f"{strategy_id}@{broker}" if several else strategy_id
+
+
+def _path(run: Run | str | Path) -> Path:
+    return run.path if isinstance(run, Run) else Path(run)
+
+
+def _specs(strategies: Sequence[Strategy]) -> list[StrategySpec]:
+    if not strategies:
+        raise ConfigError("no strategies given", cure="pass a @pt.strategy function or a file")
+    found: list[StrategySpec] = []
+    for one in strategies:
+        if isinstance(one, FunctionStrategy):
+            found.append(spec_of_function(one))
+        else:
+            found += load_strategies([one])
+    ids = [spec.strategy_id for spec in found]
+    twice = sorted({i for i in ids if ids.count(i) > 1})
+    if twice:
+        raise ConfigError(f"strategy id {twice[0]!r} stands twice", cure="rename one of them")
+    return found
+
+
+def _ns(instant: Instant, name: str) -> int | None:
+    if instant is None or isinstance(instant, int):
+        return instant
+    if instant.tzinfo is None:
+        raise ConfigError(
+            f"{name}: {instant.isoformat()} has no zone", cure="give it one: tzinfo=UTC"
+        )
+    whole = int(instant.replace(microsecond=0).timestamp())
+    return whole * 1_000_000_000 + instant.microsecond * 1000
+
+
+def _between(shown: pl.DataFrame, start_ns: int | None, end_ns: int | None) -> pl.DataFrame:
+    import polars as pl
+
+    at = pl.col("ts_event").dt.epoch("ns")
+    if start_ns is not None:
+        shown = shown.filter(at >= start_ns)
+    if end_ns is not None:
+        shown = shown.filter(at < end_ns)
+    return shown

@@ -1,0 +1,401 @@
+"""Runs: the folder that keeps what one engine life decided, and what it was made of.
+
+`manifest.json`, `candidates/`, `decisions/` (Parquet parts), `deliveries/`, `checkpoints/`,
+`models/` by sha256, `source/` as it ran, and `recording/` where the run has its own.
+Never here: deciding anything, or reading a clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from parity.core.digest import Chain
+from parity.core.engine import RunReport
+from parity.model.effects import (
+    ApprovedSignal,
+    Candidate,
+    DroppedSignal,
+    Effect,
+    Failure,
+    Fill,
+)
+from parity.model.errors import ConfigError, RecordingCorrupt, RecordingMissing
+
+FORMAT: Final = 1
+MANIFEST: Final = "manifest.json"
+STREAMS: Final = ("candidates", "decisions")
+_CHECKPOINTS_KEPT: Final = 2
+_FLUSH_ROWS: Final = 100_000
+
+_IDENTITY: Final[dict[str, pa.DataType]] = {
+    "seq": pa.int64(),
+    "strategy_id": pa.string(),
+    "broker": pa.string(),
+    "instrument_token": pa.int64(),
+    "ts_event": pa.int64(),
+    "ordinal": pa.int64(),
+}
+CANDIDATES: Final = pa.schema(
+    {
+        **_IDENTITY,
+        "side": pa.int8(),
+        "price": pa.float64(),
+        "quantity": pa.float64(),
+        "confidence": pa.float64(),
+        "metadata": pa.string(),
+        "reasoning": pa.string(),
+        "record": pa.binary(),
+    }
+)
+DECISIONS: Final = pa.schema(
+    {
+        **_IDENTITY,
+        "kind": pa.string(),  # approved, dropped, fill, refused; failure, transition (no record)
+        "side": pa.int8(),
+        "price": pa.float64(),
+        "quantity": pa.float64(),
+        "price_exact": pa.string(),
+        "quantity_exact": pa.string(),
+        "commission_exact": pa.string(),
+        "reason": pa.string(),
+        "signal_no": pa.int64(),
+        "signal_id": pa.string(),
+        "record": pa.binary(),
+    }
+)
+SCHEMAS: Final = {"candidates": CANDIDATES, "decisions": DECISIONS}
+
+
+class KeptStrategy(msgspec.Struct, frozen=True, kw_only=True):
+    """A strategy as the run's manifest keeps it.
+
+    Args:
+        config: the StrategyConfig as plain values.
+        kind: builtin, function, class or create.
+        type_name: what the configuration calls it; for files, the name inside the file.
+        source: file below `source/`, relative.
+        source_sha256: hash of all source texts it was made of.
+        certificate: "portable" or "host-libm" for kernels, "" for processors.
+    """
+
+    config: dict[str, Any]
+    broker: str
+    kind: str
+    type_name: str
+    source: str
+    source_sha256: str
+    driver: str = ""
+    certificate: str = ""
+    model: str = ""
+    model_sha256: str = ""
+
+
+class RecordingReference(msgspec.Struct, frozen=True, kw_only=True):
+    """Which recording a run is about: its own (`recording`), or one it read."""
+
+    path: str
+    content_hash: str = ""
+    instruments: tuple[int, ...] | None = None
+    start_ns: int | None = None
+    end_ns: int | None = None
+
+
+class RunManifest(msgspec.Struct, kw_only=True):
+    """What a run was made of, and, once it is complete, what came out."""
+
+    format: int = FORMAT
+    run_id: str
+    mode: str
+    state: str = "open"
+    created_by: str
+    started: str
+    seed: int
+    strategies: list[KeptStrategy]
+    skipped: list[dict[str, str]]
+    recording: RecordingReference
+    fingerprint: dict[str, str]
+    settings: dict[str, Any] = {}
+    last_seq: int = 0
+    report: RunReport | None = None
+
+
+class RunFolder:
+    """A run on disk, read only.
+
+    Raises:
+        RecordingMissing: there is no run.
+        RecordingCorrupt: its manifest cannot be read.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        file = self.path / MANIFEST
+        if not file.is_file():
+            there = "a folder without manifest.json" if self.path.is_dir() else "nothing there"
+            raise RecordingMissing(
+                f"{self.path}: no run: {there}", cure="name a run folder, as backtest prints it"
+            )
+        try:
+            self.manifest = msgspec.json.decode(file.read_bytes(), type=RunManifest)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise RecordingCorrupt(
+                f"{file}: {error}", cure="restore the file; parity never edits a finished one"
+            ) from None
+        if self.manifest.format != FORMAT:
+            raise RecordingCorrupt(
+                f"{file}: format {self.manifest.format}, this parity reads {FORMAT}",
+                cure="use a newer parity",
+            )
+
+    @property
+    def recording_path(self) -> Path:
+        """Where the run's recording lies."""
+        return (self.path / self.manifest.recording.path).resolve()
+
+    def parts(self, stream: str) -> list[Path]:
+        """Return the Parquet parts of a stream, in order."""
+        return sorted((self.path / stream).glob("*.parquet"))
+
+    def rows(self, stream: str) -> Iterator[dict[str, Any]]:
+        """Yield a stream's rows in order; raises RecordingCorrupt on a damaged part."""
+        for part in self.parts(stream):
+            try:
+                with pq.ParquetFile(part) as file:
+                    for batch in file.iter_batches(batch_size=16_384):
+                        yield from batch.to_pylist()
+            except (pa.ArrowException, OSError) as error:
+                raise RecordingCorrupt(
+                    f"{part}: {error}", cure="restore it, or run again: replay RUN"
+                ) from None
+
+    def flushed_seq(self) -> int:
+        """Return the seq up to which the outputs are on disk."""
+        parts = self.parts("decisions")
+        return _part_seq(parts[-1]) if parts else 0
+
+    def checkpoints(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return the kept checkpoints, oldest first; a damaged one raises RecordingCorrupt."""
+        files = sorted((self.path / "checkpoints").glob("*.ckpt"))
+        return [_read_checkpoint(f) for f in files]
+
+    def check_outputs(self) -> None:
+        """Raise RecordingCorrupt where the kept records do not give the manifest's digests."""
+        report = self.manifest.report
+        if report is None:
+            return
+        for stream in STREAMS:
+            chains: dict[tuple[str, str], Chain] = {}
+            for row in self.rows(stream):
+                if row["record"]:
+                    key = (row["strategy_id"], row["broker"])
+                    chains.setdefault(key, Chain()).add(row["record"])
+            for executor in report.executors:
+                key = (executor.strategy_id, executor.broker)
+                noted = executor.candidate_digest
+                if stream == "decisions":
+                    noted = executor.decision_digest
+                if chains.get(key, Chain()).hex != noted:
+                    raise RecordingCorrupt(
+                        f"{self.path / stream}: the records of {key[0]} at {key[1]} do not give "
+                        "the digest in manifest.json",
+                        cure="restore the run's files; replay RUN tells what they should hold",
+                    )
+
+
+class RunWriter:
+    """Writes a run: outputs in parts, checkpoints, and the manifest at start and end.
+
+    Args:
+        folder: must not hold a run yet, or be the open run that is resumed.
+        resume: go on with an open run of the same strategies.
+
+    Raises:
+        ConfigError: the folder holds another run, or something that is none.
+    """
+
+    def __init__(self, folder: Path, manifest: RunManifest, *, resume: bool = False) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._rows: dict[str, list[dict[str, Any]]] = {s: [] for s in STREAMS}
+        if resume:
+            return
+        if folder.exists() and any(folder.iterdir()):
+            raise ConfigError(f"{folder}: it is not empty", cure="name a new folder for the run")
+        for name in (*STREAMS, "checkpoints"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        self.save_manifest()
+
+    def save_manifest(self) -> None:
+        """Write manifest.json whole, or not at all."""
+        text = json.dumps(msgspec.to_builtins(self.manifest), indent=1, default=str)
+        write_durably(self.folder / MANIFEST, (text + "\n").encode())
+
+    def keep_source(self, name: str, text: str) -> None:
+        """Keep a strategy's source text under `source/`."""
+        path = self.folder / "source" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def keep_model(self, sha256: str, data: bytes) -> None:
+        """Keep a model under `models/`, by its hash."""
+        path = self.folder / "models" / f"{sha256}.onnx"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def write(self, effects: Iterable[Effect]) -> None:
+        """Take effects; they are on disk after the next flush()."""
+        candidates, decisions = self._rows["candidates"], self._rows["decisions"]
+        for effect in effects:
+            if isinstance(effect, ApprovedSignal | DroppedSignal):
+                candidates.append(candidate_row(effect.candidate))
+            decisions.append(decision_row(effect))
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows taken and not flushed."""
+        return len(self._rows["decisions"])
+
+    def flush_if_large(self, seq: int) -> None:
+        """Flush once many rows wait, so a long backtest keeps its memory."""
+        if self.pending_rows >= _FLUSH_ROWS:
+            self.flush(seq)
+
+    def flush(self, seq: int) -> None:
+        """Make everything up to `seq` durable as one part of each stream.
+
+        The decisions part is written last: where it stands, the candidates part stands too.
+        """
+        for stream in STREAMS:
+            rows, self._rows[stream] = self._rows[stream], []
+            table = pa.Table.from_pylist(rows, schema=SCHEMAS[stream])
+            temporary = self.folder / stream / ".part.tmp"
+            pq.write_table(table, temporary, compression="zstd")
+            _move_durably(temporary, self.folder / stream / f"{seq:020d}.parquet")
+
+    def drop_behind(self, seq: int) -> None:
+        """Remove parts and checkpoints behind `seq`: a resumed run computes them again."""
+        for pattern in ("candidates/*.parquet", "decisions/*.parquet", "checkpoints/*.ckpt"):
+            for path in self.folder.glob(pattern):
+                if _part_seq(path) > seq:
+                    path.unlink()
+
+    def save_checkpoint(self, seq: int, state: dict[str, Any]) -> None:
+        """Keep a checkpoint; the caller has synced the journal to `seq` and flushed to it."""
+        body = msgspec.msgpack.encode({"format": FORMAT, "seq": seq, "state": state})
+        head = hashlib.blake2b(body, digest_size=32).digest()
+        write_durably(self.folder / "checkpoints" / f"{seq:020d}.ckpt", head + body)
+        for old in sorted((self.folder / "checkpoints").glob("*.ckpt"))[:-_CHECKPOINTS_KEPT]:
+            old.unlink()
+
+    def close(self, report: RunReport | None, last_seq: int) -> None:
+        """Flush what waits and mark the run complete."""
+        if self.pending_rows or not any((self.folder / "decisions").glob("*.parquet")):
+            self.flush(last_seq)
+        self.manifest.report = report
+        self.manifest.last_seq = last_seq
+        self.manifest.state = "complete"
+        self.save_manifest()
+
+
+def candidate_row(candidate: Candidate) -> dict[str, Any]:
+    """Return a candidate as a row of `candidates/`."""
+    row = _identity(candidate)
+    row.update(
+        side=candidate.side,
+        price=candidate.price,
+        quantity=candidate.quantity,
+        confidence=candidate.confidence,
+        metadata=msgspec.json.encode(candidate.metadata).decode(),
+        reasoning=candidate.reasoning,
+        record=candidate.record,
+    )
+    return row
+
+
+def decision_row(effect: Effect) -> dict[str, Any]:
+    """Return an effect as a row of `decisions/`."""
+    if isinstance(effect, ApprovedSignal | DroppedSignal):
+        candidate = effect.candidate
+        row = _identity(candidate)
+        row.update(side=candidate.side, price=candidate.price, quantity=candidate.quantity)
+        if isinstance(effect, ApprovedSignal):
+            row.update(kind="approved", signal_no=effect.signal_no, signal_id=effect.signal_id)
+        else:
+            row.update(kind="dropped", reason=effect.reason)
+        row["record"] = effect.record
+        return row
+    if isinstance(effect, Fill):
+        row = _identity(effect)
+        row.update(
+            kind="refused" if effect.reason else "fill",
+            side=effect.side,
+            price=float(effect.price),
+            quantity=float(effect.quantity),
+            price_exact=str(effect.price),
+            quantity_exact=str(effect.quantity),
+            commission_exact=str(effect.commission),
+            reason=effect.reason,
+            signal_id=effect.signal_id,
+            record=effect.record,
+        )
+        return row
+    row = {"seq": effect.seq, "strategy_id": effect.strategy_id, "broker": effect.broker}
+    if isinstance(effect, Failure):
+        row.update(kind="failure", instrument_token=effect.instrument_token, reason=effect.error)
+    else:
+        row.update(kind="transition", reason=f"{effect.was} -> {effect.now}")
+    return row
+
+
+def _identity(effect: Candidate | Fill) -> dict[str, Any]:
+    return {
+        "seq": effect.seq,
+        "strategy_id": effect.strategy_id,
+        "broker": effect.broker,
+        "instrument_token": effect.instrument_token,
+        "ts_event": effect.ts_event,
+        "ordinal": effect.ordinal,
+    }
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file whole and synced, or leave the old one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(data)
+    _move_durably(temporary, path)
+
+
+def _move_durably(temporary: Path, path: Path) -> None:
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _part_seq(path: Path) -> int:
+    return int(path.stem)
+
+
+def _read_checkpoint(path: Path) -> tuple[int, dict[str, Any]]:
+    data = path.read_bytes()
+    head, body = data[:32], data[32:]
+    if hashlib.blake2b(body, digest_size=32).digest() != head:
+        raise RecordingCorrupt(
+            f"{path}: the checkpoint is damaged",
+            cure="remove it: a restart replays from the one before, or from the start",
+        )
+    kept = msgspec.msgpack.decode(body)
+    return kept["seq"], kept["state"]

@@ -1,0 +1,161 @@
+"""A strategy function from memory, as a file: its source and all it reaches, as a run keeps it.
+
+What runs is what is kept: the text is written out, loaded like any user's file, and run from there.
+A notebook cell edited later changes nothing about a run that was started before.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import tempfile
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from parity.model.errors import ConfigError
+from parity.model.parameters import is_plain
+from parity.settings.pyfile import load_python_file
+from parity.settings.strategies import spec_of
+
+if TYPE_CHECKING:
+    from parity.settings.drafts import StrategySpec
+    from parity.strategies.functional import FunctionStrategy
+
+from parity.model.values import StrategyConfig
+
+
+def spec_of_function(strategy: FunctionStrategy) -> StrategySpec:
+    """Return the spec of a decorated function, loaded from the text that a run will keep.
+
+    Raises:
+        ConfigError: its source is not to be had, or it uses something that cannot be written down.
+    """
+    text = source_of(strategy)
+    folder = Path(tempfile.gettempdir()) / f"parity-cells-{_digest(text)}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{_identifier(strategy.name)}.py"
+    path.write_text(text, encoding="utf-8")
+    file = load_python_file(path)
+    config = StrategyConfig(
+        strategy_id=strategy.name,
+        strategy_type=f"{path.name}:{strategy.name}",
+        parameters=strategy.given,
+        on=strategy.on,
+    )
+    return spec_of(config, [file])
+
+
+def source_of(strategy: FunctionStrategy) -> str:
+    """Return a file's text that defines the strategy and everything it reaches."""
+    parts = _Parts(strategy.name)
+    parts.reach(strategy.function)
+    decorated = _source(strategy.function, strategy.name)
+    kept = msgspec.structs.replace(strategy, given={})
+    head = f"@_parity.strategy({kept.name!r}, history={kept.history}, on={kept.on!r})"
+    body = _without_decorators(decorated)
+    return (
+        "\n\n\n".join(
+            [
+                f'"""Strategy {strategy.name!r} as it ran."""\n\nimport parity as _parity\n'
+                + "\n".join(sorted(parts.imports)),
+                *parts.values,
+                *parts.functions,
+                f"{head}\n{body}",
+            ]
+        )
+        + "\n"
+    )
+
+
+class _Parts:
+    """The imports, values and helpers that functions reach through their globals."""
+
+    def __init__(self, name: str) -> None:
+        self.imports: set[str] = set()
+        self.values: list[str] = []
+        self.functions: list[str] = []
+        self._name = name
+        self._seen: dict[str, Any] = {}
+
+    def reach(self, function: Callable[..., Any]) -> None:
+        """Collect what a function uses from outside itself."""
+        found = inspect.getclosurevars(inspect.unwrap(function))
+        for name, value in sorted({**found.globals, **found.nonlocals}.items()):
+            self._take(name, value)
+
+    def _take(self, name: str, value: Any) -> None:
+        if name in self._seen:
+            if self._seen[name] is not value:
+                self._refuse(name, "stands for two things")
+            return
+        self._seen[name] = value
+        if isinstance(value, ModuleType):
+            self.imports.add(f"import {value.__name__} as {name}")
+        elif isinstance(value, FunctionType) and not _installed(value):
+            self.reach(value)
+            self.functions.append(_without_decorators(_source(value, self._name)))
+            if value.__name__ != name:
+                self.functions.append(f"{name} = {value.__name__}")
+        elif getattr(value, "__module__", None) and hasattr(value, "__qualname__"):
+            if "." in value.__qualname__ or value.__module__ == "__main__":
+                self._refuse(name, f"is {value.__qualname__}, defined here")
+            self.imports.add(f"from {value.__module__} import {value.__qualname__} as {name}")
+        elif is_plain(value):
+            self.values.append(f"{name} = {_literal(name, value, self)}")
+        else:
+            self._refuse(name, f"is a {type(value).__name__}")
+
+    def _refuse(self, name: str, what: str) -> None:
+        raise ConfigError(
+            f"strategy {self._name}: {name!r} {what}, which a run cannot keep",
+            cure="use plain values, functions and installed modules, or put the strategy in a file",
+        )
+
+
+def _literal(name: str, value: Any, parts: _Parts) -> str:
+    text = repr(value)
+    try:
+        if ast.literal_eval(text) == value:
+            return text
+    except (ValueError, SyntaxError):
+        pass
+    parts._refuse(name, f"is {text}")
+    return text
+
+
+def _installed(function: FunctionType) -> bool:
+    module = inspect.getmodule(function)
+    path = getattr(module, "__file__", None) or ""
+    return "site-packages" in path or function.__module__.split(".")[0] == "parity"
+
+
+def _source(function: Callable[..., Any], name: str) -> str:
+    try:
+        return textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError):
+        raise ConfigError(
+            f"strategy {name}: the source of {getattr(function, '__name__', function)} is not to "
+            "be had, so no run could keep it",
+            cure="write it in a notebook cell or a file",
+        ) from None
+
+
+def _without_decorators(source: str) -> str:
+    definition = ast.parse(source).body[0]
+    if not isinstance(definition, ast.FunctionDef):
+        raise ConfigError("a strategy is a plain function: def name(tick, history, *, …)")
+    return "\n".join(source.splitlines()[definition.lineno - 1 :])
+
+
+def _identifier(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
