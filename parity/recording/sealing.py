@@ -7,17 +7,15 @@ sealing writes again with the same bytes, after it the segment is only waiting t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
-import numpy as np
 import numpy.typing as npt
 
 from parity.model.errors import InputRefused, RecordingCorrupt
-from parity.model.ticks import COLUMNS, TICK_DTYPE
-from parity.recording.journal import lock_journal, recover_locked
+from parity.recording.journal import lock_journal
 from parity.recording.manifest import (
     Manifest,
     Part,
@@ -29,14 +27,11 @@ from parity.recording.manifest import (
 from parity.recording.segments import (
     Segment,
     checked_segments,
-    frames_of,
+    columns_of,
     segment_files,
-    tick_bytes_of,
+    sparse_of,
 )
 from parity.recording.writer import TickPart, check_follows, event_part
-
-if TYPE_CHECKING:
-    from parity.model.events import Control
 
 
 def seal(folder: Path, *, step: Callable[[str], None] = lambda _: None) -> Manifest:
@@ -54,8 +49,6 @@ def seal(folder: Path, *, step: Callable[[str], None] = lambda _: None) -> Manif
     lock = lock_journal(folder)
     try:
         if lock >= 0:
-            recover_locked(folder, manifest)
-            step("recovered")
             _remove_temporary(folder)
             manifest = _seal_segments(folder, manifest, step)
             _remove_journal(folder)
@@ -81,17 +74,17 @@ def _seal_segments(folder: Path, manifest: Manifest, step: Callable[[str], None]
 def _seal_segment(
     folder: Path, manifest: Manifest, segment: Segment, step: Callable[[str], None]
 ) -> Manifest:
-    records = np.frombuffer(tick_bytes_of(segment), TICK_DTYPE)
-    controls, positions = _sparse(segment)
+    columns = columns_of(segment)
+    controls, positions = sparse_of(segment)
     try:
-        last_seq = check_follows(manifest.last_seq, records["seq"], controls)
+        last_seq = check_follows(manifest.last_seq, columns["seq"], controls)
     except InputRefused as error:
         raise RecordingCorrupt(
             f"{segment.path}: {error.message}", cure="restore the file from a copy"
         ) from None
     parts: list[Part] = []
-    if len(records):
-        parts.append(_tick_part(folder, manifest, records))
+    if len(columns["seq"]):
+        parts.append(_tick_part(folder, manifest, columns))
         step(f"ticks of segment {segment.number} named")
     if controls:
         parts.append(event_part(folder, controls))
@@ -102,26 +95,25 @@ def _seal_segment(
         last_seq=last_seq,
         positions=sorted(positions.items()),
     )
+    warnings = list(manifest.warnings)
+    if segment.torn_bytes:
+        warnings.append(
+            f"{segment.path.name}: {segment.torn_bytes} torn bytes behind seq {last_seq} left out"
+        )
     manifest = msgspec.structs.replace(
-        manifest, parts=[*manifest.parts, *parts], segments=[*manifest.segments, entry]
+        manifest,
+        parts=[*manifest.parts, *parts],
+        segments=[*manifest.segments, entry],
+        warnings=warnings,
     )
     save_manifest(folder, manifest)
     step(f"segment {segment.number} listed")
     return manifest
 
 
-def _sparse(segment: Segment) -> tuple[list[Control], dict[int, int]]:
-    controls: list[Control] = []
-    positions: dict[int, int] = {}
-    for frame in frames_of(segment):
-        controls.extend(frame.controls)
-        positions.update(frame.positions)
-    return controls, positions
-
-
-def _tick_part(folder: Path, manifest: Manifest, records: npt.NDArray[Any]) -> Part:
+def _tick_part(folder: Path, manifest: Manifest, columns: Mapping[str, npt.NDArray[Any]]) -> Part:
     part = TickPart(manifest.scales, manifest.table)
-    part.write(folder, {n: np.ascontiguousarray(records[n]) for n in COLUMNS})
+    part.write(folder, columns)
     done = part.finish()
     assert done is not None  # rows were written
     return done

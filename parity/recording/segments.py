@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -38,6 +38,7 @@ JOURNAL_FORMAT: Final = 1
 
 _SEGMENT = struct.Struct("<8sI16sQq16s")
 _FRAME = struct.Struct("<IQ16s")
+_FRAME_AND_CRC = struct.Struct("<IQ16sI")
 _CRC = struct.Struct("<I")
 _COUNTS = struct.Struct("<IIII")
 _POSITION = struct.Struct("<iq")
@@ -48,6 +49,7 @@ _ID_AT: Final = 12  # of the segment id within a frame
 _DATA: Final = 0
 _END: Final = 1  # the frame that closes a segment
 RECORD_BYTES: Final = TICK_DTYPE.itemsize
+_BLOCK_BYTES: Final = 4096 * RECORD_BYTES
 _CURE = "run `parity repair`, or restore the file from a copy"
 
 _encode_controls = msgspec.msgpack.Encoder().encode
@@ -78,7 +80,7 @@ class Segment(NamedTuple):
 def pack_header(identity: bytes, number: int, first_seq: int, recording_id: bytes) -> list[bytes]:
     """Return the header of a segment and its crc."""
     head = _SEGMENT.pack(MAGIC, JOURNAL_FORMAT, identity, number, first_seq, recording_id)
-    return [head, _CRC.pack(zlib.crc32(head))]
+    return [head, _CRC.pack(crc32(head))]
 
 
 def pack_data(
@@ -99,9 +101,9 @@ def pack_end() -> list[bytes]:
 def pack_frame(identity: bytes, frame_no: int, payload: list[bytes]) -> list[bytes]:
     """Return a whole frame, in pieces for one writev."""
     head = _FRAME.pack(sum(map(len, payload)), frame_no, identity)
-    crc = zlib.crc32(head)
+    crc = crc32(head)
     for piece in payload:
-        crc = zlib.crc32(piece, crc)
+        crc = crc32(piece, crc)
     return [head, _CRC.pack(crc), *payload]
 
 
@@ -159,21 +161,60 @@ def frames_of(segment: Segment) -> Iterator[Frame]:
         yield Frame(records, controls, positions)
 
 
-def tick_bytes_of(segment: Segment) -> bytes:
-    """Return the tick records of all frames of a segment, joined."""
+def columns_of(segment: Segment) -> dict[str, npt.NDArray[Any]]:
+    """Return the ticks of a segment as columns."""
     view = memoryview(segment.data)
-    pieces = []
+    spans = []
     for lo, _ in segment.frames:
         at = lo + _COUNTS.size
-        pieces.append(view[at : at + _COUNTS.unpack_from(view, lo)[0] * RECORD_BYTES])
-    return b"".join(pieces)
+        spans.append((at, at + _COUNTS.unpack_from(view, lo)[0] * RECORD_BYTES))
+    rows = sum(hi - lo for lo, hi in spans) // RECORD_BYTES
+    columns = {n: np.empty(rows, TICK_DTYPE[n]) for n in TICK_DTYPE.names or ()}
+    done = 0
+    for block in _blocks(view, spans):
+        # A block stays in the cache while its fields are spread over the columns.
+        records = np.frombuffer(block, TICK_DTYPE)
+        for name, column in columns.items():
+            column[done : done + len(records)] = records[name]
+        done += len(records)
+    return columns
+
+
+def sparse_of(segment: Segment) -> tuple[list[Control], dict[int, int]]:
+    """Return the controls of a segment, and its last positions."""
+    data = segment.data
+    controls: list[Control] = []
+    positions: dict[int, int] = {}
+    for lo, hi in segment.frames:
+        ticks, places, control_bytes, _ = _COUNTS.unpack_from(data, lo)
+        if places:
+            at = lo + _COUNTS.size + ticks * RECORD_BYTES
+            positions.update(_POSITION.iter_unpack(data[at : hi - control_bytes]))
+        if control_bytes:
+            controls.extend(_decode_controls(data[hi - control_bytes : hi]))
+    return controls, positions
+
+
+def _blocks(view: memoryview, spans: list[tuple[int, int]]) -> Iterator[bytes | memoryview]:
+    waiting: list[memoryview] = []
+    size = 0
+    for lo, hi in spans:
+        for at in range(lo, hi, _BLOCK_BYTES):
+            piece = view[at : min(at + _BLOCK_BYTES, hi)]
+            waiting.append(piece)
+            size += len(piece)
+            if size >= _BLOCK_BYTES:
+                yield waiting[0] if len(waiting) == 1 else b"".join(waiting)
+                waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
 
 
 def _check_segment(path: Path, number: int, manifest: Manifest, *, last: bool) -> Segment:
     data = path.read_bytes()
     size = len(data)
     head = data[: _SEGMENT.size]
-    if size < HEADER_BYTES or _CRC.unpack_from(data, _SEGMENT.size)[0] != zlib.crc32(head):
+    if size < HEADER_BYTES or _CRC.unpack_from(data, _SEGMENT.size)[0] != crc32(head):
         if last and (size <= HEADER_BYTES or not any(data)):
             return Segment(path, number, b"", [], False, 0, size, data)
         raise RecordingCorrupt(f"{path}: its header is damaged", cure=_CURE)
@@ -194,17 +235,18 @@ def _check_segment(path: Path, number: int, manifest: Manifest, *, last: bool) -
 
 def _check_frames(segment: Segment, *, last: bool) -> Segment:
     path, data, identity = segment.path, segment.data, segment.id
+    view = memoryview(data)
     frames: list[tuple[int, int]] = []
     at, frame_no, ended, size = HEADER_BYTES, 0, False, len(data)
     while at < size:
-        found = _frame_at(data, at)
+        found = _frame_at(view, at)
         if found is None:
             if not last or ended or _good_frame_after(data, at, identity):
                 raise RecordingCorrupt(
                     f"{path}: frame {frame_no + 1} at byte {at} is damaged", cure=_CURE
                 )
             break
-        end, own_no, owner = found
+        end, own_no, owner, kind = found
         if owner != identity or own_no != frame_no + 1 or ended:
             of = "" if owner == identity else f" of another segment ({owner.hex()})"
             raise RecordingCorrupt(
@@ -212,7 +254,7 @@ def _check_frames(segment: Segment, *, last: bool) -> Segment:
                 + ("nothing behind the end" if ended else f"frame {frame_no + 1}"),
                 cure=_CURE,
             )
-        ended = _COUNTS.unpack_from(data, at + _FRAME_BYTES)[3] == _END
+        ended = kind == _END
         if not ended:
             frames.append((at + _FRAME_BYTES, end))
         at, frame_no = end, own_no
@@ -221,30 +263,30 @@ def _check_frames(segment: Segment, *, last: bool) -> Segment:
     return segment._replace(frames=frames, ended=ended, good_bytes=at, torn_bytes=size - at)
 
 
-def _frame_at(data: bytes, at: int) -> tuple[int, int, bytes] | None:
-    # -> (end, frame no, segment id) of a frame whose crc is right, else None
+def _frame_at(view: memoryview, at: int) -> tuple[int, int, bytes, int] | None:
+    # -> (end, frame no, segment id, kind) of a frame whose crc is right, else None
     body = at + _FRAME_BYTES
-    if body > len(data):
+    size = len(view)
+    if body + _COUNTS.size > size:
         return None
-    length, frame_no, owner = _FRAME.unpack_from(data, at)
+    length, frame_no, owner, claimed = _FRAME_AND_CRC.unpack_from(view, at)
     end = body + length
-    if length < _COUNTS.size or end > len(data):
+    if length < _COUNTS.size or end > size:
         return None
-    view = memoryview(data)
-    crc = zlib.crc32(view[body:end], zlib.crc32(view[at : at + _FRAME.size]))
-    if crc != _CRC.unpack_from(data, at + _FRAME.size)[0]:
+    if claimed != crc32(view[body:end], crc32(view[at : at + _FRAME.size])):
         return None
-    ticks, places, control_bytes, kind = _COUNTS.unpack_from(data, body)
+    ticks, places, control_bytes, kind = _COUNTS.unpack_from(view, body)
     if _COUNTS.size + ticks * RECORD_BYTES + places * _POSITION.size + control_bytes != length:
         return None
-    return (end, frame_no, owner) if kind in (_DATA, _END) else None
+    return (end, frame_no, owner, kind) if kind in (_DATA, _END) else None
 
 
 def _good_frame_after(data: bytes, at: int, identity: bytes) -> bool:
     # Every frame carries the segment's id, so the good ones are found without their lengths.
+    view = memoryview(data)
     place = data.find(identity, at + _ID_AT + 1)
     while place >= 0:
-        if _frame_at(data, place - _ID_AT) is not None:
+        if _frame_at(view, place - _ID_AT) is not None:
             return True
         place = data.find(identity, place + 1)
     return False

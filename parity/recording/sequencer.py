@@ -138,48 +138,40 @@ class Sequencer:
         dense = [self._dense.get(row[2], -1) for row in rows]
         if -1 in dense:  # before anything has changed
             self._table.dense(np.array([row[2] for row in rows], np.int64))
-        into: Any = records  # struct writes into any buffer
-        start = 0
+        judged = []
+        streams, newest, max_skew_ns = self._streams, self._newest, self._max_skew_ns
         for at, row in zip(dense, rows, strict=True):
-            flags = self._verdicts(at, *row)
-            if flags != row[4]:
-                _FLAGS.pack_into(into, start + _FLAGS_AT, flags)
-            _SEQ.pack_into(into, start + _SEQ_AT, self.next_seq)
-            self.next_seq += 1
-            start += _RECORD.size
-
-    def _verdicts(
-        self,
-        at: int,
-        ts_event: int,
-        ts_recv: int,
-        token: int,
-        trade_id: int,
-        flags: int,
-        stream: int,
-        offset: int,
-        sub: int,
-    ) -> int:
-        seen = False
-        if stream >= 0:
-            last = self._streams.get(stream)
-            if last is not None and (offset, sub) <= last:
+            ts_event, ts_recv, token, trade_id, flags, stream, offset, sub = row
+            seen = False
+            if stream >= 0:
+                last = streams.get(stream)
+                if last is not None and (offset, sub) <= last:
+                    seen = True
+                else:
+                    streams[stream] = (offset, sub)
+            if not flags & flag.NO_TRADE_ID and self._ids_of(token).add(trade_id):
                 seen = True
-            else:
-                self._streams[stream] = (offset, sub)
-        if not flags & flag.NO_TRADE_ID and self._ids_of(token).add(trade_id):
-            seen = True
-        flags &= ~_VERDICTS
-        if seen:
-            flags |= flag.DUPLICATE
-        if not flags & _NO_SKEW and ts_event - ts_recv > self._max_skew_ns:
-            flags |= flag.SKEWED
-        elif not seen and (not flags & flag.NO_VENUE_TIME or self._by_recv[at]):
-            if ts_event < self._newest[at]:
-                flags |= flag.LATE
-            else:
-                self._newest[at] = ts_event
-        return flags
+            flags = flags & ~_VERDICTS | (flag.DUPLICATE if seen else 0)
+            if not flags & _NO_SKEW and ts_event - ts_recv > max_skew_ns:
+                flags |= flag.SKEWED
+            elif not seen and (not flags & flag.NO_VENUE_TIME or self._by_recv[at]):
+                if ts_event < newest[at]:
+                    flags |= flag.LATE
+                else:
+                    newest[at] = ts_event
+            judged.append(flags)
+        self._write_back(records, judged)
+
+    def _write_back(self, records: npt.NDArray[Any], judged: list[int]) -> None:
+        into: Any = records  # struct writes into any buffer
+        if len(judged) > 3:
+            records["flags"] = judged
+            records["seq"] = np.arange(self.next_seq, self.next_seq + len(judged))
+        else:
+            for n, flags in enumerate(judged):
+                _FLAGS.pack_into(into, n * _RECORD.size + _FLAGS_AT, flags)
+                _SEQ.pack_into(into, n * _RECORD.size + _SEQ_AT, self.next_seq + n)
+        self.next_seq += len(judged)
 
     def _ids_of(self, token: int) -> _SeenIds:
         found = self._trade_ids.get(token)
