@@ -104,13 +104,20 @@ class Run:
         """
         from parity.analysis.plots import plot_run
 
-        signals = self.signals
+        import polars as pl
+
+        signals, ticks = self.signals, self.ticks
         if instrument is None:
-            tokens = signals["instrument_token"] if len(signals) else self.ticks["instrument_token"]
+            tokens = signals["instrument_token"] if len(signals) else ticks["instrument_token"]
             if not len(tokens):
                 raise ConfigError(f"{self.path}: no ticks to plot")
             instrument = int(tokens[0])
-        return plot_run(self.ticks, signals, self.drops, instrument=instrument)
+        own = pl.col("instrument_token") == instrument
+        with open_recording(self.folder.recording_path) as recording:
+            symbol = recording.table.by_token(instrument).symbol
+        return plot_run(
+            ticks.filter(own), signals.filter(own), self.drops.filter(own), instrument=symbol
+        )
 
     def why(self, seq: int) -> dict[str, Any]:
         """Return everything the run decided at one tick: candidates, verdicts, fills.

@@ -277,7 +277,6 @@ def _run_live(
                 strategies=strategies,
                 limits=limits,
                 durability=durability,
-                progress=progress,
             )
 
     return asyncio.run(main())

@@ -144,6 +144,8 @@ class Executor:
             self._seen[dense] = seen + len(rows)
             if missing <= len(rows):
                 warm.append(int(rows[missing - 1]))
+        if warm:
+            self._seen = {}  # counted no further: a state must not tell where batches ended
         return min(warm, default=None)
 
     def _failure(self, failed: Failed, view: View) -> Failure:

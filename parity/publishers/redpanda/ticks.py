@@ -56,7 +56,12 @@ class TickProducer:
         self._topic = topic
         self._to: dict[str, Any] = {} if partition is None else {"partition": partition}
         self._settings = {"bootstrap.servers": bootstrap_servers, **PRODUCER_SETTINGS}
-        self._settings |= {"linger.ms": 5, **(settings or {}), "error_cb": report}
+        self._settings |= {
+            "linger.ms": 5,
+            "compression.type": "lz4",
+            **(settings or {}),
+            "error_cb": report,
+        }
         self._limit_s = connect_limit_s
         self._refused = ""
         try:
