@@ -68,7 +68,10 @@ class LiveSource(Protocol):
 
 
 class Decoder(Protocol):
-    """Fills one tick record from one message, or raises Undecodable and writes nothing."""
+    """Fills one tick record from one message, or raises Undecodable and writes nothing.
+
+    Flags that only a sequencer gives, and NO_TS_RECV, are cleared whatever the message says.
+    """
 
     def decode_into(
         self,

@@ -23,7 +23,7 @@ import numpy as np
 import structlog
 
 from parity.model.errors import ConfigError, ParityError, ServiceDown, did_you_mean
-from parity.model.ticks import NO_TS_RECV, SEQUENCER_BITS, TICK_DTYPE
+from parity.model.ticks import TICK_DTYPE
 from parity.sources.arrivals import Arrivals, Decoder, Note, Stream
 from parity.sources.codecs import Undecodable
 
@@ -35,7 +35,6 @@ BATCH_MESSAGES_MAX: Final = 1000
 QUEUE_BATCHES_MAX: Final = 64
 _POLL_S: Final = 0.1
 _NO_END: Final = 2**63
-_OURS: Final = np.uint32(~(SEQUENCER_BITS | NO_TS_RECV) & 0xFFFF_FFFF)
 
 _SETTINGS: Final[dict[str, Any]] = {
     "group.id": "parity",  # librdkafka wants one; nothing is committed
@@ -216,7 +215,8 @@ class RedpandaSource:
 
     def _decode(self, messages: _Messages) -> Arrivals:
         payloads, streams, offsets, broker_ms, notes = messages
-        records = np.zeros(len(payloads), TICK_DTYPE)
+        # A third of the cost of np.zeros for a structured dtype.
+        records = np.frombuffer(bytearray(len(payloads) * TICK_DTYPE.itemsize), TICK_DTYPE)
         decode_into = self._decoder.decode_into
         row = 0
         refusals: list[tuple[int, Undecodable]] = []
@@ -233,7 +233,6 @@ class RedpandaSource:
         if refusals:
             records = records[:row]
             notes = _with_quarantined(messages, refusals)
-        records["flags"] &= _OURS  # verdicts are made here, whatever the wire says
         return Arrivals(records, notes, positions)
 
     # -- connecting

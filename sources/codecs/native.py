@@ -127,9 +127,14 @@ class NativeDecoder:
 
     Args:
         table: gives each token its scales; a token that is not in it is refused.
+        keep_verdicts: leave the flags as they are on the wire. A live reader does not: verdicts
+            of another run's sequencer, and the absence of its ts_recv, say nothing here.
     """
 
-    def __init__(self, table: InstrumentTable) -> None:
+    def __init__(self, table: InstrumentTable, *, keep_verdicts: bool = False) -> None:
+        self._kept_flags = (
+            0xFFFF_FFFF if keep_verdicts else ~(flag.SEQUENCER_BITS | flag.NO_TS_RECV)
+        )
         by_scale = {s: _Exact(s) for i in table for s in (i.price_scale, i.quantity_scale)}
         self._exact = {
             i.token: (by_scale[i.price_scale], by_scale[i.quantity_scale]) for i in table
@@ -205,7 +210,8 @@ class NativeDecoder:
                 0, broker_ns if ts_event is None else ts_event, wire.ts_recv, wire.instrument_token,
                 at_price[price], at_quantity[quantity], wire.side, at_price[bid], at_price[ask],
                 at_quantity[bid_quantity], at_quantity[ask_quantity], at_quantity[volume],
-                open_interest or 0, -1 if trade_id is None else trade_id, flags, stream, offset, 0,
+                open_interest or 0, -1 if trade_id is None else trade_id,
+                flags & self._kept_flags, stream, offset, 0,
             )  # fmt: skip
         except (KeyError, Undecodable):
             self._refuse(wire)
@@ -289,8 +295,8 @@ def _nanoseconds(text: str) -> int:
 def decode_into(
     payload: bytes | None, records: npt.NDArray[Any], row: int, table: InstrumentTable
 ) -> None:
-    """Fill one record from one message; a reader of many keeps a NativeDecoder."""
-    NativeDecoder(table).decode_into(payload, records, row)
+    """Fill one record from one message, verdicts kept; a reader of many keeps a NativeDecoder."""
+    NativeDecoder(table, keep_verdicts=True).decode_into(payload, records, row)
 
 
 def encode(batch: TickBatch, row: int) -> bytes:

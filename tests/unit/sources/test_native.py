@@ -76,7 +76,7 @@ def test_decode_undoes_encode(ticks: np.ndarray) -> None:
     """Encode then decode is the identity over every column on the wire, bit for bit."""
     batch = TickBatch.from_records(ticks, TABLE)
     back = np.zeros(len(ticks), TICK_DTYPE)
-    decoder = NativeDecoder(TABLE)
+    decoder = NativeDecoder(TABLE, keep_verdicts=True)
     for row, payload in enumerate(encode_batch(batch)):
         assert encode(batch, row) == payload
 
@@ -164,6 +164,16 @@ def test_refusals_name_the_reason(payload: bytes | None, reason: str) -> None:
     with pytest.raises(Undecodable, match=reason.replace("(", r"\(")):
         decode_into(payload, row, 0, TABLE)
     assert row.tobytes() == bytes(TICK_DTYPE.itemsize)
+
+
+def test_reader_does_not_believe_verdicts() -> None:
+    """A decoder for a live run clears what only its own sequencer may say."""
+    row = np.zeros(1, TICK_DTYPE)
+    said = flag.TRADE | ABSENT | flag.NO_TRADE_ID | flag.NO_TS_RECV
+    payload = message(flags=said | flag.SEQUENCER_BITS)
+    NativeDecoder(TABLE).decode_into(payload, row, 0)
+
+    assert said & ~flag.NO_TS_RECV == row["flags"][0]
 
 
 def test_flags_follow_from_what_is_there() -> None:

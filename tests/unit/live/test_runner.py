@@ -1,0 +1,167 @@
+"""The runner without strategies or broker: what arrives is journaled in order, and sealed."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from parity.live.clock import anchored_clock
+from parity.live.runner import Outcome
+from parity.live.start import start
+from parity.model.errors import ServiceDown
+from parity.recording.reader import open_recording
+from parity.sources import synthetic
+from parity.sources.arrivals import Arrivals, Note, Stream
+
+TABLE, TICKS = synthetic.generate(ticks=60)
+
+
+class Script:
+    """A source that hands over what the test wrote down."""
+
+    def __init__(self, arrivals: list[Arrivals | Exception]) -> None:
+        self.streams: list[Stream] = [("script", 0)]
+        self.arrivals = list(arrivals)
+        self.started_at: dict[Stream, int] = {}
+        self.stopped = False
+        self.stop_me: asyncio.Event | None = None
+
+    def start_at(self, positions: dict[Stream, int]) -> None:
+        """Note the positions."""
+        self.started_at = dict(positions)
+
+    async def connect(self) -> None:
+        """Nothing to connect."""
+
+    def name_streams(self, ids: dict[Stream, int]) -> None:
+        """One stream keeps its id."""
+
+    def positions(self) -> dict[int, int]:
+        """Where it starts."""
+        return {0: self.started_at.get(("script", 0), 0)}
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def take(self, wait_s: float) -> Arrivals | None:
+        """Return the next of the script."""
+        if not self.arrivals:
+            return None
+        arrived = self.arrivals.pop(0)
+        if isinstance(arrived, Exception):
+            raise arrived
+        return arrived
+
+    def stop(self) -> None:
+        """Note the stop."""
+        self.stopped = True
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+def arrivals(lo: int, hi: int, *notes: Note) -> Arrivals:
+    """Return ticks lo..hi-1 as they arrive."""
+    records = TICKS[lo:hi].copy()
+    records["stream"] = 0
+    records["offset"] = np.arange(lo, hi)
+    return Arrivals(records, list(notes), {0: hi})
+
+
+def record(folder: Path, source: Script, *, stop: bool = False) -> Outcome:
+    """Record what the script hands over."""
+
+    async def scenario() -> Outcome:
+        asked = asyncio.Event()
+        if stop:
+            asked.set()
+        return await start(folder, TABLE, source, created_by="test", stop=asked)
+
+    return asyncio.run(scenario())
+
+
+def kept(folder: Path) -> tuple[np.ndarray, list[tuple[int, str]]]:
+    """Return ticks and controls of a recording."""
+    recording = open_recording(folder)
+    ticks = [batch.ticks.to_records() for batch in recording.batches()]
+    return np.concatenate(ticks), [(c.seq, c.verb) for c in recording.controls()]
+
+
+def test_ticks_and_notes_share_one_order(tmp_path: Path) -> None:
+    """Notes get the seq between their neighbours, whatever stands beside them."""
+    gap, bad = Note(0, "gap", {"stream": 0}), Note(2, "quarantine", {"stream": 0})
+    end = Note(3, "quarantine", {"stream": 0})
+    script = Script([arrivals(0, 3, gap, bad, end), arrivals(3, 5)])
+    outcome = record(tmp_path / "rec", script)
+
+    ticks, controls = kept(tmp_path / "rec")
+    assert [(1, "gap"), (4, "quarantine"), (6, "quarantine")] == controls
+    assert [2, 3, 5, 7, 8] == ticks["seq"].tolist()
+    assert (5, 8, 2, 1) == (
+        outcome.ticks,
+        outcome.last_seq,
+        outcome.quarantined,
+        outcome.gaps,
+    )
+    assert (np.diff(ticks["ts_recv"]) >= 0).all()
+
+
+def test_recording_goes_on_behind_its_end(tmp_path: Path) -> None:
+    """A second recorder is placed behind the last offset and notes that it went on."""
+    record(tmp_path / "rec", Script([arrivals(0, 30)]))
+    again = Script([arrivals(30, 60)])
+    record(tmp_path / "rec", again)
+
+    ticks, controls = kept(tmp_path / "rec")
+    assert {("script", 0): 30} == again.started_at
+    assert list(range(60)) == ticks["offset"].tolist()
+    assert [(31, "resumed")] == controls
+
+
+def test_start_of_a_silent_recording_is_kept(tmp_path: Path) -> None:
+    """A recorder that saw nothing goes on where it began, not where the topic begins."""
+    first = Script([])
+    first.started_at = {("script", 0): 41}
+    record(tmp_path / "rec", first)
+    again = Script([])
+    record(tmp_path / "rec", again)
+
+    assert {("script", 0): 41} == again.started_at
+
+
+def test_offset_seen_before_is_a_duplicate_across_restarts(tmp_path: Path) -> None:
+    """The sequencer of a second recorder knows what the first one saw."""
+    record(tmp_path / "rec", Script([arrivals(0, 30)]))
+    record(tmp_path / "rec", Script([arrivals(29, 31)]))
+
+    ticks, _ = kept(tmp_path / "rec")
+    flagged = (ticks["flags"] & np.uint32(1 << 16)) != 0
+    assert [29] == ticks["offset"][flagged].tolist()
+
+
+def test_stop_takes_what_was_read(tmp_path: Path) -> None:
+    """A stop ends the reading; what the source still holds is recorded and sealed."""
+    script = Script([arrivals(0, 5), arrivals(5, 9)])
+    record(tmp_path / "rec", script, stop=True)
+
+    assert script.stopped
+    assert 9 == len(kept(tmp_path / "rec")[0])
+    assert "sealed" == open_recording(tmp_path / "rec").manifest.state
+
+
+def test_failing_source_leaves_a_readable_journal(tmp_path: Path) -> None:
+    """What came before the failure is kept, the recording stays open, and the error is itself."""
+    with pytest.raises(ServiceDown, match="gone"):
+        record(tmp_path / "rec", Script([arrivals(0, 5), ServiceDown("gone")]))
+
+    assert "open" == open_recording(tmp_path / "rec").manifest.state
+    assert 5 == len(kept(tmp_path / "rec")[0])
+
+
+def test_clock_never_goes_back() -> None:
+    """The arrival clock is wall time that only rises."""
+    clock = anchored_clock()
+    times = [clock() for _ in range(1000)]
+
+    assert times == sorted(times)
