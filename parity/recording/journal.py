@@ -17,6 +17,7 @@ import msgspec
 import numpy.typing as npt
 
 from parity.model.errors import ConfigError, ParityError
+from parity.model.ticks import TICK_DTYPE
 from parity.recording.manifest import Manifest, load_manifest, save_manifest, sync_folder
 from parity.recording.segments import (
     RECORD_BYTES,
@@ -118,6 +119,11 @@ class JournalWriter:
             JournalFailed: the disk refused; nothing more can be appended.
             ParityError: the seqs do not follow the last ones one by one, or the writer is closed.
         """
+        if records.dtype is not TICK_DTYPE and records.dtype != TICK_DTYPE:
+            raise ParityError(
+                f"{self._folder}: records of another dtype: {records.dtype}",
+                cure="append records of parity.model.ticks.TICK_DTYPE",
+            )
         ticks = records.tobytes()
         first, last = self._bounds(ticks, controls)
         if not first:

@@ -49,6 +49,7 @@ _ID_AT: Final = 12  # of the segment id within a frame
 _DATA: Final = 0
 _END: Final = 1  # the frame that closes a segment
 RECORD_BYTES: Final = TICK_DTYPE.itemsize
+_JOINED_BYTES: Final = 4096  # below, one copy is cheaper than more pieces
 _BLOCK_BYTES: Final = 4096 * RECORD_BYTES
 _CURE = "run `parity repair`, or restore the file from a copy"
 
@@ -87,10 +88,19 @@ def pack_data(
     ticks: bytes, controls: Sequence[Control], positions: Mapping[int, int] | None
 ) -> list[bytes]:
     """Return the payload of a frame, in pieces."""
-    places = b"".join([_POSITION.pack(*p) for p in positions.items()]) if positions else b""
-    packed = _encode_controls(controls) if controls else b""
-    counts = (len(ticks) // RECORD_BYTES, len(places) // _POSITION.size, len(packed), _DATA)
-    return [_COUNTS.pack(*counts), ticks, places, packed]
+    tail = b""
+    if positions:
+        tail = b"".join([_POSITION.pack(*p) for p in positions.items()])
+    control_bytes = 0
+    if controls:
+        packed = _encode_controls(controls)
+        control_bytes = len(packed)
+        tail += packed
+    count = len(ticks) // RECORD_BYTES
+    counts = _COUNTS.pack(count, len(positions) if positions else 0, control_bytes, _DATA)
+    if len(ticks) < _JOINED_BYTES:
+        return [counts + ticks + tail]
+    return [counts, ticks, tail]
 
 
 def pack_end() -> list[bytes]:
@@ -100,11 +110,12 @@ def pack_end() -> list[bytes]:
 
 def pack_frame(identity: bytes, frame_no: int, payload: list[bytes]) -> list[bytes]:
     """Return a whole frame, in pieces for one writev."""
-    head = _FRAME.pack(sum(map(len, payload)), frame_no, identity)
+    length = len(payload[0]) if len(payload) == 1 else sum(map(len, payload))
+    head = _FRAME.pack(length, frame_no, identity)
     crc = crc32(head)
     for piece in payload:
         crc = crc32(piece, crc)
-    return [head, _CRC.pack(crc), *payload]
+    return [head + _CRC.pack(crc), *payload]
 
 
 def seq_bounds(ticks: bytes) -> tuple[int, int]:

@@ -100,7 +100,7 @@ def test_every_length_recovers_the_exact_prefix(journal: tuple[Path, list[int], 
     check_every_length(*journal)
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), st.booleans()), max_size=4))
 def test_every_length_of_any_journal(shapes: list[tuple[int, int, bool]]) -> None:
     """The same for other shapes of frames, and none at all."""

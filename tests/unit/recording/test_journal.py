@@ -76,6 +76,13 @@ def test_seq_that_does_not_follow_is_refused(
     assert 2 == len(list(read_journal(live)))
 
 
+def test_records_of_another_dtype_are_refused(live: Path) -> None:
+    """An aligned dtype has the same fields and other bytes."""
+    aligned = np.dtype([(n, TICK_DTYPE[n]) for n in TICK_DTYPE.names or ()], align=True)
+    with JournalWriter(live) as writer, pytest.raises(ParityError, match="another dtype"):
+        writer.append(np.zeros(1, aligned))
+
+
 def test_rotation_keeps_every_frame(live: Path, make_ticks: Callable[..., Records]) -> None:
     """Segments are cut between frames by size."""
     ticks = make_ticks(60)
