@@ -163,8 +163,7 @@ class _Types:
     def get(self, name: str) -> StrategyType | None:
         """Return what a strategy_type means; a shipped name is never taken over by a file."""
         if name in _registry():
-            module = _registry()[name]
-            return StrategyType(name, "builtin", module.create, getattr(module, "PARAMETERS", None))
+            return _shipped(name)
         return self._files.get(name)
 
     def of_file(self, file: PythonFile) -> list[StrategyType]:
@@ -187,6 +186,16 @@ class _Types:
             name, found.kind, found.create, found.declared, found.on, file, found.line
         )
         self._files.setdefault(found.name, self._files[name])
+
+
+def _shipped(name: str) -> StrategyType:
+    try:
+        module = _registry()[name]
+    except ImportError as error:
+        raise ConfigError(
+            f"strategy {name} cannot be imported: {error}", cure="install what it needs"
+        ) from error
+    return StrategyType(name, "builtin", module.create, getattr(module, "PARAMETERS", None))
 
 
 def _bare(type_: StrategyType, source: str) -> Draft:
