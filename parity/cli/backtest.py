@@ -1,0 +1,142 @@
+"""`parity backtest`: strategies over a recording, kept as a run that can be verified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from parity.cli.console import grouped, say, show, show_json, told
+from parity.cli.options import (
+    Json,
+    Overrides,
+    Seed,
+    StrategyFiles,
+    instant,
+    recording_path,
+    settings_of,
+    specs_of,
+)
+from parity.model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from parity.compose.modes import Finished
+    from parity.settings.drafts import StrategySpec
+
+EXAMPLE = (
+    "Examples:\n\n"
+    "parity backtest recordings/demo --strategies momentum --set threshold=0.003\n\n"
+    "parity backtest recordings/demo --strategies my_strategies.yaml --instruments 900001 "
+    "--start 2025-01-06T09:30:00Z --out runs/first"
+)
+
+
+def command(
+    recording: Annotated[Path, typer.Argument(metavar="REC", help="The recording to read.")],
+    strategies: StrategyFiles = None,
+    overrides: Overrides = None,
+    instruments: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|TOKEN,…", help="Instruments instead of those the strategies name."
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="First ts_event: ISO 8601 with a zone, or ns since 1970."
+        ),
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option(metavar="TIME", help="First ts_event not wanted any more.")
+    ] = None,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Folder of the run; without it a new one below runs_dir."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run strategies over a recording and keep what they decided as a run."""
+    start_ns, end_ns = instant(start, "--start"), instant(end, "--end")
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        raise ConfigError(f"--end: {end} is not after --start {start}")
+    settings = settings_of()
+    path = recording_path(recording)
+    tokens = _tokens(instruments, path)
+    specs = _on(tokens, specs_of(strategies, overrides))
+    from parity.compose.modes import backtest
+
+    with told("backtest") as tell:
+        finished = backtest(
+            path,
+            specs,
+            out=out,
+            seed=seed,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            instruments=tokens or None,
+            runs_dir=settings.runs_dir,
+            progress=tell,
+        )
+    show_finished(finished, as_json)
+
+
+def _tokens(text: str | None, recording: Path) -> tuple[int, ...] | None:
+    """Return the tokens of --instruments; none of them means all, and None as the rows say."""
+    if text is None or text == "all":
+        return None if text is None else ()
+    from parity.recording.reader import open_recording
+
+    table = open_recording(recording).table
+    known = ", ".join(f"{one.token} ({one.symbol})" for one in list(table)[:8])
+    tokens = []
+    for word in text.split(","):
+        if not word.strip().isdecimal():
+            raise ConfigError(
+                f"--instruments: expected all or instrument tokens, was {word!r}",
+                cure=f"known: {known}",
+            )
+        tokens.append(table.by_token(int(word)).token)
+    return tuple(tokens)
+
+
+def _on(tokens: tuple[int, ...] | None, specs: list[StrategySpec]) -> list[StrategySpec]:
+    """Return the strategies on these instruments instead of their own."""
+    if tokens is None:
+        return specs
+    import dataclasses
+
+    import msgspec
+
+    return [
+        dataclasses.replace(
+            spec, config=msgspec.structs.replace(spec.config, instrument_tokens=tokens)
+        )
+        for spec in specs
+    ]
+
+
+def show_finished(finished: Finished, as_json: bool) -> None:
+    """Show how a run ended; `report` is there once a run is complete."""
+    from parity.cli.runs import report_json, report_table, show_skipped, totals
+
+    run, report = finished.run, finished.run.manifest.report
+    if report is None:
+        from parity.cli.runs import run_json, show_run
+
+        show_json(run_json(run)) if as_json else show_run(run)
+        return
+    rate = round(report.ticks / finished.seconds) if finished.seconds > 0 else 0
+    if as_json:
+        found = report_json(report)
+        found["ticks_per_second"] = rate
+        found |= {"run": str(run.path), "seconds": round(finished.seconds, 6)}
+        show_json(found | {"skipped": finished.skipped})
+        return
+    head, *more = totals(report)
+    show(*report_table(report))
+    show_skipped(finished.skipped)
+    show(f"{head}; {finished.seconds:.2f} s, {grouped(rate)} ticks/s", *more, f"run {run.path}")
+    say(f"prove it: parity verify {run.path}", style="dim")

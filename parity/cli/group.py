@@ -1,0 +1,85 @@
+"""What happens around every command: errors become words and an exit code.
+
+Every way a command can end passes through here, so that no command handles an error itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from parity.cli.console import say
+from parity.model.errors import ParityError
+
+DEFECT: Final = 70  # EX_SOFTWARE of sysexits.h
+INTERRUPTED: Final = 130
+READER_GONE: Final = 141  # what a shell reports of a process that SIGPIPE ended
+
+
+class Commands(TyperGroup):
+    """The group of all commands, which turns what they raise into an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse and run; in standalone mode end the process with the exit code."""
+        standalone = kwargs.pop("standalone_mode", True)
+        kwargs["standalone_mode"] = False
+        if not standalone:
+            return super().main(*args, **kwargs)
+        try:
+            code = super().main(*args, **kwargs)
+        except typer.Abort:
+            code = INTERRUPTED
+        except Exception as error:
+            if not _is_usage(error):
+                raise
+            code = _say_usage(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; only usage errors and exit codes leave it."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a reader that went away shows here, not when Python ends
+        except ParityError as error:
+            _say_error(error.message, error.cure)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            say("interrupted", style="yellow")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            # Whatever is still buffered has no reader: give it somewhere to go at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(READER_GONE) from None
+        except Exception as error:
+            if isinstance(error, typer.Exit | typer.Abort) or _is_usage(error):
+                raise
+            say(traceback.format_exc().rstrip())
+            _say_error(
+                f"{type(error).__name__}: {error}",
+                "this is a defect in parity: please report it with the lines above",
+            )
+            raise typer.Exit(DEFECT) from None
+        return result
+
+
+def _is_usage(error: Exception) -> bool:
+    # Known by what they can do: their classes moved from click into typer with its version 0.27.
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")
+
+
+def _say_usage(error: Any) -> int:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "parity"
+    _say_error(error.format_message().rstrip(), f"see: {path} --help")
+    return int(error.exit_code)
+
+
+def _say_error(message: str, cure: str) -> None:
+    say("error: ", message, style="bold red")
+    if cure:
+        say("  " + cure.replace("\n", "\n  "))

@@ -1,0 +1,92 @@
+"""`parity import`: files of ticks become a sealed recording, exactly, or nothing at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from parity.cli.console import counted, grouped, say, show, show_json, table_of, told
+from parity.cli.options import Json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+EXAMPLE = (
+    "Examples:\n\n"
+    "parity import BTCUSDT-trades.parquet recordings/btc\n\n"
+    "parity import ticks.csv recordings/nse --map price=ltp,quantity=qty,ts_event=time "
+    "--tz Asia/Kolkata"
+)
+
+
+def command(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SRC…", help="Files, folders or globs, in this order.")
+    ],
+    recording: Annotated[Path, typer.Argument(metavar="REC", help="Folder of the new recording.")],
+    format: Annotated[str, typer.Option(help="auto, parquet or csv.")] = "auto",
+    map: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN=NAME,…",
+            help="CSV columns: price=px, by number quantity=#4, or a constant "
+            "instrument_token==900001.",
+        ),
+    ] = None,
+    tz: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help="Zone of times that carry none; else those are refused."),
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ts_event|ts_recv",
+            help="What seq follows; ts_recv where every row has one, else ts_event.",
+        ),
+    ] = None,
+    instrument_table: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JSON|REC",
+            help="Instruments and their scales: a JSON file, or a recording that has them.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Import files of ticks into a new recording; what would have to be guessed at is refused."""
+    from parity.sources.importers import import_ticks
+
+    table = instrument_table
+    if table is not None and table.is_dir():
+        table = table / "manifest.json"
+    with told("import") as tell:
+        report = import_ticks(
+            sources,
+            recording,
+            format=format,
+            map=map,
+            tz=tz,
+            order=order,
+            instrument_table=table,
+            progress=tell,
+        )
+    if as_json:
+        show_json(report.to_json())
+        return
+    show(_table(report.files))
+    ticks, instruments = (
+        counted(report.ticks, "tick"),
+        counted(len(report.instruments), "instrument"),
+    )
+    show(f"{ticks} of {instruments} in {report.order} order: {report.recording}")
+    for warning in report.warnings:
+        say("warning: ", warning, style="yellow")
+
+
+def _table(files: list[dict[str, Any]]) -> Table:
+    table = table_of("file", "format", "ticks", right=("ticks",))
+    for file in files:
+        table.add_row(str(file["path"]), file["format"], grouped(file["rows"]))
+    return table

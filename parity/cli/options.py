@@ -1,0 +1,192 @@
+"""Options that several commands share, and the values they are read into.
+
+Never here: a default that a setting has; settings are read by `settings_of`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from parity.model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from parity.model.instruments import InstrumentTable
+    from parity.settings.drafts import StrategySpec
+    from parity.settings.settings import Settings
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")
+]
+StrategyFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--strategies",
+        "-s",
+        metavar="FILE|FOLDER|NAME",
+        help="YAML, JSON or Python file, a folder of these, or a shipped strategy. Repeatable.",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="[ID.]PARAMETER=VALUE",
+        help="Replace a parameter of one strategy, or of each that has it. Repeatable.",
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Seed of the strategies' random streams.")]
+Servers = Annotated[
+    str | None,
+    typer.Option("--bootstrap-servers", metavar="HOST:PORT,…", help="The broker to connect to."),
+]
+Topics = Annotated[
+    str | None, typer.Option("--topics", metavar="TOPIC,…", help="Topics that carry the ticks.")
+]
+StartFrom = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="earliest|latest",
+        help="Where a new recording begins; one that goes on continues where it ended.",
+    ),
+]
+ExitAtEnd = Annotated[
+    bool,
+    typer.Option("--exit-at-end", help="Stop at the offsets that were last when it started."),
+]
+TableSource = Annotated[
+    Path | None,
+    typer.Option(
+        "--instrument-table",
+        metavar="JSON|REC",
+        help="Instruments and their scales: a JSON file, or a recording that has them.",
+    ),
+]
+
+_FROM: Final = ("earliest", "latest")
+_ISO: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)", re.IGNORECASE
+)
+
+
+def settings_of(**given: Any) -> Settings:
+    """Return the settings, the given ones of the command line first; None is not given."""
+    from parity.settings.settings import load_settings
+
+    return load_settings(given)
+
+
+def recording_path(given: Path) -> Path:
+    """Return where a recording or run lies: as given, or a bare name below recordings_dir."""
+    if given.exists() or len(given.parts) != 1 or given.is_absolute():
+        return given
+    below = settings_of().recordings_dir / given
+    return below if below.exists() else given
+
+
+def specs_of(sources: list[str] | None, overrides: list[str] | None) -> list[StrategySpec]:
+    """Return the checked strategies of --strategies and --set."""
+    from parity.settings.strategies import load_strategies
+
+    return load_strategies(sources or [], overrides or [])
+
+
+def start_of(text: str) -> str:
+    """Return --from, or raise ConfigError."""
+    from parity.model.errors import did_you_mean
+
+    if text not in _FROM:
+        raise ConfigError(
+            f"--from: expected earliest or latest, was {text!r}", cure=did_you_mean(text, _FROM)
+        )
+    return text
+
+
+def table_of(given: Path | None, recording: Path) -> InstrumentTable:
+    """Return the instrument table of --instrument-table, or of a recording that goes on.
+
+    Args:
+        given: a JSON file, or the folder of a recording.
+        recording: where this recording is or will be.
+
+    Raises:
+        ConfigError: neither is there, or what is there is no instrument table.
+    """
+    from parity.recording.reader import open_recording
+
+    if given is None and (recording / "manifest.json").is_file():
+        return open_recording(recording).table
+    if given is None:
+        raise ConfigError(
+            f"{recording}: a new recording needs its instruments and scales before the first tick",
+            cure="name a JSON file or a recording that has them: --instrument-table FILE|REC",
+        )
+    if given.is_dir():
+        return open_recording(given).table
+    return _table_of_file(given)
+
+
+def _table_of_file(file: Path) -> InstrumentTable:
+    from parity.model.instruments import InstrumentTable
+    from parity.settings.jsonrows import load_json
+
+    rows = load_json(file).plain()
+    if isinstance(rows, dict):  # a recording's manifest holds one too
+        rows = rows.get("instruments")
+    if not isinstance(rows, list):
+        raise ConfigError(
+            f"--instrument-table: {file}: expected a list of instruments",
+            cure="see the manifest.json of a recording for one",
+        )
+    try:
+        return InstrumentTable.from_json(rows)
+    except ConfigError as error:
+        raise ConfigError(f"--instrument-table: {file}: {error.message}", cure=error.cure) from None
+
+
+def instant(text: str | None, flag: str) -> int | None:
+    """Return an instant of the command line in ns UTC, exactly.
+
+    Args:
+        text: ISO 8601 with a zone, or an integer of ns since 1970; None stays None.
+        flag: the option, for the error.
+
+    Raises:
+        ConfigError: no instant, or one that would have to be guessed at.
+
+    >>> instant("2025-01-06T09:00:00.000000001Z", "--start")
+    1736154000000000001
+    >>> instant("2025-01-06T14:30:00+05:30", "--start")
+    1736154000000000000
+    """
+    if text is None:
+        return None
+    cure = f"write {flag} 2025-01-06T09:15:00+05:30, or ns since 1970"
+    if re.fullmatch(r"-?\d+", text):
+        if len(text) in (10, 13, 16):
+            raise ConfigError(f"{flag}: {text} looks like seconds, ms or µs, not ns", cure=cure)
+        if abs(int(text)) >= 2**63:
+            raise ConfigError(f"{flag}: {text} does not fit ns since 1970 (64 bits)", cure=cure)
+        return int(text)
+    match = _ISO.fullmatch(text.strip())
+    if match is None:
+        naive = re.fullmatch(r"\d{4}-\d\d-\d\d([T ][\d:.,]+)?", text.strip())
+        problem = "has no time zone" if naive else "is no instant"
+        raise ConfigError(f"{flag}: {text!r} {problem}", cure=cure)
+    return _iso_ns(match, text, flag, cure)
+
+
+def _iso_ns(match: re.Match[str], text: str, flag: str, cure: str) -> int:
+    import datetime as dt
+
+    zone = "+00:00" if match[3] in "Zz" else match[3]
+    try:
+        moment = dt.datetime.fromisoformat(match[1] + zone)
+    except ValueError as error:
+        raise ConfigError(f"{flag}: {text!r} is no instant ({error})", cure=cure) from None
+    since = moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    return (since.days * 86_400 + since.seconds) * 10**9 + int((match[2] or "0").ljust(9, "0"))

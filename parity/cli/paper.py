@@ -1,0 +1,78 @@
+"""`parity paper`: real ticks, simulated fills; recorded while they are decided on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from parity.cli.console import told
+from parity.cli.options import (
+    ExitAtEnd,
+    Json,
+    Overrides,
+    Seed,
+    Servers,
+    StartFrom,
+    StrategyFiles,
+    TableSource,
+    Topics,
+    settings_of,
+    specs_of,
+    start_of,
+    table_of,
+)
+
+EXAMPLE = (
+    "Examples:\n\n"
+    "parity paper runs/today --strategies my_strategies.yaml --instrument-table recordings/demo\n\n"
+    "parity paper runs/today --strategies momentum --topics market.ticks --from earliest "
+    "--exit-at-end --instrument-table nse.json"
+)
+
+
+def command(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of the run; an open one is resumed.")
+    ],
+    strategies: StrategyFiles = None,
+    overrides: Overrides = None,
+    topics: Topics = None,
+    start_from: StartFrom = "latest",
+    exit_at_end: ExitAtEnd = False,
+    instrument_table: TableSource = None,
+    seed: Seed = 0,
+    servers: Servers = None,
+    as_json: Json = False,
+) -> None:
+    """Run strategies on live ticks with paper fills, and publish to paper.signals.raw.
+
+    An open run of the same configuration goes on from its own recorded offsets. SIGINT and SIGTERM
+    end it and seal its recording.
+    """
+    begin = start_of(start_from)
+    settings = settings_of(bootstrap_servers=servers, ticks_topics=topics)
+    specs = specs_of(strategies, overrides)
+    table = table_of(instrument_table, run / "recording")
+    from parity.cli.backtest import show_finished
+    from parity.cli.logs import log_to_stderr
+    from parity.compose.modes import paper
+
+    log_to_stderr(settings.log_level)
+    with told("paper") as tell:
+        finished = paper(
+            run,
+            specs,
+            topics=settings.ticks_topics,
+            bootstrap=settings.bootstrap_servers,
+            table=table,
+            start_from=begin,
+            exit_at_end=exit_at_end,
+            seed=seed,
+            checkpoint_ticks=settings.checkpoint_ticks,
+            durability=settings.durability,
+            librdkafka=settings.client_config(),
+            progress=None if tell is None else lambda now: tell(now.get("ticks", 0)),
+        )
+    show_finished(finished, as_json)

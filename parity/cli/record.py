@@ -1,0 +1,75 @@
+"""`parity record`: the ticks of topics into a recording, without strategies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from parity.cli.console import counted, show, show_json, told
+from parity.cli.options import (
+    ExitAtEnd,
+    Json,
+    Servers,
+    StartFrom,
+    TableSource,
+    Topics,
+    settings_of,
+    start_of,
+    table_of,
+)
+
+EXAMPLE = (
+    "Examples:\n\n"
+    "parity record recordings/today --topics market.ticks --instrument-table recordings/demo\n\n"
+    "parity record recordings/all --from earliest --exit-at-end --instrument-table nse.json"
+)
+
+
+def command(
+    recording: Annotated[
+        Path,
+        typer.Argument(metavar="REC", help="Folder of the recording; one that is open goes on."),
+    ],
+    topics: Topics = None,
+    start_from: StartFrom = "latest",
+    exit_at_end: ExitAtEnd = False,
+    instrument_table: TableSource = None,
+    servers: Servers = None,
+    as_json: Json = False,
+) -> None:
+    """Record ticks as they arrive, with their offsets, so that a kill -9 loses none.
+
+    SIGINT and SIGTERM end it and seal the recording.
+    """
+    begin = start_of(start_from)
+    settings = settings_of(bootstrap_servers=servers, ticks_topics=topics)
+    table = table_of(instrument_table, recording)
+    from parity.cli.logs import log_to_stderr
+    from parity.compose.modes import record
+
+    log_to_stderr(settings.log_level)
+    with told("record") as tell:
+        found = record(
+            recording,
+            topics=settings.ticks_topics,
+            bootstrap=settings.bootstrap_servers,
+            table=table,
+            start_from=begin,
+            exit_at_end=exit_at_end,
+            durability=settings.durability,
+            librdkafka=settings.client_config(),
+            progress=None if tell is None else lambda now: tell(now.get("ticks", 0)),
+        )
+    if as_json:
+        show_json({"recording": str(recording), **found})
+    else:
+        _show(recording, found)
+
+
+def _show(recording: Path, found: dict[str, Any]) -> None:
+    show(
+        f"{counted(found.get('ticks', 0), 'tick')}, {counted(found.get('gaps', 0), 'gap')}, "
+        f"{counted(found.get('quarantined', 0), 'undecodable message')}: {recording}"
+    )

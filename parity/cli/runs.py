@@ -1,0 +1,146 @@
+"""How a run is shown: strategies as rows, and the stable JSON of `backtest` and `paper`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from parity.cli.console import counted, grouped, show, table_of, width
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from parity.core.engine import ExecutorReport, RunReport
+    from parity.recording.runs import RunFolder
+
+_DIGEST_SHOWN = 12
+_WIDE = 96  # columns for both digests
+
+
+def report_json(report: RunReport) -> dict[str, Any]:
+    """Return counts and digests of a run; a strategy at several brokers is `id@broker`."""
+    times = Counter(one.strategy_id for one in report.executors)
+    return {
+        "ticks": report.ticks,
+        "signals": report.signals,
+        "drops": report.drops,
+        "fills": report.fills,
+        "digests": {
+            "candidates": report.candidate_digest,
+            "decisions": report.decision_digest,
+        },
+        "strategies": {_name(one, times): _strategy(one) for one in report.executors},
+    }
+
+
+def _name(one: ExecutorReport, times: Mapping[str, int]) -> str:
+    return f"{one.strategy_id}@{one.broker}" if times[one.strategy_id] > 1 else one.strategy_id
+
+
+def _strategy(one: ExecutorReport) -> dict[str, Any]:
+    return {
+        "broker": one.broker,
+        "state": one.state,
+        "candidates": one.candidates,
+        "signals": one.signals,
+        "drops": one.drops,
+        "fills": one.fills,
+        "errors": one.errors,
+        "pnl": one.pnl,
+        "digests": {"candidates": one.candidate_digest, "decisions": one.decision_digest},
+    }
+
+
+def run_json(run: RunFolder) -> dict[str, Any]:
+    """Return what a run's manifest says, as one object."""
+    manifest = run.manifest
+    kept = manifest.recording
+    found: dict[str, Any] = {
+        "format": 1,
+        "run": str(run.path),
+        "run_id": manifest.run_id,
+        "mode": manifest.mode,
+        "state": manifest.state,
+        "started": manifest.started,
+        "created_by": manifest.created_by,
+        "seed": manifest.seed,
+        "recording": {"path": str(run.recording_path), "content_hash": kept.content_hash},
+        "last_seq": manifest.last_seq,
+        "skipped": manifest.skipped,
+        "fingerprint": manifest.fingerprint,
+    }
+    return found | (report_json(manifest.report) if manifest.report is not None else {})
+
+
+def show_run(run: RunFolder) -> None:
+    """Show a run's manifest to a person."""
+    manifest = run.manifest
+    show(
+        f"run {manifest.run_id}: {manifest.mode}, {manifest.state}, started {manifest.started}, "
+        f"seed {manifest.seed}",
+        f"recording {run.recording_path}",
+    )
+    if manifest.report is not None:
+        show(*report_table(manifest.report), *totals(manifest.report))
+    else:
+        names = ", ".join(str(one.config.get("strategy_id")) for one in manifest.strategies)
+        show(f"still open, up to seq {grouped(run.flushed_seq())}; strategies: {names}")
+    show_skipped(manifest.skipped)
+
+
+def totals(report: RunReport) -> tuple[str, ...]:
+    """Return the lines below the table: what all strategies did together."""
+    undelivered = f" ({grouped(report.undelivered)} not delivered)" if report.undelivered else ""
+    return (
+        f"{counted(report.ticks, 'tick')}{undelivered}, {counted(report.signals, 'signal')}, "
+        f"{counted(sum(report.drops.values()), 'drop')}, {counted(report.fills, 'fill')}",
+        f"digests: candidates {report.candidate_digest[:_DIGEST_SHOWN]}, "
+        f"decisions {report.decision_digest[:_DIGEST_SHOWN]}",
+    )
+
+
+def report_table(report: RunReport) -> tuple[RenderableType, ...]:
+    """Return strategies as rows, and below them their drops by reason.
+
+    Columns that would only say the usual are left out, and where the terminal is narrow the
+    decision digest, too.
+    """
+    rows = report.executors
+    columns: dict[str, list[str]] = {"strategy": [one.strategy_id for one in rows]}
+    if any(one.broker != "paper" for one in rows):
+        columns["broker"] = [one.broker for one in rows]
+    if any(one.state != "ACTIVE" for one in rows):
+        columns["state"] = [one.state for one in rows]
+    columns["candidates"] = [grouped(one.candidates) for one in rows]
+    columns["signals"] = [grouped(one.signals) for one in rows]
+    columns["drops"] = [grouped(sum(one.drops.values())) for one in rows]
+    columns["fills"] = [grouped(one.fills) for one in rows]
+    if any(one.errors for one in rows):
+        columns["errors"] = [grouped(one.errors) for one in rows]
+    columns["PnL"] = [_money(one.pnl) for one in rows]
+    columns["candidate digest"] = [one.candidate_digest[:_DIGEST_SHOWN] for one in rows]
+    if width() >= _WIDE:
+        columns["decision digest"] = [one.decision_digest[:_DIGEST_SHOWN] for one in rows]
+    table = table_of(*columns, right=("candidates", "signals", "drops", "fills", "errors", "PnL"))
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
+    drops = table_of("strategy", "drops by reason")
+    for one in rows:
+        by_reason = sorted(one.drops.items(), key=lambda item: -item[1])
+        words = ", ".join(f"{reason} {grouped(n)}" for reason, n in by_reason)
+        drops.add_row(one.strategy_id, words or "none")
+    return ("", table, "", drops, "")
+
+
+def _money(exact: str) -> str:
+    return f"{Decimal(exact):,.2f}".replace(",", " ")
+
+
+def show_skipped(skipped: Sequence[Mapping[str, str]]) -> None:
+    """Show which strategies did not run, and why."""
+    from rich.text import Text
+
+    for one in skipped:
+        show(Text.assemble((f"skipped {one['strategy_id']}: ", "yellow"), one["reason"]))

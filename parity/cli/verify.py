@@ -1,0 +1,100 @@
+"""`parity verify`: a run's recording gives the run again, bit for bit, or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from parity.cli.console import counted, say, show, show_json
+from parity.cli.options import Json
+
+if TYPE_CHECKING:
+    from rich.panel import Panel
+
+    from parity.proof.diff import Divergence
+    from parity.proof.replayer import Verdict
+
+EXAMPLE = "Examples:\n\nparity verify runs/first\n\nparity verify runs/first --strict --json"
+_COUNTED = {
+    "ticks": "tick",
+    "strategies": "strategy",
+    "candidates": "candidate",
+    "signals": "signal",
+    "fills": "fill",
+    "checkpoints": "checkpoint",
+    "deliveries": "delivery",
+}
+
+
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run to prove.")],
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="End with 1 where code, libraries or machine are not the run's own."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Replay a run's recording with its own strategies and compare everything it decided.
+
+    Exit code 0 means identical; 1 different, changed or nothing compared.
+    """
+    from parity.compose.proofs import verify
+
+    verdict = verify(run)
+    show_verdict(verdict, as_json)
+    if verdict.verdict != "identical" or (strict and verdict.changed):
+        raise typer.Exit(1)
+
+
+def show_verdict(verdict: Verdict, as_json: bool) -> None:
+    """Show a verdict with what it covered, and the first place where the runs part."""
+    if as_json:
+        show_json(verdict.to_json())
+        return
+    from rich.text import Text
+
+    style = {"identical": "bold green", "changed": "bold yellow"}.get(verdict.verdict, "bold red")
+    show(Text.assemble((verdict.verdict, style), f": {covered_words(verdict.covered)} compared"))
+    if verdict.first_divergence is not None:
+        show(divergence_panel(verdict.first_divergence, "the run", "its replay"))
+    for line in verdict.changed:
+        say("changed since: ", line, style="yellow")
+    for line in verdict.notes:
+        say("note: ", line)
+
+
+def covered_words(covered: dict[str, int]) -> str:
+    """Return what a comparison covered, as a list of counts.
+
+    >>> covered_words({"ticks": 40000, "signals": 1})
+    '40 000 ticks, 1 signal'
+    """
+    return ", ".join(
+        counted(n, _COUNTED.get(name, name.rstrip("s"))) for name, n in covered.items()
+    )
+
+
+def divergence_panel(first: Divergence, a: str, b: str) -> Panel:
+    """Return the first divergence as one readable block: where, which field, both values, why."""
+    from rich import box
+    from rich.panel import Panel
+    from rich.table import Table
+
+    from parity.recording.inspect import iso
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("tick", f"seq {first.seq}, {iso(first.ts_event)}")
+    table.add_row("instrument", str(first.instrument_token))
+    table.add_row("strategy", f"{first.strategy_id} at {first.broker}")
+    table.add_row("field", f"{first.field} of {first.stream}")
+    table.add_row(a, first.a)
+    table.add_row(b, first.b)
+    if first.cause:
+        table.add_row("cause", first.cause)
+    return Panel(table, title="first divergence", title_align="left", box=box.ROUNDED, expand=False)
