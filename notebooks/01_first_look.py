@@ -32,8 +32,8 @@ folder = Path(tempfile.mkdtemp(prefix="parity-"))
 # %% [markdown]
 # ## Ticks
 #
-# A small CSV stands in for your data: four hours of one instrument that drifts, and sometimes
-# falls fast. `pt.import_ticks` takes every cell as text and keeps it exactly. It refuses what it
+# A small CSV stands in for your data: four hours of one instrument that falls now and then, and
+# comes back. `pt.import_ticks` takes every cell as text and keeps it exactly. It refuses what it
 # would have to guess or round: times without a zone, bars, a price finer than the scale.
 
 # %%
@@ -42,8 +42,9 @@ start = datetime(2025, 6, 2, 9, 15, tzinfo=UTC)
 price = 100_000  # in cents
 rows = ["ts_event,instrument_token,symbol,price,quantity,side"]
 for second in range(0, 4 * 3600, 3):
-    falling = second % 2700 < 120
-    price = max(90_000, price + draw.choice((-30, -10, 0, 10, 31)) - 25 * falling)
+    within = (second + 900) % 2700
+    pull = -28 if 2000 <= within < 2100 else 4 if 2100 <= within < 2640 else 0
+    price += draw.choice((-30, -10, 0, 10, 30)) + pull
     when = (start + timedelta(seconds=second)).isoformat()
     side = draw.choice(("buy", "sell"))
     rows.append(f"{when},1,DEMO,{price / 100:.2f},{draw.randint(1, 20)},{side}")
@@ -68,7 +69,7 @@ def dip(tick, history, *, drop=0.004, quantity=1):
         return pt.SignalResult("BUY", min(1.0, fall / 0.01), quantity, tick.price, "dip")
 
 
-run = pt.backtest(recording, dip(drop=0.004))
+run = pt.backtest(recording, dip(drop=0.008))
 run
 
 # %% [markdown]
@@ -82,6 +83,10 @@ run.signals.select("seq", "ts_event", "strategy_id", "side", "price", "confidenc
 
 # %%
 run.fills.select("ts_event", "side", "price_exact", "quantity_exact", "commission_exact").head()
+
+# %% [markdown]
+# A triangle is a signal, a cross something that was dropped. (Altair loads its drawing code from
+# the network; without one, `import altair; altair.renderers.enable("png")` draws it here.)
 
 # %%
 run.plot()
@@ -108,7 +113,7 @@ verdict
 # Another parameter is another run. `pt.diff` names the first tick where they part, and the cause.
 
 # %%
-other = pt.backtest(recording, dip(drop=0.005))
+other = pt.backtest(recording, dip(drop=0.009))
 difference = pt.diff(run, other)
 difference
 

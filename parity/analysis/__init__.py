@@ -1,1 +1,1 @@
-"""Runs and recordings for people: polars frames, plots and cards; reads, and decides nothing."""
+"""Runs and recordings for people: polars frames and plots; reads, and decides nothing."""

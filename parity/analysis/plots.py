@@ -38,7 +38,7 @@ _TIME_FORMATS: Final = (
 
 
 def plot_run(
-    ticks: pl.DataFrame, signals: pl.DataFrame, drops: pl.DataFrame, *, instrument: str
+    ticks: pl.DataFrame, signals: pl.DataFrame, drops: pl.DataFrame, *, instrument: int | str
 ) -> alt.LayerChart:
     """Plot price, signals and drops of one instrument over UTC time.
 
@@ -46,23 +46,31 @@ def plot_run(
         ticks: `ts_event` and `price`, as analysis.frames gives them.
         signals: approved signals: `ts_event, strategy_id, side, price, confidence`.
         drops: dropped candidates: `ts_event, strategy_id, side, price, reason`.
-        instrument: the symbol, for the title.
+        instrument: a token: only what is of this `instrument_token` is plotted; or a name for the
+            title, where the frames hold one instrument only.
 
     Returns:
         An altair chart; `.save("run.png")` and `.save("run.html")` need no browser.
     """
     import altair as alt
 
+    name = str(instrument)
+    if isinstance(instrument, int):
+        of_it = pl.col("instrument_token") == instrument
+        ticks, signals, drops = ticks.filter(of_it), signals.filter(of_it), drops.filter(of_it)
+        name = ticks["symbol"][0] if len(ticks) else name
     priced = ticks.select("ts_event", "price").drop_nulls().sort("ts_event", maintain_order=True)
     line = thinned(priced, WIDTH_PX)
     made = merged(signals, ["strategy_id", "side"], MARKERS_MAX)
     lost = merged(drops, ["strategy_id", "reason"], MARKERS_MAX)
     subtitle = _subtitle(priced, len(line), {"signal": (signals, made), "drop": (drops, lost)})
-    heading = f"{instrument}: {_count(len(signals), 'signal')}, {len(drops):,} dropped"
+    heading = f"{name}: {_count(len(signals), 'signal')}, {len(drops):,} dropped"
     x = _time(priced)
     layers = [_price_layer(line, x)]
-    layers += [_drop_layer(lost, x)] if len(lost) else []
-    layers += _signal_layers(made, x) if len(made) else []
+    shown = [*made["side"].unique(), *(["dropped"] if len(lost) else [])]
+    shape = _shape([word for word in DECISIONS if word in shown])
+    layers += [_drop_layer(lost, x, shape)] if len(lost) else []
+    layers += _signal_layers(made, x, shape) if len(made) else []
     title = alt.TitleParams(heading, subtitle=subtitle)
     chart = alt.LayerChart(layer=layers, width=WIDTH_PX, height=HEIGHT_PX, title=title)
     return _dressed(chart)
@@ -173,15 +181,15 @@ def _price_layer(line: pl.DataFrame, x: Any) -> Any:
     return mark.encode(x=x, y=_price())
 
 
-def _shape() -> Any:
+def _shape(shown: list[str]) -> Any:
     import altair as alt
 
     scale = alt.Scale(domain=list(DECISIONS), range=list(DECISIONS.values()))
-    legend = alt.Legend(symbolFillColor=INK, symbolStrokeColor=INK, symbolSize=90)
+    legend = alt.Legend(values=shown, symbolFillColor=INK, symbolStrokeColor=INK, symbolSize=90)
     return alt.Shape("decision:N", title="decision", scale=scale, legend=legend)
 
 
-def _drop_layer(drops: pl.DataFrame, x: Any) -> Any:
+def _drop_layer(drops: pl.DataFrame, x: Any, shape: Any) -> Any:
     import altair as alt
 
     data = _prepared(drops, "strategy_id", "side", "reason", "count").with_columns(
@@ -191,10 +199,10 @@ def _drop_layer(drops: pl.DataFrame, x: Any) -> Any:
         filled=False, stroke=INK, strokeWidth=1.3, size=_size(len(drops))[0] / 2, opacity=0.42
     )
     tooltip = ["time", "strategy_id", "side", "reason", alt.Tooltip("price", format=""), "count"]
-    return mark.encode(x=x, y=_price(), shape=_shape(), tooltip=tooltip)
+    return mark.encode(x=x, y=_price(), shape=shape, tooltip=tooltip)
 
 
-def _signal_layers(signals: pl.DataFrame, x: Any) -> list[Any]:
+def _signal_layers(signals: pl.DataFrame, x: Any, shape: Any) -> list[Any]:
     import altair as alt
 
     # In order of their names, so that a strategy keeps its colour from plot to plot.
@@ -213,7 +221,7 @@ def _signal_layers(signals: pl.DataFrame, x: Any) -> list[Any]:
             filled=True, size=size, opacity=0.9, stroke="white", strokeWidth=0.5, yOffset=y_offset
         )
         colour = alt.Color("strategy_id:N", title="strategy", scale=scale)
-        layers.append(mark.encode(x=x, y=_price(), color=colour, shape=_shape(), tooltip=tooltip))
+        layers.append(mark.encode(x=x, y=_price(), color=colour, shape=shape, tooltip=tooltip))
     return layers
 
 

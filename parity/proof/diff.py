@@ -87,7 +87,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def _repr_html_(self) -> str:
-        from parity.analysis.cards import difference_card
+        from parity.recording.cards import difference_card
 
         return difference_card(self.to_json())
 

@@ -54,7 +54,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def _repr_html_(self) -> str:
-        from parity.analysis.cards import verdict_card
+        from parity.recording.cards import verdict_card
 
         return verdict_card(self.to_json())
 

@@ -125,6 +125,13 @@ class Recording:
     def __repr__(self) -> str:
         return f"Recording({str(self.path)!r}, {self.tick_rows} ticks, {self.manifest.state})"
 
+    def _repr_html_(self) -> str:
+        from parity.recording.cards import recording_card
+
+        held = self.manifest
+        shown = {"ticks": self.tick_rows, "order": held.order, "state": held.state}
+        return recording_card(shown | {"instruments": held.instruments}, title=self.path.name)
+
     @property
     def tick_rows(self) -> int:
         """How many ticks it holds, those of an unsealed journal included."""

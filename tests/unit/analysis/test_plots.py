@@ -127,6 +127,19 @@ def test_every_signal_and_drop_is_in_the_data() -> None:
     assert "2026-03-02 09:15:01.000000000 UTC" == drops[1]["time"]
 
 
+def test_a_token_plots_its_own_instrument_only() -> None:
+    """Of frames with several instruments, the one asked for is shown, by its symbol."""
+    one, two = (
+        frame.with_columns(instrument_token=pl.lit(token), symbol=pl.lit(symbol))
+        for frame, token, symbol in ((ticks([1.0] * 9), 1, "ONE"), (ticks([2.0] * 5), 2, "TWO"))
+    )
+    made = marks(6).with_columns(instrument_token=pl.lit(2))
+    chart = plot_run(pl.concat([one, two]), made, made.clear(), instrument=2)
+
+    assert "TWO: 6 signals, 0 dropped" == json.loads(chart.to_json())["title"]["text"]
+    assert [5, 3, 3] == [len(rows) for rows in datasets(chart)]
+
+
 @pytest.mark.parametrize(
     ("prices", "signals", "drops"), [([], 0, 0), ([], 2, 1), ([100.0], 0, 0), ([100.0], 1, 0)]
 )

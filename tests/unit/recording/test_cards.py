@@ -1,4 +1,4 @@
-"""parity.analysis.cards: short HTML that shows what it was given, and escapes it."""
+"""parity.recording.cards: short HTML that shows what it was given, and escapes it."""
 
 from html.parser import HTMLParser
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parity.analysis.cards import (
+from parity.recording.cards import (
     ROWS_MAX,
     card,
     difference_card,
@@ -107,6 +107,7 @@ def test_a_recording_card_shows_instruments_and_gaps() -> None:
     words = read(recording_card(summary)).words
 
     assert {"256265", "NIFTY 50", "1,500", "has gaps", "trade 1,500"} <= set(words)
+    assert "has gaps" not in read(recording_card(summary | {"gaps": 0})).words
 
 
 def test_rows_beyond_the_limit_are_counted() -> None:

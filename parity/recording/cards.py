@@ -1,7 +1,7 @@
 """Cards: what a run, a recording or a verdict says of itself in a notebook, as HTML.
 
-Built from the plain values that `--json` prints. Every value is escaped; no script, no style sheet,
-nothing fetched.
+Built from the plain values that `--json` prints; so low a room because proofs have cards too. Every
+value is escaped; no script, no style sheet, nothing fetched.
 """
 
 from __future__ import annotations
@@ -73,23 +73,25 @@ def run_card(summary: Mapping[str, Any], *, title: str = "run") -> str:
 
 
 def recording_card(summary: Mapping[str, Any], *, title: str = "recording") -> str:
-    """Return the card of a recording from what `inspect --json` prints."""
+    """Return the card of a recording from what `inspect --json` prints, or a part of it."""
     instruments = summary.get("instruments", [])
-    gaps = summary.get("gaps", [])
-    count = len(gaps) if isinstance(gaps, Sequence) else gaps
-    flags = {n: c for n, c in summary.get("flags", {}).items() if c}
+    gaps = summary.get("gaps")
+    flags = {name: count for name, count in summary.get("flags", {}).items() if count}
     facts = [
         ("ticks", summary.get("ticks")),
         ("order", summary.get("order")),
-        ("gaps", count),
+        ("state", summary.get("state")),
+        ("gaps", gaps),
         ("flags", ", ".join(f"{name} {number:,}" for name, number in flags.items()) or None),
     ]
-    columns = ("token", "symbol", "ticks", "first", "last")
+    keys = ("symbol", "venue", "kind", "price_scale", "quantity_scale", "ticks", "first", "last")
+    held = [key for key in keys if any(row.get(key) not in (None, "") for row in instruments)]
     rows = [
-        [str(row.get("instrument_token")), *(row.get(key) for key in columns[1:])]
-        for row in instruments
+        [str(i.get("token", i.get("instrument_token"))), *(i.get(k) for k in held)]
+        for i in instruments
     ]
-    mark, tone = ("has gaps", "warn") if count else ("", "plain")
+    mark, tone = ("has gaps", "warn") if gaps else ("", "plain")
+    columns = ["token", *(key.replace("_", " ") for key in held)]
     return card(title, facts, mark=mark, tone=tone, table=(columns, rows))
 
 
