@@ -155,7 +155,7 @@ class Run:
         return f"Run({str(self.path)!r}, ticks={shown['ticks']}, signals={shown['signals']})"
 
     def _repr_html_(self) -> str:
-        from parity.analysis.cards import run_card
+        from parity.recording.cards import run_card
 
         return run_card(self.summary(), title=f"run {self.run_id}")
 
