@@ -18,7 +18,7 @@ from parity.model.errors import ConfigError
 from parity.recording.reader import Recording, open_recording
 from parity.recording.runs import MANIFEST, RunFolder
 from parity.settings.cells import spec_of_function
-from parity.settings.strategies import StrategySpec, load_strategies
+from parity.settings.strategies import StrategySpec, apply_overrides, load_strategies
 from parity.strategies.functional import FunctionStrategy
 
 if TYPE_CHECKING:
@@ -102,9 +102,9 @@ class Run:
         Args:
             instrument: token; default the first one with a signal.
         """
-        from parity.analysis.plots import plot_run
-
         import polars as pl
+
+        from parity.analysis.plots import plot_run
 
         signals, ticks = self.signals, self.ticks
         if instrument is None:
@@ -145,6 +145,23 @@ class Run:
                 for row in decided
             ],
         }
+
+    @property
+    def controls(self) -> pl.DataFrame:
+        """The controls of the run's recording: gaps, restarts, quarantined messages."""
+        import polars as pl
+
+        with open_recording(self.folder.recording_path) as recording:
+            found = [
+                {"seq": c.seq, "ts_recv": c.ts_recv, "verb": c.verb, "detail": c.detail}
+                for c in recording.controls()
+            ]
+        shown = pl.DataFrame(
+            {name: [c[name] for c in found] for name in ("seq", "ts_recv", "verb")}
+            | {"detail": [msgspec.json.encode(c["detail"]).decode() for c in found]},
+            schema={"seq": pl.Int64, "ts_recv": pl.Int64, "verb": pl.String, "detail": pl.String},
+        )
+        return shown.with_columns(pl.from_epoch("ts_recv", "ns").dt.replace_time_zone("UTC"))
 
     def summary(self) -> dict[str, Any]:
         """Return counts and digests, as `parity backtest --json` prints them."""
@@ -218,6 +235,7 @@ def backtest(
     end: Instant = None,
     instruments: Sequence[int] | None = None,
     out: str | Path | None = None,
+    overrides: Sequence[str] = (),
 ) -> Run:
     """Run strategies over a recording.
 
@@ -229,6 +247,7 @@ def backtest(
         end: first instant not wanted any more.
         instruments: tokens; None means all.
         out: the run's folder; default a temporary one.
+        overrides: as `--set` takes them: "threshold=0.02".
 
     Raises:
         ConfigError: a strategy or an argument is wrong.
@@ -237,7 +256,7 @@ def backtest(
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="parity-run-"))
     finished = modes.backtest(
         path,
-        _specs(strategies),
+        apply_overrides(_specs(strategies), overrides),
         out=folder,
         seed=seed,
         start_ns=_ns(start, "start"),

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
+
 from parity import __version__
 from parity.compose.fingerprint import changes, fingerprint
 from parity.compose.plans import Prepared, prepare
@@ -34,6 +36,7 @@ from parity.recording.runs import (
 if TYPE_CHECKING:
     from parity.live.runner import Outcome
     from parity.model.instruments import InstrumentTable
+    from parity.recording.runs import KeptStrategy
     from parity.settings.drafts import StrategySpec
 
 
@@ -322,11 +325,16 @@ def _other_configuration(then: RunManifest, now: RunManifest) -> list[str]:
         a, b = ids_then.get(key), ids_now.get(key)
         if a is None or b is None:
             found.append(f"strategy {key[0]} was {'not ' if a is None else ''}there")
-        elif a != b:
+        elif _plain(a) != _plain(b):
             found.append(f"strategy {key[0]} has other parameters or another source")
     if then.settings.get("topics") != now.settings.get("topics"):
         found.append(f"topics were {then.settings.get('topics')}")
     return found + changes(then.fingerprint, now.fingerprint)
+
+
+def _plain(kept: KeptStrategy) -> bytes:
+    # As JSON, for the manifest went through it: there a tuple comes back as a list.
+    return msgspec.json.encode(kept, order="deterministic")
 
 
 def columns_of(prepared: Prepared) -> list[str] | None:

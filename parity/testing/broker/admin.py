@@ -117,3 +117,47 @@ def _admin(bootstrap_servers: str) -> AdminClient:
     }
     # Refused connections are what a start looks like; they belong in a log, not on the terminal.
     return AdminClient(settings, logger=_LOG)
+
+
+def read_topic(bootstrap_servers: str, topic: str) -> list[tuple[str, dict[str, str], bytes]]:
+    """Return every message of a topic's partitions, oldest first: (key, headers, value).
+
+    Raises:
+        BrokerError: the broker did not answer in time.
+    """
+    from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "parity-read-topic",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 50,
+        },
+        logger=_LOG,
+    )
+    try:
+        known = consumer.list_topics(topic, timeout=TOPIC_LIMIT_S).topics[topic].partitions
+        ends = {
+            p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=TOPIC_LIMIT_S)
+            for p in known
+        }
+        wanted = sum(high - low for low, high in ends.values())
+        consumer.assign([TopicPartition(topic, p, low) for p, (low, _) in ends.items()])
+        found: list[tuple[str, dict[str, str], bytes]] = []
+        deadline = time.monotonic() + READY_LIMIT_S
+        while len(found) < wanted and time.monotonic() < deadline:
+            message = consumer.poll(0.5)
+            if message is None or message.error():
+                continue
+            key = (message.key() or b"").decode()
+            headers = {name: (v or b"").decode() for name, v in message.headers() or []}
+            found.append((key, headers, message.value() or b""))
+    except KafkaException as error:
+        raise BrokerError(f"{bootstrap_servers}: topic {topic}: {error.args[0]}") from error
+    finally:
+        consumer.close()
+    if len(found) < wanted:
+        raise BrokerError(f"{bootstrap_servers}: topic {topic}: {len(found)} of {wanted} read")
+    return found
