@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from parity.model.events import Control
 from parity.model.instruments import Instrument, InstrumentTable
-from parity.model.ticks import NO_BID, TICK_DTYPE, TRADE
-from parity.recording.reader import Recording
+from parity.model.ticks import NO_BID, TICK_DTYPE, TRADE, TickBatch
+from parity.recording.reader import Recording, open_recording
 from parity.recording.sequencer import Sequencer
+from parity.recording.writer import RecordingWriter
 
 Records = npt.NDArray[Any]
 
@@ -67,3 +69,25 @@ def ticks_of() -> Callable[..., Records]:
 def folder(tmp_path: Path) -> Path:
     """Where a recording may be made."""
     return tmp_path / "rec"
+
+
+@pytest.fixture
+def import_ticks(folder: Path, table: InstrumentTable) -> Callable[..., Recording]:
+    """Write records (and controls) as an import and open it."""
+
+    def run(
+        records: Records, controls: tuple[Control, ...] = (), cut: int = 1000, to: Path = folder
+    ) -> Recording:
+        with RecordingWriter(to, table, order="ts_event", created_by="test") as out:
+            for lo in range(0, len(records), cut):
+                out.append(TickBatch.from_records(records[lo : lo + cut], table))
+            out.append(TickBatch.empty(table), controls)
+        return open_recording(to)
+
+    return run
+
+
+@pytest.fixture
+def recorded(import_ticks: Callable[..., Recording], make_ticks: Callable[..., Records]) -> Path:
+    """A small sealed recording."""
+    return import_ticks(make_ticks(500)).path
