@@ -119,16 +119,16 @@ def _builder(spec: StrategySpec, model: OnnxModel | None) -> Callable[[], Any]:
 
 
 def _load_model(spec: StrategySpec, name: str, kept: Path | None) -> OnnxModel:
-    from parity.live.inference import ModelUnavailable, load_model, shipped_models
+    from parity.live.inference import ModelMissing, load_model, shipped_models
 
     if kept is not None:
         return load_model(kept.name, root=kept.parent)
     try:
         return load_model(name, root=spec.folder.resolve())
-    except ModelUnavailable as near:
+    except ModelMissing as near:  # a damaged one is never replaced by another of its name
         try:
             return load_model(name, root=shipped_models())
-        except ModelUnavailable:
+        except ModelMissing:
             raise near from None
 
 
