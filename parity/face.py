@@ -216,7 +216,7 @@ def import_ticks(
     from parity.sources.importers import import_ticks as run_import
 
     run_import(
-        sources,  # type: ignore[arg-type] # one or several, as the importer takes them
+        sources,
         Path(to),
         format=format,
         map=map,

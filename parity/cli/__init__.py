@@ -46,9 +46,9 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from parity import __version__
+        from importlib.metadata import version
 
-        typer.echo(f"parity {__version__}")
+        typer.echo(f"parity {version('parity')}")
         raise typer.Exit
 
 

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from parity import __version__
 from parity.compose.fingerprint import changes, fingerprint
 from parity.compose.plans import Prepared, prepare
 from parity.core.engine import Engine
-from parity.model.errors import ConfigError
+from parity.model.errors import ConfigError, ServiceDown
 from parity.proof.replayer import backtest_events
 from parity.recording.reader import open_recording
 from parity.recording.runs import (
@@ -186,7 +185,7 @@ def paper(
     ledger.parent.mkdir(exist_ok=True)
     delivery = Delivery(publisher, ledger, writer.manifest.run_id, brokers)
     began = time.perf_counter()
-    _run_live(
+    outcome = _run_live(
         recording,
         table,
         topics=topics,
@@ -199,6 +198,11 @@ def paper(
         limits=Limits(checkpoint_ticks=checkpoint_ticks),
         progress=progress,
     )
+    if not outcome.settled:
+        raise ServiceDown(
+            f"{run}: the fate of the last signals is not known: {bootstrap} did not confirm them",
+            cure="start the run again: it reads its output back and sends what is missing",
+        )
     return Finished(RunFolder(run), time.perf_counter() - began, prepared.skipped)
 
 
@@ -280,6 +284,7 @@ def _run_live(
                 strategies=strategies,
                 limits=limits,
                 durability=durability,
+                progress=progress,
             )
 
     return asyncio.run(main())
@@ -401,4 +406,4 @@ def _run_id() -> str:
 
 
 def _created_by() -> str:
-    return f"parity {__version__}"
+    return f"parity {fingerprint()['parity']}"

@@ -28,8 +28,8 @@ class Limits(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Limits:
-        """Read `risk: {min_confidence, cooldown_sec}` (or both at top level) of the parameters."""
-        risk = {**parameters, **(parameters.get("risk") or {})}
+        """Read the block `risk: {min_confidence, cooldown_sec, max_quantity}` of parameters."""
+        risk = parameters.get("risk") or {}
         confidence = float(risk.get("min_confidence", 0.0))
         cooldown = float(risk.get("cooldown_sec", 0))
         if not 0.0 <= confidence <= 1.0:

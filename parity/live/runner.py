@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import structlog
 
+from parity.core.detect import SnapshotUnavailable
 from parity.live.clock import anchored_clock
 from parity.model.effects import ApprovedSignal
 from parity.model.errors import RecordingCorrupt
@@ -88,6 +89,7 @@ class Runner:
         stop: set from outside to end.
         limits: checkpoints and the end.
         clock: int ns UTC for ts_recv.
+        progress: called with counts after each turn.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Runner:
         stop: asyncio.Event,
         limits: Limits | None = None,
         clock: Callable[[], int] | None = None,
+        progress: Callable[[dict[str, int]], None] | None = None,
     ) -> None:
         self._folder = folder
         self._table = table
@@ -114,6 +117,8 @@ class Runner:
         self._clock = clock or anchored_clock()
         self._ticks = self._signals = 0
         self._counts = {"gap": 0, "quarantine": 0}
+        self._without_checkpoints = False
+        self._progress = progress
         self._checkpoint_ticks = self._checkpoint_seq = 0
         self._checkpoint_ns = self._clock()
 
@@ -159,6 +164,8 @@ class Runner:
             if self._stop.is_set():
                 self._source.stop()  # what was read already is still taken
             await self._turn(arrived)
+            if self._progress is not None:
+                self._progress({"ticks": self._ticks, "signals": self._signals})
 
     async def _turn(self, arrived: Arrivals) -> None:
         batch = self._keep(arrived)
@@ -233,11 +240,16 @@ class Runner:
         if seq == self._checkpoint_seq:
             return  # a second part of that name would take the place of the first
         strategies.writer.flush(seq)
-        state = {
-            "engine": strategies.engine.snapshot(),
-            "sequencer": self._sequencer.snapshot(),
-        }
-        strategies.writer.save_checkpoint(seq, state)
+        try:
+            engine = strategies.engine.snapshot()
+        except SnapshotUnavailable as error:
+            # Without a checkpoint a restart replays the whole journal: slower, and as exact.
+            if not self._without_checkpoints:
+                _log.warning("no_checkpoints", reason=str(error))
+            self._without_checkpoints = True
+        else:
+            state = {"engine": engine, "sequencer": self._sequencer.snapshot()}
+            strategies.writer.save_checkpoint(seq, state)
         self._checkpoint_seq = seq
         self._checkpoint_ticks = self._ticks
         self._checkpoint_ns = self._clock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +34,7 @@ async def start(
     limits: Limits | None = None,
     durability: str = "fdatasync",
     max_skew_ns: int = MAX_SKEW_NS,
+    progress: Callable[[dict[str, int]], None] | None = None,
 ) -> Outcome:
     """Run until `stop` is set or the source ends, and seal the recording.
 
@@ -47,6 +49,7 @@ async def start(
         limits: checkpoints and the end.
         durability: of the journal.
         max_skew_ns: how far ts_event may be ahead of ts_recv.
+        progress: called with counts after each turn of the loop.
 
     Raises:
         ServiceDown: source or publisher cannot connect or go on.
@@ -81,6 +84,7 @@ async def start(
             strategies=strategies,
             stop=stop,
             limits=limits,
+            progress=progress,
         )
         return await runner.run(recorded)
     finally:

@@ -226,6 +226,7 @@ class RunWriter:
         self.folder = folder
         self.manifest = manifest
         self._rows: dict[str, list[dict[str, Any]]] = {s: [] for s in STREAMS}
+        self._flushed = -1
         if resume:
             return
         if folder.exists() and any(folder.iterdir()):
@@ -274,6 +275,9 @@ class RunWriter:
 
         The decisions part is written last: where it stands, the candidates part stands too.
         """
+        if self._flushed == seq:
+            return  # a part is written once: a second, empty one would take its place
+        self._flushed = seq
         for stream in STREAMS:
             rows, self._rows[stream] = self._rows[stream], []
             table = pa.Table.from_pylist(rows, schema=SCHEMAS[stream])

@@ -152,7 +152,8 @@ def read_topic(bootstrap_servers: str, topic: str) -> list[tuple[str, dict[str, 
             if message is None or message.error():
                 continue
             key = (message.key() or b"").decode()
-            headers = {name: (v or b"").decode() for name, v in message.headers() or []}
+            pairs: list[tuple[str, bytes | None]] = list(message.headers() or [])  # type: ignore[arg-type]  # the stubs also allow a dict, which a consumer never gives
+            headers = {name: (value or b"").decode() for name, value in pairs}
             found.append((key, headers, message.value() or b""))
     except KafkaException as error:
         raise BrokerError(f"{bootstrap_servers}: topic {topic}: {error.args[0]}") from error
