@@ -18,7 +18,7 @@ from parity.cli.options import (
     settings_of,
     specs_of,
 )
-from parity.model.errors import ConfigError
+from parity.model.errors import ConfigError, ServiceDown
 
 if TYPE_CHECKING:
     from parity.compose.modes import Finished
@@ -127,7 +127,10 @@ def show_finished(finished: Finished, as_json: bool) -> None:
         from parity.cli.runs import run_json, show_run
 
         show_json(run_json(run)) if as_json else show_run(run)
-        return
+        raise ServiceDown(
+            f"{run.path}: the run is still open: not every signal's delivery is known",
+            cure="see the lines above; when the broker is well, start it again: it sends the rest",
+        )
     rate = round(report.ticks / finished.seconds) if finished.seconds > 0 else 0
     if as_json:
         found = report_json(report)

@@ -20,7 +20,6 @@ _LIBRARIES: Final = (
     "duckdb", "pyarrow", "polars", "numpy", "numba", "llvmlite", "msgspec", "pydantic",
     "confluent-kafka", "onnxruntime", "altair", "typer", "rich",
 )  # fmt: skip
-_KERNELS: Final = ("momentum_kernel", "sma_cross_kernel")
 
 
 def command(
@@ -128,7 +127,9 @@ def _kernels() -> list[dict[str, Any]]:
     from parity.strategies import REGISTRY
 
     rows = []
-    for name in _KERNELS:
+    for name in REGISTRY:
+        if not name.endswith("_kernel"):  # looking at the others would load onnxruntime
+            continue
         row: dict[str, Any] = {"name": name, "certificate": "", "cached": False, "error": ""}
         try:
             driver = codegen.build(REGISTRY[name].create({}))
@@ -157,19 +158,18 @@ def _models() -> list[dict[str, Any]]:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from rich import box
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     def section(title: str, rows: list[tuple[str, str, str]]) -> None:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_header=False, title=title)
-        table.title_justify = "left"
-        table.add_column(no_wrap=True)
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True, min_width=20)
         table.add_column(overflow="fold")
         table.add_column(overflow="fold", style="dim")
         for row in rows:
             table.add_row(*map(Text, row))
-        show(table)
+        show(Text(title, style="bold"), Padding(table, (0, 0, 1, 2)))
 
     if "machine" in found:
         section("machine", [(k, str(v), "") for k, v in found["machine"].items()])

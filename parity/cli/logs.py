@@ -1,11 +1,20 @@
-"""Where log lines of a command go: stderr, JSON where that is no terminal."""
+"""Where log lines of a command go: stderr, JSON where that is no terminal.
+
+librdkafka says the same of a dead broker hundreds of times a second; a line that was just said is
+left out, and the next one of it tells how many were.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from typing import Any
+import time
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+REPEAT_S: Final = 10.0
+_KINDS_MAX: Final = 1000
 
 
 class _Lines:
@@ -16,6 +25,38 @@ class _Lines:
 
     def flush(self) -> None:
         sys.stderr.flush()
+
+
+class Repeats:
+    """Counts lines that were said less than REPEAT_S ago; what it counts is not shown."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[float, int]] = {}
+
+    def take(self, line: str) -> int | None:
+        """Return how often the line was left out since it was last shown; None leaves it out."""
+        now = time.monotonic()
+        shown_at, left_out = self._said.get(line, (-REPEAT_S, 0))
+        if now - shown_at < REPEAT_S:
+            self._said[line] = (shown_at, left_out + 1)
+            return None
+        if len(self._said) >= _KINDS_MAX:
+            self._said.clear()
+        self._said[line] = (now, 0)
+        return left_out
+
+    def __call__(
+        self, logger: Any, method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        """Be a processor of structlog."""
+        import structlog
+
+        left_out = self.take(repr(event))
+        if left_out is None:
+            raise structlog.DropEvent
+        if left_out:
+            event["left_out"] = left_out
+        return event
 
 
 def log_to_stderr(level: str) -> None:
@@ -33,7 +74,7 @@ def log_to_stderr(level: str) -> None:
     number = logging.getLevelNamesMapping()[level]
     lines: Any = _Lines()
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, renderer],
+        processors=[Repeats(), *shared, structlog.processors.format_exc_info, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(lines),
     )
@@ -45,4 +86,6 @@ def log_to_stderr(level: str) -> None:
             foreign_pre_chain=shared,
         )
     )
+    repeats = Repeats()
+    handler.addFilter(lambda record: repeats.take(record.getMessage()) is not None)
     logging.basicConfig(handlers=[handler], level=number, force=True)

@@ -120,8 +120,11 @@ def report_table(report: RunReport) -> tuple[RenderableType, ...]:
     if any(one.errors for one in rows):
         columns["errors"] = [grouped(one.errors) for one in rows]
     columns["PnL"] = [_money(one.pnl) for one in rows]
-    columns["candidate digest"] = [one.candidate_digest[:_DIGEST_SHOWN] for one in rows]
-    if width() >= _WIDE:
+    wide = width() >= _WIDE
+    columns["candidate digest" if wide else "cand. digest"] = [
+        one.candidate_digest[:_DIGEST_SHOWN] for one in rows
+    ]
+    if wide:
         columns["decision digest"] = [one.decision_digest[:_DIGEST_SHOWN] for one in rows]
     table = table_of(*columns, right=("candidates", "signals", "drops", "fills", "errors", "PnL"))
     for cells in zip(*columns.values(), strict=True):
