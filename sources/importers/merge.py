@@ -1,0 +1,85 @@
+"""Many files, one order: a merge by batches that holds one batch of each file at a time.
+
+Rows are ordered by (time, file, row). A file that breaks the promised order is refused with the
+row named; nothing is ever sorted inside a file, since that would invent an order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from parity.sources.importers.tables import Place, Records
+
+
+class OrderedFile(msgspec.Struct):
+    """A file's batches, checked to be in order by one time column, and the batch at its head."""
+
+    path: Path
+    batches: Iterator[Records]
+    order: str
+    head: Records | None = None
+    rows: int = 0
+    last: int = -(2**63)
+
+    def advance(self) -> bool:
+        """Load the next batch that holds rows; False at the end of the file."""
+        self.head = next((batch for batch in self.batches if len(batch)), None)
+        if self.head is None:
+            return False
+        times = self.head[self.order]
+        before = np.concatenate(([self.last], times[:-1]))
+        if (times < before).any():
+            row = int(np.argmax(times < before))
+            other = "ts_recv" if self.order == "ts_event" else "ts_event"
+            Place(self.path, self.order, self.rows).refuse(
+                row,
+                int(times[row]),
+                f"expected rows in {self.order} order, not before {int(before[row])} of the row "
+                "above",
+                f"name the order the file has (--order {other}), or sort it first",
+            )
+        self.last = int(times[-1])
+        self.rows += len(times)
+        return True
+
+
+def merge(files: Sequence[OrderedFile]) -> Iterator[Records]:
+    """Yield the rows of all files ordered by (time, file, row), in batches."""
+    live = [file for file in files if file.advance()]
+    while live:
+        if len(live) == 1:
+            yield _head(live[0])
+            live[0].advance()
+        else:
+            yield _round(live)
+        live = [file for file in live if file.head is not None]
+
+
+def _round(live: list[OrderedFile]) -> Records:
+    # Rows up to the earliest end of a batch are complete: whatever comes later in any file is
+    # later in the order. At that very time the files behind the one that ends have to wait,
+    # because its next batch may go on with the same time.
+    ends = [file.last for file in live]
+    ending = int(np.argmin(ends))
+    order = live[0].order
+    pieces = []
+    for number, file in enumerate(live):
+        head = _head(file)
+        until = ends[ending] + (number <= ending)
+        cut = int(np.searchsorted(head[order], until))
+        pieces.append(head[:cut])
+        file.head = head[cut:]
+        if cut == len(head):
+            file.advance()
+    joined = np.concatenate(pieces)
+    return np.asarray(joined[np.argsort(joined[order], kind="stable")])
+
+
+def _head(file: OrderedFile) -> Records:
+    if file.head is None:
+        raise AssertionError(f"{file.path}: merged after its end")
+    return file.head

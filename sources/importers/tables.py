@@ -1,0 +1,180 @@
+"""What every importer shares: where a value stands, what a file holds, how it becomes ticks.
+
+An importer of a format gives a `TickFile`; everything else (order, merge, numbers, writing) is
+the same for all. No format knows another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NoReturn, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from parity.model.errors import InputRefused
+from parity.model.instruments import InstrumentTable
+
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Records = npt.NDArray[Any]
+
+BATCH_ROWS: Final = 65_536
+BARS: Final = frozenset({"open", "high", "low", "close"})
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a batch of one column stands, so that a refusal can name file, row and column.
+
+    Args:
+        first_row: rows of the file before the batch; messages count rows from 1.
+    """
+
+    file: Path
+    column: str
+    first_row: int
+
+    def refuse(self, index: int, value: object, problem: str, cure: str) -> NoReturn:
+        """Refuse the value at an index of the batch."""
+        row = self.first_row + index + 1
+        raise InputRefused(
+            f"{self.file}: row {row}: {self.column}: {problem}, was {value!r}", cure=cure
+        )
+
+    def of(self, column: str) -> Place:
+        """Return the same place in another column."""
+        return Place(self.file, column, self.first_row)
+
+
+class Found(msgspec.Struct):
+    """One instrument as a file shows it."""
+
+    symbol: str
+    venue: str = ""
+    kind: str = "spot"
+    price_scale: int = 0
+    quantity_scale: int = 0
+    contract_size: str = "1"
+    rows: int = 0
+    rows_without_venue_time: int = 0
+
+
+class Survey(msgspec.Struct):
+    """What the first pass over a file found out."""
+
+    rows: int = 0
+    rows_without_ts_recv: int = 0
+    instruments: dict[int, Found] = {}
+    notes: dict[str, int] = {}
+
+
+class TickFile(Protocol):
+    """A file of ticks of one format."""
+
+    path: Path
+    format: str
+
+    def survey(self) -> Survey:
+        """Read the file once: its instruments, their scales, which times it has."""
+
+    def batches(self, table: InstrumentTable) -> Iterator[Records]:
+        """Read it again: TICK_DTYPE records in file order, without seq."""
+
+
+class Scales(msgspec.Struct, frozen=True):
+    """The scales of a table for exact conversion: values pass at the recording's own scale.
+
+    The recording keeps DECIMAL(18, largest scale of its table), so what does not fit there is
+    refused, and what does is brought to the instrument's scale by exact division only.
+    """
+
+    table: InstrumentTable
+
+    def recording(self, which: str) -> int:
+        """Return the recording's scale for "price" or "quantity"."""
+        return int(self._of(which).max())
+
+    def fit(self, values: Ints, valid: Mask, dense: Ints, which: str, place: Place) -> Ints:
+        """Bring values at the recording's scale to their instruments' scales, or refuse."""
+        scales = self._of(which)
+        largest = int(scales.max())
+        if (scales == largest).all():
+            return values
+        divisors = np.power(np.int64(10), (largest - scales).astype(np.int64))[dense]
+        quotients, remainders = np.divmod(values, divisors)
+        wrong = (remainders != 0) & valid
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            instrument = self.table.by_dense(int(dense[at]))
+            place.refuse(
+                at,
+                _plain(int(values[at]), largest),
+                f"more decimals than the {which}_scale {scales[dense[at]]} of instrument "
+                f"{instrument.token} ({instrument.symbol})",
+                f"give it a larger {which}_scale (--instrument-table)",
+            )
+        return np.asarray(quotients, np.int64)
+
+    def _of(self, which: str) -> Ints:
+        return self.table.price_scales if which == "price" else self.table.quantity_scales
+
+
+def refuse_bars(file: Path, columns: list[str]) -> None:
+    """Refuse a file of bars by its columns."""
+    names = {c.strip().lower() for c in columns}
+    if names >= BARS and not names & {"price", "last_price", "bid", "ask"}:
+        raise InputRefused(
+            f"{file}: columns open, high, low, close: these are bars, and bars are not ticks",
+            cure="import the trades or quotes they were made from",
+        )
+
+
+def dense_of(table: InstrumentTable, tokens: Ints, place: Place) -> Ints:
+    """Return dense ids, refusing a token that is not in the table with its row."""
+    at = np.minimum(np.searchsorted(table.tokens, tokens), len(table) - 1)
+    unknown = table.tokens[at] != tokens
+    if unknown.any():
+        row = int(np.argmax(unknown))
+        place.refuse(
+            row,
+            int(tokens[row]),
+            "expected an instrument of the instrument table",
+            "add it to the table given by --instrument-table",
+        )
+    return at.astype(np.int64)
+
+
+def check_values(records: Records, dense: Ints, table: InstrumentTable, place: Place) -> None:
+    """Refuse prices that are not positive (futures excepted) and negative quantities."""
+    futures = np.array([i.kind == "future" for i in table])[dense]
+    for name in ("price", "bid", "ask"):
+        _refuse_where(
+            (records[f"{name}_int"] <= 0) & ~futures & ~_absent(records, name),
+            records[f"{name}_int"],
+            place.of(name),
+            "expected a price above zero",
+        )
+    for name in ("quantity", "bid_quantity", "ask_quantity"):
+        column = records[f"{name}_int"]
+        _refuse_where(column < 0, column, place.of(name), "expected zero or more")
+
+
+def _refuse_where(wrong: Mask, values: Ints, place: Place, problem: str) -> None:
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        place.refuse(at, int(values[at]), f"{problem} (as an integer)", "mend or drop that row")
+
+
+def _absent(records: Records, name: str) -> Mask:
+    from parity.model.ticks import FLAG_NAMES
+
+    return np.asarray((records["flags"] & FLAG_NAMES[f"no_{name}"]) != 0)
+
+
+def _plain(value: int, scale: int) -> str:
+    digits = f"{abs(value):0{scale + 1}d}"
+    sign = "-" if value < 0 else ""
+    text = f"{digits[: len(digits) - scale]}.{digits[len(digits) - scale :]}" if scale else digits
+    return sign + text
