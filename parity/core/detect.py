@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Rows = npt.NDArray[np.int64]
 _OUT_ROWS: Final = 4096  # candidates a driver writes before it hands over
+_FEW_ROWS: Final = 32
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -193,6 +194,8 @@ class KernelDetector:
         self._lut = np.full(table_size, -1, np.int32)
         self._lut[self._dense] = np.arange(len(self._dense), dtype=np.int32)
         self._states = np.zeros(len(self._dense), kernel.state)
+        self._bytes = self._states.view(np.uint8).reshape(len(self._dense), -1)
+        self._before = self._bytes.copy()
         self._params = kernel.params.reshape(1)
         self._out = np.zeros(_OUT_ROWS, kernel.out)
         self._rows = np.zeros(_OUT_ROWS, np.int64)
@@ -203,7 +206,7 @@ class KernelDetector:
         """Return what the kernel found and where it returned an error code."""
         found: list[Found] = []
         failed: list[Failed] = []
-        before = self._states.copy()
+        self._keep_states(view)
         columns = tuple(view.batch.column(name) for name in self.kernel.columns)
         row, end = 0, len(view)
         while row < end:
@@ -213,7 +216,7 @@ class KernelDetector:
             if error:
                 at, code = row - 1, int(self._codes[count - 1])
                 failed.append(Failed(at, f"kernel {self.kernel.name}: step returned {code}"))
-                self._roll_back(view, columns, at, before, {f.row for f in failed})
+                self._roll_back(view, columns, at, {f.row for f in failed})
         return found, failed
 
     def _call(
@@ -226,6 +229,15 @@ class KernelDetector:
     ) -> tuple[int, int]:
         buffers = (self._out, self._rows, self._codes)
         return self._driver(self._states, self._params, lut, view.inst, columns, lo, hi, *buffers)
+
+    def _keep_states(self, view: View) -> None:
+        # For a roll-back: the states as they are before this view; few ticks touch few of them.
+        if len(view) >= _FEW_ROWS:
+            self._before[:] = self._bytes
+            return
+        for dense in view.inst_list:
+            local = self._lut[dense]
+            self._before[local] = self._bytes[local]
 
     def _collect(self, count: int) -> list[Found]:
         found = []
@@ -255,13 +267,12 @@ class KernelDetector:
         view: View,
         columns: tuple[npt.NDArray[Any], ...],
         at: int,
-        before: npt.NDArray[Any],
         failed: set[int],
     ) -> None:
         # Only the failing instrument's state was touched at `at`: run its rows again, alone.
         dense = int(view.inst[at])
         local = int(self._lut[dense])
-        self._states[local] = before[local]
+        self._bytes[local] = self._before[local]
         alone = np.full(len(self._lut), -1, np.int32)
         alone[dense] = local
         for row in view.rows_of(dense):

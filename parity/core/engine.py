@@ -125,9 +125,10 @@ class Engine:
         Raises:
             ValueError: the batch does not lie behind what was processed before.
         """
-        if batch.last_seq == 0:
+        last_seq = batch.last_seq
+        if last_seq == 0:
             return []
-        first = int(batch.ticks.column("seq")[0]) if len(batch.ticks) else batch.last_seq
+        first = int(batch.ticks.column("seq")[0]) if len(batch.ticks) else last_seq
         if first <= self.last_seq:
             raise ValueError(
                 f"batch starts at seq {first}, behind {self.last_seq} already processed"
@@ -141,7 +142,7 @@ class Engine:
                 segment = Segment(part, self._scan)
                 self.undelivered += len(part) - len(segment)
                 effects += self._run_segment(segment)
-        self.last_seq = batch.last_seq
+        self.last_seq = last_seq
         return effects
 
     def _run_segment(self, segment: Segment) -> list[Effect]:

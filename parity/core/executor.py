@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
 
 CLOCK_START: Final = -(1 << 62)  # before any tick
+_WARMING: Final = frozenset({Lifecycle.INIT, Lifecycle.WARMUP})
 
 
 class ExecutorPlan(msgspec.Struct, frozen=True):
@@ -91,6 +92,7 @@ class Executor:
         self.detector = _detector(plan, self.tokens, stores, len(table), seed)
         self._mine = np.zeros(len(table), np.bool_)
         self._mine[list(self.tokens)] = True
+        self._takes_all = len(self.tokens) == len(table)
         self._seen = dict.fromkeys(self.tokens, 0)  # ticks by instrument, until one is warm
         self._rows: Rows = np.zeros(0, np.int64)
         self._queue: list[tuple[int, Candidate | Failure | Transition]] = []
@@ -104,15 +106,17 @@ class Executor:
         rows = self._own_rows(view)
         found, failed = self.detector.detect(view, rows)
         queue: list[tuple[int, Candidate | Failure | Transition]] = []
-        queue += self._transitions(view, rows)
+        if self.state in _WARMING:
+            queue += self._transitions(view, rows)
         queue += [(view.position(f.row), self._failure(f, view)) for f in failed]
         queue += [(view.position(f.row), self._candidate(f, view)) for f in found]
-        queue.sort(key=lambda entry: entry[0])  # stable: at one row transitions come first
+        if len(queue) > 1:
+            queue.sort(key=lambda entry: entry[0])  # stable: at one row transitions come first
         self._queue, self._at, self._rows = queue, 0, rows
-        self._fill_row = self.broker.next_row(view.segment)
+        self._fill_row = self.broker.next_row(view.segment) if self.broker.orders else None
 
     def _own_rows(self, view: View) -> Rows:
-        if self._mine.all():
+        if self._takes_all:
             return view.all_rows
         return np.flatnonzero(self._mine[view.inst])
 
@@ -277,8 +281,13 @@ class Executor:
     def leave_segment(self, view: View) -> None:
         """Close the segment: advance the clock over the executor's own ticks."""
         if len(self._rows):
-            self.clock = max(self.clock, int(view.batch.column("ts_event")[self._rows].max()))
-        self.broker.leave_segment()
+            ts_event = view.batch.column("ts_event")
+            newest = (
+                ts_event[self._rows[-1]] if view.segment.sorted_ts else ts_event[self._rows].max()
+            )
+            self.clock = max(self.clock, int(newest))
+        if self.broker.orders:
+            self.broker.leave_segment()
 
     # -- snapshot ----------------------------------------------------------------------------
 

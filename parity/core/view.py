@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parity.core.history import HistoryStore, market_ticks
-from parity.kernels.batch import ordinals
+from parity.kernels.batch import NOT_ALL_TRADES, UNDELIVERED, UNKNOWN, UNSORTED, survey
 from parity.model import ticks as flag
 from parity.model.ticks import TickBatch
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from parity.model.values import MarketTick
 
 Rows = npt.NDArray[np.int64]
+_FEW_ROWS = 32
+_MASKS = np.array([flag.UNDELIVERED, flag.TRADE_LIKE, flag.NO_PRICE], np.uint32)
 
 
 class Scan:
@@ -30,11 +32,30 @@ class Scan:
         self.last_ts = np.zeros(instruments, np.int64)
         self.run_length = np.zeros(instruments, np.int64)
 
-    def ordinals(self, batch: TickBatch) -> npt.NDArray[np.int64]:
-        """Return each tick's position within consecutive ticks of equal (token, ts_event)."""
-        out = np.empty(len(batch), np.int64)
-        ordinals(batch.column("inst"), batch.column("ts_event"), self.last_ts, self.run_length, out)
-        return out
+    def survey(self, batch: TickBatch) -> tuple[int, npt.NDArray[np.int64]]:
+        """Advance over a batch; return what kernels.batch.survey says, and the ordinals.
+
+        Raises:
+            InputRefused: a tick of an instrument that is not in the table.
+        """
+        count = len(batch)
+        inst = np.empty(count, np.int32)
+        ordinals = np.zeros(count, np.int64)
+        said = survey(
+            batch.column("instrument_token"),
+            batch.column("ts_event"),
+            batch.column("flags"),
+            batch.table.tokens,
+            _MASKS,
+            self.last_ts,
+            self.run_length,
+            inst,
+            ordinals,
+        )
+        if said & UNKNOWN:
+            batch.table.dense(batch.column("instrument_token"))  # raises, naming the token
+        batch.keep("inst", inst)
+        return said, ordinals
 
     def snapshot(self) -> dict[str, bytes]:
         """Return the carried state."""
@@ -49,15 +70,28 @@ class Scan:
 class Segment:
     """The delivered ticks between two barriers; positions in it are called rows."""
 
-    __slots__ = ("_rows", "_views", "batch", "ordinals", "seq", "sorted_ts", "ts_event")
+    __slots__ = (
+        "_rows",
+        "_views",
+        "all_trades",
+        "batch",
+        "ordinals",
+        "seq",
+        "sorted_ts",
+        "ts_event",
+    )
 
     def __init__(self, ticks: TickBatch, scan: Scan) -> None:
-        hidden = ticks.column("flags") & flag.UNDELIVERED
-        self.batch = ticks.take(np.flatnonzero(hidden == 0)) if hidden.any() else ticks
-        self.seq: Rows = self.batch.column("seq")
-        self.ts_event: Rows = self.batch.column("ts_event")
-        self.ordinals = scan.ordinals(self.batch)
-        self.sorted_ts = bool((self.ts_event[1:] >= self.ts_event[:-1]).all())
+        said, ordinals = scan.survey(ticks)
+        if said & UNDELIVERED:
+            shown = np.flatnonzero((ticks.column("flags") & flag.UNDELIVERED) == 0)
+            ticks, ordinals = ticks.take(shown), ordinals[shown]
+        self.batch = ticks
+        self.ordinals = ordinals
+        self.seq: Rows = ticks.column("seq")
+        self.ts_event: Rows = ticks.column("ts_event")
+        self.sorted_ts = not said & UNSORTED
+        self.all_trades = not said & NOT_ALL_TRADES
         self._rows: dict[int, Rows] = {}
         self._views: dict[str, View] = {}
 
@@ -98,7 +132,7 @@ class View:
 
     def __init__(self, segment: Segment, on: str) -> None:
         self.segment = segment
-        self.batch, self._positions = _of_kind(segment.batch, on)
+        self.batch, self._positions = _of_kind(segment, on)
         self.inst: npt.NDArray[np.int32] = self.batch.column("inst")
         self._rows: dict[int, Rows] = {}
         self._ticks: list[MarketTick] | None = None
@@ -115,6 +149,9 @@ class View:
 
     def feed(self, stores: dict[int, HistoryStore]) -> None:
         """Append this view's ticks to the histories, and learn every tick's number."""
+        if len(self) < _FEW_ROWS:
+            self._feed_rows(stores)
+            return
         ends = np.zeros(len(self), np.int64)
         for dense, store in stores.items():
             rows = self.rows_of(dense)
@@ -124,6 +161,15 @@ class View:
             elif len(rows):
                 store.extend([self.ticks[r] for r in rows.tolist()], self.batch, rows)
         self.ends = ends.tolist()
+
+    def _feed_rows(self, stores: dict[int, HistoryStore]) -> None:
+        # Row by row: for a few ticks that costs less than a pass over every instrument.
+        self.ends = [0] * len(self)
+        for row, dense in enumerate(self.inst_list):
+            store = stores.get(dense)
+            if store is not None:
+                store.extend([self.ticks[row]], self.batch, slice(row, row + 1))
+                self.ends[row] = store.total
 
     def position(self, row: int) -> int:
         """Return the segment's row of a row of this view."""
@@ -165,12 +211,13 @@ class View:
         return self._ticks
 
 
-def _of_kind(batch: TickBatch, on: str) -> tuple[TickBatch, Rows | None]:
+def _of_kind(segment: Segment, on: str) -> tuple[TickBatch, Rows | None]:
+    batch = segment.batch
+    if on == "trades" and segment.all_trades:
+        return batch, None
     flags = batch.column("flags")
     if on == "trades":
         mine = (flags & flag.TRADE_LIKE != 0) & (flags & flag.NO_PRICE == 0)
-        if mine.all():
-            return batch, None
         rows = np.flatnonzero(mine)
         return batch.take(rows), rows
     two_sided = (flags & flag.QUOTE != 0) & (flags & (flag.NO_BID | flag.NO_ASK) == 0)

@@ -1,76 +1,89 @@
-"""Dense passes over a batch that core needs beside the strategies: ordinals and clocks.
+"""The dense pass over a batch that core needs beside the strategies.
 
-They carry per-instrument arrays from batch to batch, so where a batch ends changes nothing. Dense
-ids are not checked here: the caller checks them once per batch. Cached beside this file, which is
-sound because nothing here reaches another one.
+It carries per-instrument arrays from batch to batch, so where a batch ends changes nothing. Cached
+beside this file, which is sound because nothing here reaches another one.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit, types
 
-_INT32_IN = types.Array(types.int32, 1, "C", readonly=True)
 _INT64_IN = types.Array(types.int64, 1, "C", readonly=True)
+_UINT32_IN = types.Array(types.uint32, 1, "C", readonly=True)
+_INT32 = types.Array(types.int32, 1, "C")
 _INT64 = types.Array(types.int64, 1, "C")
 
 
-@njit(types.void(_INT32_IN, _INT64_IN, _INT64, _INT64, _INT64), cache=True)
-def ordinals(
-    inst: npt.NDArray[np.int32],
+# What survey() answers, as bits.
+UNDELIVERED: Final = 1  # some rows are not to be shown to executors
+UNSORTED: Final = 2  # ts_event of the delivered rows does not rise
+NOT_ALL_TRADES: Final = 4  # some delivered rows are quotes, or have no price
+UNKNOWN: Final = 8  # a token is not in the table; nothing else is valid then
+
+
+@njit(
+    types.int64(
+        _INT64_IN, _INT64_IN, _UINT32_IN, _INT64_IN, _UINT32_IN, _INT64, _INT64, _INT32, _INT64
+    ),
+    cache=True,
+)
+def survey(
+    tokens: npt.NDArray[np.int64],
     ts_event: npt.NDArray[np.int64],
+    flags: npt.NDArray[np.uint32],
+    table: npt.NDArray[np.int64],
+    masks: npt.NDArray[np.uint32],
     last_ts: npt.NDArray[np.int64],
     run_length: npt.NDArray[np.int64],
-    out: npt.NDArray[np.int64],
-) -> None:
-    """Number each tick within consecutive ticks of equal ts_event of its instrument, from 0.
+    inst: npt.NDArray[np.int32],
+    ordinals: npt.NDArray[np.int64],
+) -> int:
+    """Learn in one pass what the engine needs of a batch before any strategy sees it.
+
+    Each delivered tick is numbered within consecutive ticks of equal (token, ts_event), from 0;
+    undelivered ones are passed over. The per-instrument arrays are carried from batch to batch.
 
     Args:
-        inst: dense id of each tick.
+        tokens: instrument token of each tick.
         ts_event: the venue's instant of each tick.
+        flags: flag bits of each tick.
+        table: the table's tokens, rising.
+        masks: the bits (undelivered, trade-like, no price) of `parity.model.ticks`.
         last_ts: per instrument, carried: ts_event of its newest tick.
         run_length: per instrument, carried: ticks of that ts_event so far; 0 = nothing seen.
-        out: receives the ordinals.
+        inst: receives dense ids.
+        ordinals: receives the positions.
+
+    Returns:
+        Bits UNDELIVERED, UNSORTED, NOT_ALL_TRADES, UNKNOWN.
     """
-    for row in range(len(inst)):
-        one = inst[row]
-        if run_length[one] == 0 or ts_event[row] != last_ts[one]:
-            last_ts[one] = ts_event[row]
-            run_length[one] = 0
-        out[row] = run_length[one]
-        run_length[one] += 1
-
-
-@njit(types.void(_INT32_IN, _INT64_IN, _INT64, _INT64, _INT64, _INT64, _INT64), cache=True)
-def ordinals_and_clocks(
-    inst: npt.NDArray[np.int32],
-    ts_event: npt.NDArray[np.int64],
-    last_ts: npt.NDArray[np.int64],
-    run_length: npt.NDArray[np.int64],
-    clock: npt.NDArray[np.int64],
-    ticks: npt.NDArray[np.int64],
-    out: npt.NDArray[np.int64],
-) -> None:
-    """Do `ordinals`, and advance each instrument's clock and tick count, in one pass.
-
-    Args:
-        inst: dense id of each tick.
-        ts_event: the venue's instant of each tick.
-        last_ts: as in `ordinals`.
-        run_length: as in `ordinals`.
-        clock: per instrument, carried: its largest ts_event; meaningless while ticks is 0.
-        ticks: per instrument, carried: count of its ticks.
-        out: receives the ordinals.
-    """
-    for row in range(len(inst)):
-        one = inst[row]
+    said = 0
+    newest = np.int64(-(1 << 62))
+    one = 0
+    for row in range(len(tokens)):
+        token = tokens[row]
+        if table[one] != token:
+            one = np.searchsorted(table, token)
+            if one == len(table) or table[one] != token:
+                return UNKNOWN
+        inst[row] = one
+        bits = flags[row]
+        if bits & masks[0]:
+            said |= UNDELIVERED
+            continue
+        if bits & masks[1] == 0 or bits & masks[2] != 0:
+            said |= NOT_ALL_TRADES
         ts = ts_event[row]
+        if ts < newest:
+            said |= UNSORTED
+        newest = ts
         if run_length[one] == 0 or ts != last_ts[one]:
             last_ts[one] = ts
             run_length[one] = 0
-        out[row] = run_length[one]
+        ordinals[row] = run_length[one]
         run_length[one] += 1
-        if ticks[one] == 0 or ts > clock[one]:
-            clock[one] = ts
-        ticks[one] += 1
+    return said

@@ -73,6 +73,22 @@ class InstrumentTable:
             [r.quantity_scale for r in rows], np.int64
         )
         self._dense = {r.token: n for n, r in enumerate(rows)}
+        self._divisors: dict[tuple[str, int], float | npt.NDArray[np.float64]] = {}
+
+    def divisor(self, which: str, extra: int = 0) -> float | npt.NDArray[np.float64]:
+        """Return 10**scale: one float where all scales agree, else an array by dense id.
+
+        Args:
+            which: "price" or "quantity".
+            extra: decimals beyond the instrument's scale.
+        """
+        found = self._divisors.get((which, extra))
+        if found is None:
+            scales = self.price_scales if which == "price" else self.quantity_scales
+            powers = [float(10 ** int(s + extra)) for s in scales]
+            found = powers[0] if len(set(powers)) == 1 else np.array(powers)
+            self._divisors[which, extra] = found
+        return found
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -67,7 +67,9 @@ class Model(Protocol):
 
     sha256: str
 
-    def predict(self, features: Sequence[float] | npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
+    def predict(
+        self, features: Sequence[float] | npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]: ...
 
 
 class DecisionPolicy(Protocol):

@@ -80,6 +80,7 @@ TICK_DTYPE: Final = np.dtype(
     ]
 )
 COLUMNS: Final[tuple[str, ...]] = tuple(TICK_DTYPE.names or ())
+_NAMES: Final = frozenset(COLUMNS)
 # in-memory integer column -> (name in Parquet and as derived float64, which scale it has)
 SCALED: Final[dict[str, tuple[str, str]]] = {
     "price_int": ("price", "price"),
@@ -93,6 +94,9 @@ SCALED: Final[dict[str, tuple[str, str]]] = {
 DERIVED: Final[dict[str, str]] = {name: source for source, (name, _) in SCALED.items()}
 
 
+_Range = slice  # TickBatch has a method of that name
+
+
 class TickBatch:
     """Ticks in seq order as contiguous columns; derived columns are made once, when asked for.
 
@@ -104,20 +108,32 @@ class TickBatch:
     ``price, quantity, bid, ask, bid_quantity, ask_quantity, volume``.
     """
 
-    __slots__ = ("_columns", "_length", "extra_scale", "table")
+    __slots__ = ("_columns", "_length", "_records", "extra_scale", "table")
 
     def __init__(
-        self, columns: Mapping[str, Column], table: InstrumentTable, *, extra_scale: int = 0
+        self,
+        columns: Mapping[str, Column],
+        table: InstrumentTable,
+        *,
+        extra_scale: int = 0,
+        records: npt.NDArray[Any] | None = None,
     ) -> None:
         self._columns: dict[str, Column] = dict(columns)
         self.table = table
         self.extra_scale = extra_scale  # a mid price is exact at the instrument's scale + 1
-        self._length = len(next(iter(self._columns.values()))) if self._columns else 0
+        self._records = records  # where columns not made yet come from, else None
+        if records is not None:
+            self._length = len(records)
+        else:
+            self._length = len(next(iter(self._columns.values()))) if self._columns else 0
 
     @classmethod
     def from_records(cls, records: npt.NDArray[Any], table: InstrumentTable) -> TickBatch:
-        """Build from an array of TICK_DTYPE records (columns are copied, so contiguous)."""
-        return cls({n: np.ascontiguousarray(records[n]) for n in COLUMNS}, table)
+        """Build from an array of TICK_DTYPE records, which must not change afterwards.
+
+        Columns are contiguous copies, made when they are asked for.
+        """
+        return cls({}, table, records=records)
 
     @classmethod
     def empty(cls, table: InstrumentTable) -> TickBatch:
@@ -128,11 +144,13 @@ class TickBatch:
         return self._length
 
     def __contains__(self, name: str) -> bool:
-        return name in self._columns or DERIVED.get(name) in self._columns
+        return DERIVED.get(name, name) in self.names
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the integer columns held, derived ones left out."""
+        if self._records is not None:
+            return COLUMNS
         return tuple(n for n in self._columns if n in COLUMNS)
 
     def column(self, name: str) -> Column:
@@ -140,8 +158,11 @@ class TickBatch:
         found = self._columns.get(name)
         if found is not None:
             return found
-        if name == "inst":
-            made: Column = self.table.dense(self.column("instrument_token"))
+        made: Column
+        if self._records is not None and name in _NAMES:
+            made = np.ascontiguousarray(self._records[name])
+        elif name == "inst":
+            made = self.table.dense(self.column("instrument_token"))
         elif name in DERIVED:
             made = self._divide(DERIVED[name])
         else:
@@ -149,32 +170,35 @@ class TickBatch:
         self._columns[name] = made
         return made
 
+    def keep(self, name: str, values: Column) -> None:
+        """Keep a derived column that was made elsewhere, as a pass over several did it."""
+        self._columns[name] = values
+
     def _divide(self, source: str) -> Column:
         # int / 10**scale by division only: the float64 that parsing the text would give
         # (exact to 2**53); `* 0.01` is wrong on 17 % of values.
         values = self.column(source)
-        which = SCALED[source][1]
-        scales = self.table.price_scales if which == "price" else self.table.quantity_scales
         extra = self.extra_scale if source == "price_int" else 0
-        if (scales == scales[0]).all():
-            quotient: Column = values / np.float64(10 ** int(scales[0] + extra))
-            return quotient
-        divisors = np.array([float(10 ** int(s + extra)) for s in scales])
-        quotients: Column = values / divisors[self.column("inst")]
-        return quotients
+        divisor = self.table.divisor(SCALED[source][1], extra)
+        if isinstance(divisor, np.ndarray):
+            divisor = divisor[self.column("inst")]
+        quotient: Column = values / divisor
+        return quotient
 
     def slice(self, lo: int, hi: int) -> TickBatch:
         """Return rows [lo, hi) as views."""
-        return TickBatch(
-            {n: c[lo:hi] for n, c in self._columns.items()},
-            self.table,
-            extra_scale=self.extra_scale,
-        )
+        return self._part(_Range(lo, hi))
 
     def take(self, rows: npt.NDArray[np.intp]) -> TickBatch:
         """Return the rows at the given positions (copies)."""
+        return self._part(rows)
+
+    def _part(self, rows: _Range | npt.NDArray[np.intp]) -> TickBatch:
         return TickBatch(
-            {n: c[rows] for n, c in self._columns.items()}, self.table, extra_scale=self.extra_scale
+            {n: c[rows] for n, c in self._columns.items()},
+            self.table,
+            extra_scale=self.extra_scale,
+            records=None if self._records is None else self._records[rows],
         )
 
     def to_records(self) -> npt.NDArray[Any]:

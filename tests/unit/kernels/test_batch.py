@@ -1,4 +1,4 @@
-"""Ordinals and clocks against plain loops, whatever the batches."""
+"""The survey of a batch against plain loops, whatever the batches."""
 
 import itertools
 
@@ -6,41 +6,69 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parity.kernels.batch import ordinals, ordinals_and_clocks
+from parity.kernels.batch import NOT_ALL_TRADES, UNDELIVERED, UNKNOWN, UNSORTED, survey
+from parity.model import ticks as flag
 
-TICKS = st.lists(st.tuples(st.integers(0, 3), st.integers(-3, 3)), max_size=50)
+TOKENS = np.array([11, 25, 300, 4000], np.int64)
+MASKS = np.array([flag.UNDELIVERED, flag.TRADE_LIKE, flag.NO_PRICE], np.uint32)
+FLAGS = st.sampled_from(
+    [flag.TRADE, flag.TRADE, flag.TRADE | flag.DUPLICATE, flag.QUOTE, flag.TRADE | flag.NO_PRICE]
+)
+TICKS = st.lists(st.tuples(st.integers(0, 3), st.integers(-3, 3), FLAGS), max_size=50)
+Tick = tuple[int, int, int]
 
 
-def expected_ordinals(ticks: list[tuple[int, int]]) -> list[int]:
-    """Count, for each tick, how many of its instrument's newest ticks share its ts_event."""
+def expected_ordinals(ticks: list[Tick]) -> list[int]:
+    """Count, for each delivered tick, how many of its instrument's newest share its ts_event."""
     found = []
-    for row, (inst, ts) in enumerate(ticks):
-        own = [t for i, t in ticks[:row] if i == inst]
+    for row, (inst, ts, flags) in enumerate(ticks):
+        own = [t for i, t, f in ticks[:row] if i == inst and not f & flag.UNDELIVERED]
         run = 0
         while own and own.pop() == ts:
             run += 1
-        found.append(run)
+        found.append(0 if flags & flag.UNDELIVERED else run)
     return found
 
 
+def expected_bits(ticks: list[Tick]) -> int:
+    """Say of one batch what the survey is to say."""
+    shown = [(ts, flags) for _, ts, flags in ticks if not flags & flag.UNDELIVERED]
+    times = [ts for ts, _ in shown]
+    trades = all(f & flag.TRADE_LIKE and not f & flag.NO_PRICE for _, f in shown)
+    return (
+        UNDELIVERED * (len(shown) < len(ticks))
+        | UNSORTED * (times != sorted(times))
+        | NOT_ALL_TRADES * (not trades)
+    )
+
+
 @given(TICKS, st.lists(st.integers(0, 50), max_size=6))
-def test_batches_do_not_matter(ticks: list[tuple[int, int]], cuts: list[int]) -> None:
-    """Ordinals, clocks and counts are those of the definition wherever batches end."""
-    inst = np.array([i for i, _ in ticks], np.int32)
-    ts = np.array([t for _, t in ticks], np.int64)
+def test_batches_do_not_matter(ticks: list[Tick], cuts: list[int]) -> None:
+    """Ordinals and dense ids are those of the definition wherever batches end."""
+    tokens = TOKENS[[i for i, _, _ in ticks]] if ticks else np.zeros(0, np.int64)
+    ts = np.array([t for _, t, _ in ticks], np.int64)
+    flags = np.array([f for _, _, f in ticks], np.uint32)
     ts.flags.writeable = False
-    last_ts, run_length, clock, count = (np.zeros(4, np.int64) for _ in range(4))
-    alone_ts, alone_run = np.zeros(4, np.int64), np.zeros(4, np.int64)
-    out, alone = np.full(len(ticks), -1), np.full(len(ticks), -1)
+    last_ts, run_length = np.zeros(4, np.int64), np.zeros(4, np.int64)
+    inst, out = np.full(len(ticks), -1, np.int32), np.zeros(len(ticks), np.int64)
 
     edges = [0, *sorted(min(c, len(ticks)) for c in cuts), len(ticks)]
     for lo, hi in itertools.pairwise(edges):
         part = slice(lo, hi)
-        ordinals(inst[part], ts[part], alone_ts, alone_run, alone[part])
-        ordinals_and_clocks(inst[part], ts[part], last_ts, run_length, clock, count, out[part])
+        columns = (tokens[part], ts[part], flags[part], TOKENS, MASKS)
+        said = survey(*columns, last_ts, run_length, inst[part], out[part])
 
-    assert expected_ordinals(ticks) == out.tolist() == alone.tolist()
-    for one in range(4):
-        own = [t for i, t in ticks if i == one]
-        assert len(own) == count[one]
-        assert not own or max(own) == clock[one]
+        assert expected_bits(ticks[part]) == said
+
+    assert expected_ordinals(ticks) == out.tolist()
+    assert [i for i, _, _ in ticks] == inst.tolist()
+
+
+def test_an_unknown_token_is_said() -> None:
+    """A token that is not in the table is told apart from every other finding."""
+    for token in (0, 12, 5000):
+        tokens, ts, flags = np.array([11, token]), np.zeros(2, np.int64), np.ones(2, np.uint32)
+        carried = np.zeros(4, np.int64), np.zeros(4, np.int64)
+        made = np.zeros(2, np.int32), np.zeros(2, np.int64)
+
+        assert survey(tokens, ts, flags, TOKENS, MASKS, *carried, *made) == UNKNOWN
