@@ -107,9 +107,10 @@ def backtest(
             end_ns=end_ns,
         )
         existed = folder.exists()
-        writer = RunWriter(folder, _manifest(run_id, "backtest", seed, prepared, reference))
+        mine = not existed or not any(folder.iterdir())  # a folder in use is refused, and kept
         began = time.perf_counter()
         try:
+            writer = RunWriter(folder, _manifest(run_id, "backtest", seed, prepared, reference))
             _keep(writer, prepared)
             batches = source.batches(
                 columns=columns_of(prepared),
@@ -125,7 +126,8 @@ def backtest(
             seconds = time.perf_counter() - began
             writer.close(engine.report(), engine.last_seq)
         except BaseException:
-            shutil.rmtree(folder) if not existed else _empty(folder)
+            if mine and folder.exists():
+                _empty(folder) if existed else shutil.rmtree(folder)
             raise
     return Finished(RunFolder(folder), seconds, prepared.skipped)
 

@@ -122,13 +122,12 @@ class RecordingWriter:
         self._parts: list[Part] = []
         self._part = TickPart(self._scales, table)
         self._finished = False
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = self.folder.parent / f".{self.folder.name}.{uuid.uuid4().hex[:8]}.partial"
-        for name in ("ticks", "events"):
-            (self._temporary / name).mkdir(parents=True)
+        self._made = False
 
     def append(self, batch: TickBatch, controls: Sequence[Control] = ()) -> None:
         """Add ticks and controls that carry their seq, following the last ones without a gap."""
+        self._make_folder()
         self._last_seq = check_follows(
             self._last_seq, batch.column("seq") if len(batch) else None, controls
         )
@@ -143,6 +142,7 @@ class RecordingWriter:
 
     def close(self) -> Manifest:
         """Finish the recording and give it its name."""
+        self._make_folder()
         if self._waiting_rows:
             self._write_groups(1)
         self._finish_part()
@@ -188,6 +188,13 @@ class RecordingWriter:
             self.close()
         finally:
             self.abort()  # does nothing after a close that succeeded
+
+    def _make_folder(self) -> None:
+        # Not in __init__: an interrupt between it and the with block would leave the folder.
+        if not self._made:
+            for name in ("ticks", "events"):
+                (self._temporary / name).mkdir(parents=True, exist_ok=True)
+            self._made = True
 
     def _write_groups(self, group_rows: int) -> None:
         columns = {n: np.concatenate([w[n] for w in self._waiting]) for n in COLUMNS}
