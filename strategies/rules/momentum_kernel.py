@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import msgspec
 import numpy as np
 
-from parity.model.errors import ConfigError
 from parity.model.kernel import KernelStrategy, out_dtype
-from parity.model.parameters import Parameter
+from parity.model.parameters import Parameter, check_parameters
 
-PARAMS = np.dtype([("lookback", "i8"), ("threshold", "f8"), ("quantity", "f8")], align=True)
+_PARAMS: Final = np.dtype([("lookback", "i8"), ("threshold", "f8"), ("quantity", "f8")], align=True)
 
 PARAMETERS: Final = {
     "lookback_periods": Parameter(
@@ -21,20 +19,6 @@ PARAMETERS: Final = {
     "threshold": Parameter("float", 0.01, minimum=0, doc="least change that signals, a fraction"),
     "position_size": Parameter("float", 100, exclusive_minimum=0, doc="quantity of a signal"),
 }
-
-
-class MomentumKernelParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of the strategy, checked when it is created.
-
-    Args:
-        lookback_periods: ticks in the window, the current one included.
-        threshold: a change must be larger than this fraction.
-        position_size: quantity of every signal.
-    """
-
-    lookback_periods: Annotated[int, msgspec.Meta(ge=2, le=1_000_000)] = 20
-    threshold: Annotated[float, msgspec.Meta(ge=0)] = 0.01
-    position_size: Annotated[float, msgspec.Meta(gt=0)] = 100.0
 
 
 def step(state: Any, params: Any, out: Any, price: float) -> int:
@@ -69,16 +53,9 @@ def step(state: Any, params: Any, out: Any, price: float) -> int:
 
 
 def create(parameters: Mapping[str, Any]) -> KernelStrategy:
-    """Build the kernel from a strategy configuration's parameters.
-
-    Raises:
-        ConfigError: a parameter is unknown or out of range.
-    """
-    try:
-        given = msgspec.convert(dict(parameters), MomentumKernelParameters)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"momentum_kernel: parameters: {error}") from None
-    lookback = given.lookback_periods
+    """Make the kernel; raises ConfigError naming a wrong parameter."""
+    given = check_parameters(PARAMETERS, parameters)
+    lookback = given["lookback_periods"]
 
     def describe(candidate: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         change = candidate["change"]
@@ -90,7 +67,7 @@ def create(parameters: Mapping[str, Any]) -> KernelStrategy:
         state=np.dtype(
             [("at", "i8"), ("count", "i8"), ("ring", "f8", (_ring(lookback),))], align=True
         ),
-        params=np.array((lookback, given.threshold, given.position_size), PARAMS),
+        params=np.array((lookback, given["threshold"], given["position_size"]), _PARAMS),
         out=out_dtype(("change", "f8")),
         columns=("price",),
         history=lookback,

@@ -1,0 +1,78 @@
+"""The SMA cross as a kernel: the same candidates as `sma_cross`, bit for bit, in compiled code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from parity.kernels.exact import compare_ratios
+from parity.model.kernel import KernelStrategy, out_dtype
+from parity.strategies.rules import sma_cross
+
+PARAMETERS: Final = sma_cross.PARAMETERS
+
+_PARAMS: Final = np.dtype(
+    [("fast", "i8"), ("slow", "i8"), ("price_int_max", "i8"), ("quantity", "f8")], align=True
+)
+_PRICE_TOO_LARGE: Final = -1
+
+
+def step(state: Any, params: Any, out: Any, price_int: int, price: float) -> int:
+    """Take one tick; say BUY or SELL when the fast average came to the other side."""
+    if price_int > params.price_int_max or price_int < -params.price_int_max:
+        return _PRICE_TOO_LARGE
+    at = state.at
+    behind = at - params.fast  # the price that leaves the fast window
+    if behind < 0:
+        behind += params.slow
+    state.fast_sum += price_int - state.ring[behind]
+    state.slow_sum += price_int - state.ring[at]
+    state.ring[at] = price_int
+    at += 1
+    state.at = 0 if at == params.slow else at
+    if state.count < params.slow:
+        state.count += 1
+        if state.count < params.slow:
+            return 0
+    side = compare_ratios(state.fast_sum, params.fast, state.slow_sum, params.slow)
+    before = state.side
+    if side in (0, before):
+        return 0
+    state.side = side
+    if before == 0:
+        return 0
+    out.side = side
+    out.confidence = 1.0
+    out.quantity = params.quantity
+    out.price = price
+    return 1
+
+
+def create(parameters: Mapping[str, Any]) -> KernelStrategy:
+    """Make the kernel; raises ConfigError naming a wrong parameter."""
+    given = sma_cross.completed(parameters)
+    fast, slow = given["fast_periods"], given["slow_periods"]
+
+    def describe(candidate: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        return sma_cross.reasoning(candidate["side"], fast, slow), {}
+
+    numbers = [(name, "i8") for name in ("at", "count", "side", "fast_sum", "slow_sum")]
+    return KernelStrategy(
+        name=sma_cross.NAME,
+        step=step,
+        state=np.dtype([*numbers, ("ring", "i8", (_ring(slow),))], align=True),
+        params=np.array(
+            (fast, slow, sma_cross.price_int_max(slow), given["position_size"]), _PARAMS
+        ),
+        out=out_dtype(),
+        columns=("price_int", "price"),
+        history=slow,
+        describe=describe,
+    )
+
+
+def _ring(slow: int) -> int:
+    """Return room for the window: a power of two, so that a sweep of windows shares drivers."""
+    return 1 << max(6, (slow - 1).bit_length())
