@@ -121,8 +121,14 @@ class Decoder:
         self._names = names
         self._table = table
         self._place = place
-        factors = {n: scale_factors(n, table, scales) for n in names if n in SCALED}
-        self._factors = {n: f for n, f in factors.items() if (f != 1).any()}
+        # which scale -> (factor, by dense id whether it is the instrument's), where it is not 1
+        self._factors: dict[str, list[tuple[int, Column]]] = {}
+        for name in names:
+            if name in SCALED:
+                factors = scale_factors(name, table, scales)
+                others = [int(f) for f in np.unique(factors) if f != 1]
+                if others:
+                    self._factors[SCALED[name][1]] = [(f, factors == f) for f in others]
 
     def __call__(self, batch: pa.RecordBatch) -> dict[str, Column]:
         """Return the columns of one record batch, read-only."""
@@ -133,21 +139,36 @@ class Decoder:
             values = array.to_numpy(zero_copy_only=True)
             columns[name] = values.view(np.int64) if name == "seq" else values
         if self._factors:
-            dense = self._table.dense(columns["instrument_token"])
-            for name, factors in self._factors.items():
-                columns[name] = self._divided(name, columns[name], factors[dense])
+            self._scale_down(columns)
         return columns
 
-    def _divided(self, name: str, values: Column, factors: Column) -> Column:
-        quotient, remainder = np.divmod(values, factors)
-        if remainder.any():
-            row = int(np.argmax(remainder != 0))
-            raise RecordingCorrupt(
-                f"{self._place}: {SCALED[name][0]}: {int(values[row])} is finer than its "
-                "instrument's scale",
-                cure="the part was not written by parity; import its source again",
-            )
-        return quotient
+    def _scale_down(self, columns: dict[str, Column]) -> None:
+        dense = self._table.dense(columns["instrument_token"])
+        rows = {
+            which: [(factor, np.flatnonzero(mine.take(dense))) for factor, mine in factors]
+            for which, factors in self._factors.items()
+        }
+        for name, (_, which) in SCALED.items():
+            # A column that is absent everywhere (bid and ask of trades) is zero at any scale.
+            if name in columns and which in rows and columns[name].any():
+                columns[name] = self._divided(name, columns[name], rows[which])
+
+    def _divided(self, name: str, values: Column, rows: list[tuple[int, Column]]) -> Column:
+        # By one scalar at a time, which numpy vectorises; by an array of factors it does not.
+        whole = values.copy()
+        for factor, own in rows:
+            fine = values.take(own)
+            coarse = fine // factor
+            wrong = coarse * factor != fine
+            if wrong.any():
+                value = int(fine[np.argmax(wrong)])
+                raise RecordingCorrupt(
+                    f"{self._place}: {SCALED[name][0]}: {value} is finer than its instrument's "
+                    "scale",
+                    cure="the part was not written by parity; import its source again",
+                )
+            whole[own] = coarse
+        return whole
 
 
 def open_tick_file(path: Path, scales: Mapping[str, int]) -> pq.ParquetWriter:
