@@ -15,11 +15,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from parity.core.digest import canonical
+from parity.core.digest import canonical, plain
 from parity.core.history import History, HistoryStore
+from parity.core.own_state import kept_state, state_of
 from parity.core.rng import TickStream, stream_key
-from parity.model.errors import ConfigError, ParityError
-from parity.model.parameters import is_plain
+from parity.model.errors import ConfigError
 from parity.model.values import SIDES, SignalResult
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class ProcessorDetector:
         """Return what the processor found and where it raised, over its rows of the view."""
         found: list[Found] = []
         failed: list[Failed] = []
-        before = self._own_snapshot()
+        before = kept_state(self.processor)
         todo = rows.tolist()
         at = 0
         while at < len(todo):
@@ -145,30 +145,33 @@ class ProcessorDetector:
                         found.append(_found(row, said))
                 k += 1
         except Exception as error:  # a strategy may raise anything; it must not stop the others
-            return k, f"{type(error).__name__}: {error}"
+            return k, _words(error)
         return k, None
 
-    def _own_snapshot(self) -> Any:
-        snapshot = getattr(self.processor, "snapshot", None)
-        return snapshot() if snapshot is not None else None
-
     def _roll_back(
-        self, view: View, done: Sequence[int], at: int, before: Any, failed: set[int]
+        self, view: View, done: Sequence[int], at: int, before: bytes | None, failed: set[int]
     ) -> None:
         """Bring the processor to where it stood before row `at`; without snapshot, warm up anew."""
-        self.processor = self._build()
-        if before is None:
+        if before is None or not self._restored(before):
+            self.processor = self._build()
             for dense, store in self._stores.items():
                 behind = len(view) and int((view.rows_of(dense) > at).sum())
                 self._begin[dense] = store.total - behind
             return
-        self.processor.restore(before)  # type: ignore[attr-defined] # it has snapshot, so restore
         self._run(view, [r for r in done if r not in failed], 0, [])
+
+    def _restored(self, before: bytes) -> bool:
+        self.processor = self._build()
+        try:
+            self.processor.restore(msgspec.msgpack.decode(before))  # type: ignore[attr-defined] # it has snapshot, so restore
+        except Exception:  # a strategy may raise anything; the others go on
+            return False
+        return True
 
     def snapshot(self) -> dict[str, Any]:
         """Return the processor's state; raises ConfigError where it cannot be had."""
         return {
-            "own": _state_of(self.processor),
+            "own": state_of(self.processor),
             "begin": {str(d): n for d, n in self._begin.items()},
         }
 
@@ -206,17 +209,19 @@ class KernelDetector:
         """Return what the kernel found and where it returned an error code."""
         found: list[Found] = []
         failed: list[Failed] = []
+        stepless: set[int] = set()  # rows whose step failed: no state holds them
         self._keep_states(view)
         columns = tuple(view.batch.column(name) for name in self.kernel.columns)
         row, end = 0, len(view)
         while row < end:
             count, row = self._call(view, columns, self._lut, row, end)
             error = count > 0 and self._codes[count - 1] < 0
-            found += self._collect(count - 1 if error else count)
+            found += self._collect(count - 1 if error else count, failed)
             if error:
                 at, code = row - 1, int(self._codes[count - 1])
                 failed.append(Failed(at, f"kernel {self.kernel.name}: step returned {code}"))
-                self._roll_back(view, columns, at, {f.row for f in failed})
+                stepless.add(at)
+                self._roll_back(view, columns, at, stepless)
         return found, failed
 
     def _call(
@@ -239,28 +244,31 @@ class KernelDetector:
             local = self._lut[dense]
             self._before[local] = self._bytes[local]
 
-    def _collect(self, count: int) -> list[Found]:
+    def _collect(self, count: int, failed: list[Failed]) -> list[Found]:
         found = []
         for row, values in zip(
             self._rows[:count].tolist(), self._out[:count].tolist(), strict=True
         ):
-            said = dict(zip(self._names, values, strict=True))
-            reasoning, metadata = self.kernel.describe(said)
-            quantity = said["quantity"]
-            found.append(
-                Found(
-                    row,
-                    said["side"],
-                    said["price"],
-                    quantity,
-                    said["confidence"],
-                    metadata,
-                    reasoning,
-                    _exact(quantity),
-                    canonical(metadata),
-                )
-            )
+            try:
+                found.append(self._described(row, dict(zip(self._names, values, strict=True))))
+            except Exception as error:  # describe is a strategy's: its candidate is lost, no more
+                failed.append(Failed(row, _words(error)))
         return found
+
+    def _described(self, row: int, said: dict[str, Any]) -> Found:
+        reasoning, metadata = self.kernel.describe(said)
+        quantity = said["quantity"]
+        return Found(
+            row,
+            said["side"],
+            said["price"],
+            quantity,
+            said["confidence"],
+            plain(metadata),
+            _reasoning(reasoning),
+            _exact(quantity),
+            canonical(metadata),
+        )
 
     def _roll_back(
         self,
@@ -299,6 +307,21 @@ def _exact(quantity: Any) -> Decimal:
         raise ConfigError(f"quantity: expected a number, was {quantity!r}") from None
 
 
+def _words(error: Exception) -> str:
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # even its text may be a strategy's
+        text = type(error).__name__
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _reasoning(text: Any) -> str:
+    if not isinstance(text, str):
+        raise ConfigError(f"reasoning: expected text, was {text!r}")
+    text.encode()  # raises where it is no text that can be written down
+    return str(text)
+
+
 def _found(row: int, said: SignalResult) -> Found:
     if not isinstance(said, SignalResult):
         raise ConfigError(
@@ -315,27 +338,8 @@ def _found(row: int, said: SignalResult) -> Found:
         float(said.price),
         float(said.quantity),
         float(said.confidence),
-        said.metadata or {},
-        said.reasoning,
+        plain(said.metadata or {}),
+        _reasoning(said.reasoning),
         _exact(said.quantity),
         canonical(said.metadata or {}),
     )
-
-
-def _state_of(processor: StrategyProcessor) -> Any:
-    snapshot = getattr(processor, "snapshot", None)
-    if snapshot is not None:
-        return snapshot()
-    own = vars(processor) if hasattr(processor, "__dict__") else None
-    if own is None or not is_plain(own):
-        kept = [n for n, v in (own or {}).items() if not is_plain(v)]
-        raise SnapshotUnavailable(
-            f"{processor.get_strategy_name()}: state cannot be put into a checkpoint"
-            + (f" (attributes {', '.join(kept)})" if kept else ""),
-            cure="give it snapshot() -> dict and restore(dict)",
-        )
-    return dict(own)
-
-
-class SnapshotUnavailable(ParityError):
-    """A processor has state that cannot be stored; a restart replays the whole journal instead."""

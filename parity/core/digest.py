@@ -63,13 +63,13 @@ def canonical(value: Any, depth: int = 0) -> bytes:
     if isinstance(value, bool):
         return b"t" if value else b"f"
     if isinstance(value, int):
-        return _framed(b"i", str(value).encode())
+        return _framed(b"i", int.__repr__(value).encode())
     if isinstance(value, float):
         return b"d" + struct.pack("<d", canonical_float(value))
     if isinstance(value, str):
         return _framed(b"s", value.encode())
     if isinstance(value, Decimal):
-        return _framed(b"D", str(value.normalize()).encode())
+        return _framed(b"D", _canonical_decimal(value).encode())
     if isinstance(value, list | tuple):
         return _framed(b"l", b"".join(canonical(item, depth + 1) for item in value))
     if isinstance(value, Mapping):
@@ -80,6 +80,32 @@ def canonical(value: Any, depth: int = 0) -> bytes:
         f"signal metadata: a value of type {type(value).__name__} cannot be recorded",
         cure="use None, bool, int, float, str, Decimal, lists and dicts (numpy: call .item())",
     )
+
+
+def plain(value: Any) -> Any:
+    """Return a copy of a plain value in built-in types, which nobody else holds."""
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(k): plain(item) for k, item in value.items()}
+    if isinstance(value, msgspec.Struct):
+        return plain(msgspec.structs.asdict(value))
+    for kind in (bool, int, float, str):  # numpy's float64 is a float, and no encoder takes it
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def _canonical_decimal(value: Decimal) -> str:
+    # By its digits: normalize() and scaleb() round to the calling thread's decimal context.
+    sign, digits, exponent = value.as_tuple()
+    if not isinstance(exponent, int):
+        return str(value)
+    text = "".join(map(str, digits)).lstrip("0")
+    kept = text.rstrip("0")
+    if not kept:
+        return "0"
+    return f"{'-' * sign}{kept}E{exponent + len(text) - len(kept)}"
 
 
 def _canonical_items(value: Mapping[Any, Any], depth: int) -> bytes:

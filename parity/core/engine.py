@@ -18,6 +18,7 @@ from parity.core.digest import DIGEST_BYTES, canonical
 from parity.core.executor import Executor, ExecutorPlan
 from parity.core.history import HistoryStore
 from parity.core.merge import merged
+from parity.core.paper_broker import EXACT
 from parity.core.view import Scan, Segment
 from parity.model import ticks as flag
 from parity.model.effects import ApprovedSignal, Effect
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from parity.model.ticks import TickBatch
 
 SNAPSHOT_FORMAT: Final = 1
+_FEW_ROWS: Final = 32
+_SIDES: Final = (("bid_int", flag.NO_BID), ("ask_int", flag.NO_ASK))
 
 
 class ExecutorReport(msgspec.Struct, frozen=True):
@@ -128,7 +131,10 @@ class Engine:
         last_seq = batch.last_seq
         if last_seq == 0:
             return []
-        first = int(batch.ticks.column("seq")[0]) if len(batch.ticks) else last_seq
+        first = min(
+            int(batch.ticks.column("seq")[0]) if len(batch.ticks) else last_seq,
+            batch.controls[0].seq if batch.controls else last_seq,
+        )
         if first <= self.last_seq:
             raise ValueError(
                 f"batch starts at seq {first}, behind {self.last_seq} already processed"
@@ -164,8 +170,11 @@ class Engine:
         return effects
 
     def _mark(self, segment: Segment) -> None:
-        held = {t for e in self.executors for t, q in e.broker.positions.items() if q}
-        for token in held:
+        # Of all that was ever traded, held now or not: no mark tells where batches ended.
+        traded = {t for e in self.executors for t in e.broker.positions}
+        if traded and len(segment) < _FEW_ROWS:
+            traded &= set(segment.batch.column("instrument_token").tolist())
+        for token in traded:
             price = _last_price(segment, self.table.dense_id(token))
             if price is not None:
                 self._marks[token] = price
@@ -253,14 +262,15 @@ def _cut(batch: EventBatch) -> Iterator[TickBatch | Control]:
 
 
 def _last_price(segment: Segment, dense: int) -> Decimal | None:
-    """Return the instrument's last trade price, or last two-sided mid, in the segment."""
+    """Return the instrument's last price in the segment: of a trade, the mid, or the one side."""
     flags = segment.batch.column("flags")
     scale = segment.batch.table.by_dense(dense).price_scale
     for row in segment.rows_of(dense)[::-1]:
         bits = int(flags[row])
         if bits & flag.TRADE_LIKE and not bits & flag.NO_PRICE:
-            return Decimal(int(segment.batch.column("price_int")[row])).scaleb(-scale)
-        if bits & flag.QUOTE and not bits & (flag.NO_BID | flag.NO_ASK):
-            bid, ask = (int(segment.batch.column(n)[row]) for n in ("bid_int", "ask_int"))
-            return Decimal((bid + ask) * 5).scaleb(-scale - 1)
+            return Decimal(int(segment.batch.column("price_int")[row])).scaleb(-scale, EXACT)
+        sides = [n for n, absent in _SIDES if bits & flag.QUOTE and not bits & absent]
+        if sides:
+            total = sum(int(segment.batch.column(n)[row]) for n in sides)
+            return Decimal(total * 10 // len(sides)).scaleb(-scale - 1, EXACT)
     return None

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Wide enough for any product formed here; a result that would be rounded raises instead.
 EXACT: Final = DecimalContext(prec=200, traps=[Inexact, InvalidOperation, Overflow])
+# A sum of what was exact one by one always fits.
+WIDE: Final = DecimalContext(prec=2_000, traps=[Inexact, InvalidOperation, Overflow])
 CASH: Final = Decimal(1_000_000)
 
 
@@ -83,25 +85,29 @@ class PaperBroker:
 
     def _settle(self, order: Order, price: Decimal, segment: Segment) -> Execution:
         instrument = segment.batch.table.by_dense(order.dense)
-        slipped = EXACT.multiply(price, 1 + order.side * self.terms.slippage)
-        size = EXACT.multiply(order.quantity, Decimal(instrument.contract_size))
-        notional = EXACT.multiply(slipped, size)
-        commission = EXACT.multiply(notional, self.terms.commission)
-        held = self.positions.get(order.token, Decimal(0))
-        reason = self._refusal(order, held, notional + commission, instrument.kind)
+        side, held = Decimal(order.side), self.positions.get(order.token, Decimal(0))
+        try:
+            slip = EXACT.add(1, EXACT.multiply(side, self.terms.slippage))
+            slipped = EXACT.multiply(price, slip)
+            size = EXACT.multiply(order.quantity, Decimal(instrument.contract_size))
+            notional = EXACT.multiply(slipped, size)
+            commission = EXACT.multiply(notional, self.terms.commission)
+            cash = EXACT.subtract(self.cash, EXACT.fma(side, notional, commission))
+            position = EXACT.fma(side, order.quantity, held)
+        except Inexact:  # a quantity of 1e-300, say
+            return Execution(order, price, Decimal(0), Decimal(0), "not_exact")
+        reason = self._refusal(order, held, cash, instrument.kind)
         if reason:
             return Execution(order, price, Decimal(0), Decimal(0), reason)
-        signed = order.side * order.quantity
-        self.positions[order.token] = EXACT.add(held, signed)
-        self.cash = EXACT.subtract(self.cash, EXACT.add(order.side * notional, commission))
+        self.cash, self.positions[order.token] = cash, position
         return Execution(order, slipped, order.quantity, commission, "")
 
-    def _refusal(self, order: Order, held: Decimal, cost: Decimal, kind: str) -> str:
+    def _refusal(self, order: Order, held: Decimal, cash: Decimal, kind: str) -> str:
         if kind == "inverse":
             return "inverse_contract"  # its profit is in the base coin; said, not guessed
         if order.side < 0 and not self.terms.allow_short and order.quantity > held:
             return "short_not_allowed"
-        if order.side > 0 and cost > self.cash:
+        if order.side > 0 and cash < 0:
             return "insufficient_cash"
         return ""
 
@@ -119,9 +125,9 @@ class PaperBroker:
         worth = self.cash
         for token, held in self.positions.items():
             if held:
-                value = EXACT.multiply(EXACT.multiply(held, sizes[token]), marks[token])
-                worth = EXACT.add(worth, value)
-        return EXACT.subtract(worth, self.terms.cash)
+                value = WIDE.multiply(WIDE.multiply(held, sizes[token]), marks[token])
+                worth = WIDE.add(worth, value)
+        return WIDE.subtract(worth, self.terms.cash)
 
     def snapshot(self) -> dict[str, Any]:
         """Return cash, positions and pending orders as plain values."""
@@ -163,4 +169,4 @@ def _fill_price(side: int, row: int, segment: Segment) -> Decimal:
     quoted = int(batch.column("flags")[row]) & flag.QUOTE
     name = ("ask_int" if side > 0 else "bid_int") if quoted else "price_int"
     scale = int(batch.table.price_scales[int(batch.column("inst")[row])])
-    return Decimal(int(batch.column(name)[row])).scaleb(-scale)
+    return Decimal(int(batch.column(name)[row])).scaleb(-scale, EXACT)

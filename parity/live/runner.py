@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import structlog
 
-from parity.core.detect import SnapshotUnavailable
+from parity.core.own_state import SnapshotUnavailable
 from parity.live.clock import anchored_clock
 from parity.model.effects import ApprovedSignal
 from parity.model.errors import RecordingCorrupt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal
+from decimal import Context, Decimal
 from enum import IntEnum
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from parity.model.ticks import TickBatch
 
 SIDES: Final[dict[str, int]] = {"BUY": 1, "SELL": -1, "HOLD": 0}
 SIDE_NAMES: Final[dict[int, str]] = {number: name for name, number in SIDES.items()}
+_EXACT: Final = Context(prec=40)  # not the thread's own, which a strategy may have changed
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -79,7 +80,7 @@ class MarketTick(msgspec.Struct, frozen=True, gc=False):
     @property
     def last_price(self) -> Decimal:
         """The exact price as a Decimal."""
-        return Decimal(self.price_int).scaleb(-self.price_scale)
+        return Decimal(self.price_int).scaleb(-self.price_scale, _EXACT)
 
     @property
     def timestamp(self) -> dt.datetime:

@@ -1,0 +1,66 @@
+"""A processor's own state, as bytes: for rolling it back after an error, and for checkpoints.
+
+Always through msgpack: what a processor hands out may be changed by it later, and what cannot be
+stored must be found out before a restart needs it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from parity.model.errors import ParityError
+
+if TYPE_CHECKING:
+    from parity.model.protocols import StrategyProcessor
+
+
+class SnapshotUnavailable(ParityError):
+    """A processor has state that cannot be stored; a restart replays the whole journal instead."""
+
+
+def kept_state(processor: StrategyProcessor) -> bytes | None:
+    """Return what its snapshot() gives, encoded; None where it has none that can be stored."""
+    snapshot = getattr(processor, "snapshot", None)
+    if snapshot is None:
+        return None
+    try:
+        return msgspec.msgpack.encode(snapshot())
+    except Exception:  # a strategy may raise anything; without a snapshot it warms up anew
+        return None
+
+
+def state_of(processor: StrategyProcessor) -> Any:
+    """Return a processor's state as plain values of our own, by snapshot() or by its attributes.
+
+    Raises:
+        SnapshotUnavailable: the state would not come back from a checkpoint as it was.
+    """
+    name = processor.get_strategy_name()
+    cure = "give it snapshot() -> dict and restore(dict), of plain values"
+    if hasattr(processor, "snapshot"):
+        kept = kept_state(processor)
+        if kept is None:
+            raise SnapshotUnavailable(f"{name}: snapshot() gives nothing storable", cure=cure)
+        return msgspec.msgpack.decode(kept)
+    own = vars(processor) if hasattr(processor, "__dict__") else None
+    lost = [n for n, v in (own or {}).items() if not _comes_back(v)]
+    if own is None or lost:
+        raise SnapshotUnavailable(
+            f"{name}: state cannot be put into a checkpoint"
+            + (f" (attributes {', '.join(lost)})" if lost else ""),
+            cure=cure,
+        )
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(own))
+
+
+def _comes_back(value: Any) -> bool:
+    # Narrower than is_plain: a Decimal would come back as text, a tuple as a list.
+    if isinstance(value, list):
+        return all(_comes_back(item) for item in value)
+    if isinstance(value, dict):
+        return all(type(k) is str and _comes_back(v) for k, v in value.items())
+    if type(value) is int:
+        return -(1 << 63) <= value < 1 << 64
+    return value is None or type(value) in (bool, float, str)

@@ -1,0 +1,220 @@
+"""The laws of the engine: what a run decides depends on its events, and on nothing else.
+
+Every law runs all shipped strategies, on trades and on quotes, with cooldowns, drops and paper
+fills, over generated streams. Larger numbers of examples: `make laws`.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
+
+from parity.compose.plans import prepare
+from parity.core.engine import Engine, RunReport
+from parity.core.executor import ExecutorPlan
+from parity.model.effects import ApprovedSignal, Effect, effect_seq
+from parity.model.events import EventBatch
+from parity.model.values import MarketTick, SignalResult, StrategyConfig
+from parity.proof.replayer import state_bytes
+from parity.settings.strategies import spec_of
+from parity.testing.generators import ONE, TABLE, TWO, between, cut, event_streams, partitions
+
+COSTS = {"risk": {"cooldown_sec": 2}, "paper": {"allow_short": True, "cash": 100_000}}
+SHIPPED: tuple[tuple[str, str, str, dict[str, Any], tuple[int, ...]], ...] = (
+    ("momentum", "momentum", "trades", {"lookback_periods": 3, "threshold": 0.0, **COSTS}, ()),
+    ("momentum_k", "momentum_kernel", "trades", {"lookback_periods": 3, "threshold": 0.0}, ()),
+    ("momentum_q", "momentum", "quotes", {"lookback_periods": 2, "threshold": 0.0}, ()),
+    ("momentum_kq", "momentum_kernel", "quotes", {"lookback_periods": 2, "threshold": 0.0}, ()),
+    ("reversion", "mean_reversion", "trades", {"lookback_periods": 4, "z_entry": 0.5}, (TWO,)),
+    ("demo", "low_frequency_demo", "trades", {"min_interval_seconds": 3}, ()),
+    ("ml", "ml_momentum", "trades", {"lookback_periods": 3, "min_conf": 0.1, **COSTS}, (ONE,)),
+)
+
+
+class Drawing:
+    """A processor that asks its random stream, and keeps state of its own in plain attributes."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.last: list[float] = []
+
+    def get_required_history_length(self) -> int:
+        """Return 2."""
+        return 2
+
+    def supports_instrument(self, token: int) -> bool:
+        """Take every instrument."""
+        return True
+
+    def get_strategy_name(self) -> str:
+        """Return a name."""
+        return "drawing"
+
+    def process_tick(self, tick: MarketTick, history: Any, rng: Any) -> SignalResult | None:
+        """Signal now and then, by chance and by what was before."""
+        self.calls += 1
+        self.last = [*self.last[-2:], tick.price]
+        if rng.below(3):
+            return None
+        side = "BUY" if rng.uniform() < 0.5 else "SELL"
+        return SignalResult(
+            side, rng.uniform(), 1, tick.price, "", {"n": self.calls, "l": self.last}
+        )
+
+
+@cache
+def all_plans() -> tuple[ExecutorPlan, ...]:
+    """Return the plans of every shipped strategy and of the drawing one, kernels compiled."""
+    specs = [
+        spec_of(
+            StrategyConfig(
+                strategy_id=name,
+                strategy_type=kind,
+                on=on,
+                parameters={"position_size": 1, **given} if kind != "low_frequency_demo" else given,
+                instrument_tokens=tokens,
+            )
+        )
+        for name, kind, on, given, tokens in SHIPPED
+    ]
+    drawing = StrategyConfig(strategy_id="drawing", strategy_type="drawing", parameters=COSTS)
+    return (*prepare(specs).plans, ExecutorPlan(drawing, "paper", Drawing))
+
+
+Outcome = tuple[list[Effect], RunReport, bytes]
+
+
+def run(batches: Sequence[EventBatch], plans: Sequence[ExecutorPlan] = ()) -> Outcome:
+    """Return the effects, the report and the state after the batches."""
+    engine = Engine(TABLE, plans or all_plans(), seed=7)
+    effects = [effect for batch in batches for effect in engine.process(batch)]
+    return effects, engine.report(), state_bytes(engine.snapshot())
+
+
+def last_seq(events: EventBatch) -> int:
+    """Return the last seq of the events."""
+    return events.last_seq
+
+
+@given(event_streams(), partitions())
+def test_batch_boundaries_never_matter(events: EventBatch, sizes: list[int]) -> None:
+    """Any cutting of the same events gives the same effects, report and state."""
+    whole = run([events])
+
+    assert whole == run(list(cut(events, sizes)))
+    assert whole == run(list(cut(events, [1] * 200)))
+
+
+@given(event_streams(), st.data())
+def test_a_prefix_of_events_gives_a_prefix_of_effects(events: EventBatch, data: Any) -> None:
+    """Nothing that is decided depends on what comes later."""
+    until = data.draw(st.integers(1, last_seq(events)))
+    part = run([between(events, 1, until)])[0]
+    whole = run([events])[0]
+
+    assert [e for e in whole if effect_seq(e) <= until] == part
+
+
+@given(event_streams(), st.data())
+def test_snapshot_and_tail_equal_the_whole(events: EventBatch, data: Any) -> None:
+    """A fresh engine that takes a stored snapshot goes on as if nothing had happened."""
+    until = data.draw(st.integers(1, last_seq(events)))
+    head, tail = between(events, 1, until), between(events, until + 1, last_seq(events))
+    first = Engine(TABLE, all_plans(), seed=7)
+    effects = first.process(head)
+    stored = state_bytes(first.snapshot())
+    second = Engine(TABLE, all_plans(), seed=7)
+    second.restore(msgspec.msgpack.decode(stored))
+    restored = state_bytes(second.snapshot())
+    effects = [*effects, *second.process(tail)]
+
+    assert stored == restored
+    assert run([events]) == (effects, second.report(), state_bytes(second.snapshot()))
+
+
+def own(effects: Sequence[Effect], wanted: Callable[[str], bool]) -> list[Any]:
+    """Return the effects of some strategies, without the run-wide number of a signal."""
+    kept = []
+    for effect in effects:
+        inner: Any = getattr(effect, "candidate", effect)
+        if wanted(inner.strategy_id):
+            blank = isinstance(effect, ApprovedSignal)
+            kept.append(msgspec.structs.replace(effect, signal_no=0) if blank else effect)
+    return kept
+
+
+def executor_of(outcome: Outcome, name: str) -> tuple[Any, Any]:
+    """Return one executor's report and state."""
+    reports = [e for e in outcome[1].executors if e.strategy_id == name]
+    states = msgspec.msgpack.decode(outcome[2])["executors"]
+    return reports, [s for s in states if s["key"][0] == name]
+
+
+@given(event_streams(), partitions())
+def test_other_instruments_change_nothing(events: EventBatch, sizes: list[int]) -> None:
+    """An executor says the same whether or not ticks of other instruments pass between its own."""
+    records = events.ticks.to_records()
+    for name, token in (("ml", ONE), ("reversion", TWO)):
+        plans = [p for p in all_plans() if p.config.strategy_id == name]
+        rest = records[records["instrument_token"] == token]
+        alone = EventBatch(type(events.ticks).from_records(rest, TABLE), events.controls)
+        without, among = run([alone], plans), run(list(cut(events, sizes)), plans)
+
+        assert without[0] == among[0]
+        assert executor_of(without, name) == executor_of(among, name)
+
+
+@given(event_streams(), partitions())
+def test_other_strategies_change_nothing(events: EventBatch, sizes: list[int]) -> None:
+    """A strategy decides the same alone and among the others, but for the number of a signal."""
+    among = run(list(cut(events, sizes)))
+    for plan in all_plans():
+        name = plan.config.strategy_id
+        alone = run([events], [plan])
+
+        assert own(alone[0], name.__eq__) == own(among[0], name.__eq__)
+        assert executor_of(alone, name) == executor_of(among, name)
+
+
+@given(event_streams(), st.permutations(range(len(SHIPPED) + 1)))
+def test_the_order_of_plans_does_not_matter(events: EventBatch, order: list[int]) -> None:
+    """Strategies are run in the order of their names, however they were given."""
+    plans = all_plans()
+
+    assert run([events]) == run([events], [plans[n] for n in order])
+
+
+@given(event_streams())
+def test_effects_come_in_order(events: EventBatch) -> None:
+    """Effects rise by (seq, strategy_id, broker), and approved signals are numbered from 1."""
+    effects = run([events])[0]
+    inner: list[Any] = [getattr(e, "candidate", e) for e in effects]
+    keys = [(e.seq, e.strategy_id, e.broker) for e in inner]
+    numbers = [e.signal_no for e in effects if isinstance(e, ApprovedSignal)]
+
+    assert sorted(keys) == keys
+    assert list(range(1, len(numbers) + 1)) == numbers
+
+
+@given(event_streams(min_ticks=40))
+def test_both_tiers_of_momentum_say_the_same(events: EventBatch) -> None:
+    """The processor and the kernel give the same candidates, on trades and on quotes."""
+    digests = {
+        e.strategy_id: (e.candidates, e.candidate_digest) for e in run([events])[1].executors
+    }
+
+    assert digests["momentum"] == digests["momentum_k"]
+    assert digests["momentum_q"] == digests["momentum_kq"]
+
+
+def test_the_streams_are_worth_it() -> None:
+    """Generated streams make strategies speak, drop and fill: the laws are not about silence."""
+
+    def loud(events: EventBatch) -> bool:
+        report = run([events])[1]
+        return report.fills > 5 and "cooldown" in report.drops and report.signals > 5
+
+    assert find(event_streams(), loud, settings=settings(phases=[Phase.generate]))
