@@ -109,7 +109,7 @@ def _split(texts: Any, place: Place) -> tuple[Any, Ints, Mask]:
     if len(words):
         known = _bools(texts.dictionary.is_valid())
         valid = valid & known[codes]
-    parts = pc.extract_regex(words, _PLAIN)
+    parts = split_number(words, _PLAIN)
     empty = pc.and_(pc.equal(parts.field("whole"), ""), pc.equal(parts.field("part"), ""))
     wrong = _bools(pc.or_kleene(parts.is_null(), empty).fill_null(True))
     hit = wrong[codes] & valid if len(words) else np.zeros(len(codes), np.bool_)
@@ -121,6 +121,19 @@ def _split(texts: Any, place: Place) -> tuple[Any, Ints, Mask]:
     part = pc.utf8_rtrim(parts.field("part"), "0")
     fields = [parts.field("sign"), parts.field("whole"), part]
     return pa.StructArray.from_arrays(fields, ["sign", "whole", "part"]), codes, valid
+
+
+def split_number(words: Any, pattern: str) -> Any:
+    """Return the named groups of a pattern (sign, whole, part), null where it does not match.
+
+    Plain digits, as times and ids mostly are, take a way ten times faster than the pattern.
+    """
+    if not pc.all(pc.ascii_is_decimal(words)).as_py():
+        return pc.extract_regex(words, pattern)
+    empty = pc.if_else(words.is_valid(), "", pa.scalar(None, pa.string()))
+    return pa.StructArray.from_arrays(
+        [empty, words, empty], ["sign", "whole", "part"], mask=words.is_null()
+    )
 
 
 def _without_exponents(words: Any) -> Any:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as typed_pc
 
 from parity.model.errors import ConfigError
-from parity.sources.importers.decimals import codes_of
+from parity.sources.importers.decimals import codes_of, split_number
 
 if TYPE_CHECKING:
     from parity.sources.importers.tables import Ints, Mask, Place
@@ -53,7 +53,7 @@ def parse_times(texts: Any, tz: str | None, place: Place) -> tuple[Ints, Mask]:
     if len(words) == 0:
         return np.zeros(len(codes), np.int64), valid
     valid = valid & _array(words.is_valid())[codes]
-    numbers = pc.extract_regex(words, _NUMBER)
+    numbers = split_number(words, _NUMBER)
     numeric = _array(numbers.is_valid())
     values = np.zeros(len(words), np.int64)
     wrong = np.zeros(len(words), np.bool_)
