@@ -23,12 +23,14 @@ from parity.cli.options import (
     start_of,
     table_of,
 )
+from parity.model.errors import ConfigError
 
 EXAMPLE = (
     "Examples:\n\n"
     "parity paper runs/today --strategies my_strategies.yaml --instrument-table recordings/demo\n\n"
     "parity paper runs/today --strategies momentum --topics market.ticks --from earliest "
-    "--exit-at-end --instrument-table nse.json"
+    "--exit-at-end --instrument-table nse.json\n\n"
+    "parity paper runs/again --strategies momentum --recording recordings/demo --pace 5000"
 )
 
 
@@ -42,6 +44,17 @@ def command(
     start_from: StartFrom = "latest",
     exit_at_end: ExitAtEnd = False,
     instrument_table: TableSource = None,
+    recording: Annotated[
+        Path | None,
+        typer.Option(
+            "--recording",
+            metavar="REC",
+            help="Read this recording instead of topics; signals go into RUN/published.",
+        ),
+    ] = None,
+    pace: Annotated[
+        float | None, typer.Option("--pace", metavar="N", help="Ticks a second of --recording.")
+    ] = None,
     seed: Seed = 0,
     servers: Servers = None,
     as_json: Json = False,
@@ -54,25 +67,32 @@ def command(
     begin = start_of(start_from)
     settings = settings_of(bootstrap_servers=servers, ticks_topics=topics)
     specs = specs_of(strategies, overrides)
-    table = table_of(instrument_table, run / "recording")
+    if pace is not None and recording is None:
+        raise ConfigError("--pace: it goes with --recording", cure="name a recording")
+    table = table_of(instrument_table or recording, run / "recording")
     from parity.cli.backtest import show_finished
     from parity.cli.logs import log_to_stderr
-    from parity.compose.modes import paper
+    from parity.compose.modes import Feed, paper
 
     log_to_stderr(settings.log_level)
+    feed = Feed(
+        settings.ticks_topics,
+        settings.bootstrap_servers,
+        begin,
+        exit_at_end,
+        settings.client_config(),
+        recording,
+        pace,
+    )
     with told("paper") as tell:
         finished = paper(
             run,
             specs,
-            topics=settings.ticks_topics,
-            bootstrap=settings.bootstrap_servers,
+            feed,
             table=table,
-            start_from=begin,
-            exit_at_end=exit_at_end,
             seed=seed,
             checkpoint_ticks=settings.checkpoint_ticks,
             durability=settings.durability,
-            librdkafka=settings.client_config(),
             progress=None if tell is None else lambda now: tell(now.get("ticks", 0)),
         )
     show_finished(finished, as_json)

@@ -39,7 +39,7 @@ def command(
     servers: Servers = None,
     as_json: Json = False,
 ) -> None:
-    """Record ticks as they arrive, with their offsets, so that a kill -9 loses none.
+    """Record ticks as they arrive, with their offsets, so that a SIGKILL loses none.
 
     SIGINT and SIGTERM end it and seal the recording.
     """
@@ -47,19 +47,22 @@ def command(
     settings = settings_of(bootstrap_servers=servers, ticks_topics=topics)
     table = table_of(instrument_table, recording)
     from parity.cli.logs import log_to_stderr
-    from parity.compose.modes import record
+    from parity.compose.modes import Feed, record
 
     log_to_stderr(settings.log_level)
+    feed = Feed(
+        settings.ticks_topics,
+        settings.bootstrap_servers,
+        begin,
+        exit_at_end,
+        settings.client_config(),
+    )
     with told("record") as tell:
         found = record(
             recording,
-            topics=settings.ticks_topics,
-            bootstrap=settings.bootstrap_servers,
+            feed,
             table=table,
-            start_from=begin,
-            exit_at_end=exit_at_end,
             durability=settings.durability,
-            librdkafka=settings.client_config(),
             progress=None if tell is None else lambda now: tell(now.get("ticks", 0)),
         )
     if as_json:

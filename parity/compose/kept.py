@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from parity.compose.plans import digest_of
 from parity.model.errors import RecordingCorrupt
 from parity.model.values import StrategyConfig
 from parity.settings.pyfile import PythonFile, load_python_file
@@ -65,4 +66,13 @@ def _load(run: RunFolder, kept: KeptStrategy) -> PythonFile:
             f"{path}: the kept source of strategy {kept.config['strategy_id']} is missing",
             cure="restore it; without it nothing can be proved",
         )
-    return load_python_file(path)
+    file = load_python_file(path)
+    sources = {s.name: s.text for s in file.sources}
+    if kept.kind == "builtin":
+        sources = {kept.source: file.sources[0].text}
+    if digest_of(sources) != kept.source_sha256:
+        raise RecordingCorrupt(
+            f"{path}: the kept source of strategy {kept.config['strategy_id']} is not what ran",
+            cure="restore it; to try other code, edit your own file and use replay",
+        )
+    return file

@@ -33,10 +33,12 @@ from parity.recording.runs import (
 )
 
 if TYPE_CHECKING:
-    from parity.live.runner import Outcome
+    from parity.live.runner import Limits, Outcome, Strategies
     from parity.model.instruments import InstrumentTable
+    from parity.publishers import Publisher
     from parity.recording.runs import KeptStrategy
     from parity.settings.drafts import StrategySpec
+    from parity.sources.arrivals import LiveSource
 
 
 class Mode(NamedTuple):
@@ -51,7 +53,9 @@ class Mode(NamedTuple):
 MODES: Final[dict[str, Mode]] = {
     "backtest": Mode("recording", "paper broker", "run folder", "none: names what it read"),
     "verify": Mode("recording of the run", "paper broker, recomputed", "none", "none"),
-    "paper": Mode("Redpanda", "paper broker", "paper.signals.raw", "full"),
+    "paper": Mode(
+        "Redpanda, or a recording at a pace", "paper broker", "paper.signals.raw, or files", "full"
+    ),
     "record": Mode("Redpanda", "none", "none", "full, no strategies"),
 }
 
@@ -132,19 +136,44 @@ def backtest(
     return Finished(RunFolder(folder), seconds, prepared.skipped)
 
 
+class Feed(NamedTuple):
+    """Where live ticks come from: topics of a broker, or a recording at a pace.
+
+    Signals go to the same broker, or, where there is none, into the run's folder `published/`.
+
+    Args:
+        topics: tick topics.
+        bootstrap: the broker.
+        start_from: "earliest" or "latest", for what is new.
+        exit_at_end: stop at the topics' ends as they are at the start.
+        librdkafka: settings, passed through.
+        recording: read this instead of topics.
+        pace: of the recording, ticks a second; None is as fast as the loop takes them.
+    """
+
+    topics: Sequence[str] = ()
+    bootstrap: str = ""
+    start_from: str = "latest"
+    exit_at_end: bool = False
+    librdkafka: Mapping[str, Any] | None = None
+    recording: Path | None = None
+    pace: float | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """What a run's manifest calls it."""
+        return list(self.topics) if self.recording is None else [self.recording.name]
+
+
 def paper(
     run: Path,
     specs: Sequence[StrategySpec],
+    feed: Feed,
     *,
-    topics: Sequence[str],
-    bootstrap: str,
     table: InstrumentTable,
-    start_from: str = "latest",
-    exit_at_end: bool = False,
     seed: int = 0,
     checkpoint_ticks: int = 100_000,
     durability: str = "fdatasync",
-    librdkafka: Mapping[str, Any] | None = None,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> Finished:
     """Run strategies on live ticks, record everything, publish approved signals.
@@ -155,54 +184,39 @@ def paper(
     Args:
         run: the run's folder.
         specs: checked strategies.
-        topics: tick topics.
-        bootstrap: the broker.
-        table: instruments; one that goes on keeps its own.
-        start_from: "earliest" or "latest", for a new run.
-        exit_at_end: stop at the topics' ends as they are at the start.
+        feed: where ticks come from and signals go.
+        table: instruments; a run that goes on keeps its own.
         seed: of the strategies' random streams.
         checkpoint_ticks: ticks between checkpoints.
         durability: "fdatasync" or "os".
-        librdkafka: settings, passed through.
-        progress: called about once a second with counts.
+        progress: called with counts after each turn of the loop.
 
     Raises:
         ConfigError: the folder holds a run of another configuration.
-        ServiceDown: the broker does not answer.
+        ServiceDown: the broker does not answer, or did not confirm the last signals.
     """
     from parity.live.delivery import Delivery
     from parity.live.runner import Limits, Strategies
-    from parity.publishers.redpanda import RedpandaPublisher
 
     prepared = prepare(specs)
-    writer = _paper_writer(run, seed, prepared, table, durability, topics)
+    writer = _paper_writer(run, seed, prepared, durability, feed)
     recording = run / "recording"
     if (recording / MANIFEST).exists():
         with open_recording(recording) as kept:
             table = kept.table
     engine = Engine(table, prepared.plans, seed=seed)
-    publisher = RedpandaPublisher(bootstrap, writer.manifest.run_id, settings=librdkafka)
     brokers = sorted({plan.broker for plan in prepared.plans})
     ledger = run / "deliveries" / "ledger.jsonl"
     ledger.parent.mkdir(exist_ok=True)
-    delivery = Delivery(publisher, ledger, writer.manifest.run_id, brokers)
+    run_id = writer.manifest.run_id
+    delivery = Delivery(_publisher(feed, run, run_id), ledger, run_id, brokers)
+    strategies = Strategies(engine, writer, delivery)
+    limits = Limits(checkpoint_ticks=checkpoint_ticks)
     began = time.perf_counter()
-    outcome = _run_live(
-        recording,
-        table,
-        topics=topics,
-        bootstrap=bootstrap,
-        start_from=start_from,
-        exit_at_end=exit_at_end,
-        durability=durability,
-        librdkafka=librdkafka,
-        strategies=Strategies(engine, writer, delivery),
-        limits=Limits(checkpoint_ticks=checkpoint_ticks),
-        progress=progress,
-    )
+    outcome = _run_live(recording, table, feed, durability, strategies, limits, progress)
     if not outcome.settled:
         raise ServiceDown(
-            f"{run}: the fate of the last signals is not known: {bootstrap} did not confirm them",
+            f"{run}: the fate of the last signals is not known: they were not confirmed",
             cure="start the run again: it reads its output back and sends what is missing",
         )
     return Finished(RunFolder(run), time.perf_counter() - began, prepared.skipped)
@@ -210,33 +224,17 @@ def paper(
 
 def record(
     folder: Path,
+    feed: Feed,
     *,
-    topics: Sequence[str],
-    bootstrap: str,
     table: InstrumentTable,
-    start_from: str = "latest",
-    exit_at_end: bool = False,
     durability: str = "fdatasync",
-    librdkafka: Mapping[str, Any] | None = None,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> dict[str, Any]:
     """Record live ticks, without strategies; returns counts.
 
     Arguments and errors as for paper().
     """
-    outcome = _run_live(
-        folder,
-        table,
-        topics=topics,
-        bootstrap=bootstrap,
-        start_from=start_from,
-        exit_at_end=exit_at_end,
-        durability=durability,
-        librdkafka=librdkafka,
-        strategies=None,
-        limits=None,
-        progress=progress,
-    )
+    outcome = _run_live(folder, table, feed, durability, None, None, progress)
     return {
         "recording": str(folder),
         "ticks": outcome.ticks,
@@ -249,30 +247,14 @@ def record(
 def _run_live(
     folder: Path,
     table: InstrumentTable,
-    *,
-    topics: Sequence[str],
-    bootstrap: str,
-    start_from: str,
-    exit_at_end: bool,
+    feed: Feed,
     durability: str,
-    librdkafka: Mapping[str, Any] | None,
-    strategies: Any,
-    limits: Any,
+    strategies: Strategies | None,
+    limits: Limits | None,
     progress: Callable[[dict[str, int]], None] | None,
 ) -> Outcome:
     from parity.live.start import start
     from parity.live.supervisor import stop_on_signals
-    from parity.sources.codecs.native import NativeDecoder
-    from parity.sources.redpanda import RedpandaSource
-
-    source = RedpandaSource(
-        bootstrap,
-        topics,
-        NativeDecoder(table),
-        start=start_from,
-        exit_at_end=exit_at_end,
-        settings=librdkafka,
-    )
 
     async def main() -> Outcome:
         stop = asyncio.Event()
@@ -280,7 +262,7 @@ def _run_live(
             return await start(
                 folder,
                 table,
-                source,
+                _source(feed, table),
                 created_by=_created_by(),
                 stop=stop,
                 strategies=strategies,
@@ -292,17 +274,45 @@ def _run_live(
     return asyncio.run(main())
 
 
+def _source(feed: Feed, table: InstrumentTable) -> LiveSource:
+    if feed.recording is not None:
+        from parity.sources.paced import PacedSource
+
+        read = open_recording(feed.recording)
+        return PacedSource(read, feed.recording.name, pace=feed.pace)
+    from parity.sources.codecs.native import NativeDecoder
+    from parity.sources.redpanda import RedpandaSource
+
+    return RedpandaSource(
+        feed.bootstrap,
+        feed.topics,
+        NativeDecoder(table),
+        start=feed.start_from,
+        exit_at_end=feed.exit_at_end,
+        settings=feed.librdkafka,
+    )
+
+
+def _publisher(feed: Feed, run: Path, run_id: str) -> Publisher:
+    if feed.recording is not None:
+        from parity.publishers.file import FilePublisher
+
+        return FilePublisher(run / "published", run_id)
+    from parity.publishers.redpanda import RedpandaPublisher
+
+    return RedpandaPublisher(feed.bootstrap, run_id, settings=feed.librdkafka)
+
+
 def _paper_writer(
     run: Path,
     seed: int,
     prepared: Prepared,
-    table: InstrumentTable,
     durability: str,
-    topics: Sequence[str],
+    feed: Feed,
 ) -> RunWriter:
     reference = RecordingReference(path="recording")
     fresh = _manifest(_run_id(), "paper", seed, prepared, reference)
-    fresh.settings = {"durability": durability, "topics": list(topics), "fencing": "unfenced"}
+    fresh.settings = {"durability": durability, "topics": feed.names, "fencing": "unfenced"}
     if not (run / MANIFEST).exists():
         writer = RunWriter(run, fresh)
         _keep(writer, prepared)

@@ -135,7 +135,7 @@ def _load_model(spec: StrategySpec, name: str, kept: Path | None) -> OnnxModel:
 def _source_of(spec: StrategySpec) -> _Source:
     file = spec.type.file
     if file is not None:
-        digest = _digest({s.name: s.text for s in file.sources})
+        digest = digest_of({s.name: s.text for s in file.sources})
         folder = digest[:16]
         texts = {f"{folder}/{s.name}": s.text for s in file.sources}
         return _Source(
@@ -147,10 +147,11 @@ def _source_of(spec: StrategySpec) -> _Source:
     except OSError as error:
         raise ParityError(f"source of strategy {spec.type.name} cannot be read: {error}") from None
     name = f"shipped/{spec.type.name}.py"
-    return _Source({name: text}, name, spec.type.name, _digest({name: text}))
+    return _Source({name: text}, name, spec.type.name, digest_of({name: text}))
 
 
-def _digest(texts: Mapping[str, str]) -> str:
+def digest_of(texts: Mapping[str, str]) -> str:
+    """Return the hash of the source texts a strategy was made of."""
     whole = hashlib.sha256()
     for name in sorted(texts):
         whole.update(f"{name}\0{len(texts[name])}\0{texts[name]}".encode())

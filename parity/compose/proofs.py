@@ -12,7 +12,7 @@ from parity.compose.kept import kept_models, kept_specs, todays_specs
 from parity.compose.plans import prepare
 from parity.core.engine import Engine
 from parity.model.errors import NothingCompared, RecordingCorrupt
-from parity.proof.diff import Comparison, compare, streams_of
+from parity.proof.diff import Comparison, Divergence, compare, streams_of
 from parity.proof.replayer import Verdict, replay_events, run_events, verdict_of, verify_run
 from parity.recording.reader import open_recording
 from parity.recording.runs import RunFolder, RunManifest
@@ -102,14 +102,14 @@ def diff(a: Path, b: Path) -> Comparison:
     changed += _changed(then, now) + _inputs(run_a.manifest, run_b.manifest)
     keys = sorted({*then, *now})
     found = compare(streams_of(run_a), streams_of(run_b), keys=keys, ticks=ticks)
-    first = found.first_divergence
+    first = found.first_divergence or _shorter(run_a.manifest, run_b.manifest)
     if first is not None:
         own = [c for c in changed if c.startswith(f"{first.strategy_id}:")]
         shared = [c for c in changed if c.split(":")[0] not in {k[0] for k in keys}]
         cause = "; ".join([*own, *shared]) or "unknown: both were made of the same (a defect)"
         first = msgspec.structs.replace(first, cause=cause)
     return Comparison(
-        same=found.same, first_divergence=first, covered=found.covered, changed=changed
+        same=first is None, first_divergence=first, covered=found.covered, changed=changed
     )
 
 
@@ -118,7 +118,26 @@ def _by_key(manifest: RunManifest) -> dict[tuple[str, str], KeptStrategy]:
 
 
 def _ticks(manifest: RunManifest) -> int:
-    return manifest.report.ticks if manifest.report is not None else 0
+    report = manifest.report
+    return report.ticks - report.undelivered if report is not None else 0
+
+
+def _shorter(a: RunManifest, b: RunManifest) -> Divergence | None:
+    """Return the divergence of runs that said the same as far as both went, over other ticks."""
+    if _ticks(a) == _ticks(b):
+        return None
+    seq = min(a.last_seq, b.last_seq)
+    return Divergence(
+        stream="ticks",
+        strategy_id="",
+        broker="",
+        instrument_token=0,
+        ts_event=0,
+        seq=seq,
+        field="ticks",
+        a=str(_ticks(a)),
+        b=str(_ticks(b)),
+    )
 
 
 def _changed(
