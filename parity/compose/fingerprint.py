@@ -7,6 +7,7 @@ Equal fingerprints and unequal bytes are a defect (`different`); an unequal one 
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from functools import cache
 from importlib import metadata
@@ -27,8 +28,12 @@ _ROOMS: Final = ("codegen", "compose", "core", "kernels", "model", "recording")
 
 
 @cache
-def fingerprint() -> dict[str, str]:
-    """Return names and versions; no clock, no path, no host name."""
+def fingerprint(*, models: bool = False) -> dict[str, str]:
+    """Return names and versions; no clock, no path, no host name.
+
+    Args:
+        models: add what an inference's bits depend on besides the model.
+    """
     found = {
         "parity": metadata.version("parity"),
         "parity_code": _code_digest(),
@@ -42,6 +47,11 @@ def fingerprint() -> dict[str, str]:
             found[library] = metadata.version(library)
         except metadata.PackageNotFoundError:
             found[library] = "absent"
+    if models:
+        from parity.live.inference import model_fingerprint
+
+        session = json.dumps(model_fingerprint(), sort_keys=True)
+        found["model_session"] = hashlib.sha256(session.encode()).hexdigest()
     return found
 
 

@@ -397,7 +397,7 @@ def _manifest(
         strategies=prepared.kept,
         skipped=prepared.skipped,
         recording=reference,
-        fingerprint=fingerprint(),
+        fingerprint=fingerprint(models=bool(prepared.models)),
     )
 
 

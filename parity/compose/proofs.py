@@ -42,7 +42,8 @@ def verify(run: Path) -> Verdict:
         _check_recording(folder, recording)
         prepared = prepare(kept_specs(folder), models=kept_models(folder))
         engine = Engine(recording.table, prepared.plans, seed=folder.manifest.seed)
-        changed = changes(folder.manifest.fingerprint, fingerprint())
+        now = fingerprint(models=bool(prepared.models))
+        changed = changes(folder.manifest.fingerprint, now)
         return verify_run(folder, recording, engine, changed=changed, delivered=_delivered)
 
 
@@ -68,7 +69,8 @@ def replay(
         replayed = replay_events(engine, run_events(folder, recording))
     then = {(k.config["strategy_id"], k.broker): k for k in folder.manifest.strategies}
     now = {(k.config["strategy_id"], k.broker): k for k in prepared.kept}
-    changed = changes(folder.manifest.fingerprint, fingerprint()) + _changed(then, now)
+    today_is = fingerprint(models=bool(prepared.models))
+    changed = changes(folder.manifest.fingerprint, today_is) + _changed(then, now)
     keys = sorted({*then, *now})
     found = compare(streams_of(folder), replayed.streams, keys=keys, ticks=replayed.ticks)
     first = found.first_divergence

@@ -91,7 +91,12 @@ def backtest_events(batches: Iterator[EventBatch]) -> Iterator[EventBatch]:
 
 
 def replay_events(
-    engine: Engine, events: Iterator[EventBatch], *, stop_at: Sequence[int] = (), until: int = 0
+    engine: Engine,
+    events: Iterator[EventBatch],
+    *,
+    stop_at: Sequence[int] = (),
+    until: int = 0,
+    whole: bool = False,
 ) -> Replayed:
     """Run events through an engine.
 
@@ -100,6 +105,7 @@ def replay_events(
         events: in seq order.
         stop_at: seqs after which the engine's state is wanted.
         until: last seq wanted; 0 is everything.
+        whole: keep the rows without a record too: failures and transitions.
     """
     candidates: list[Row] = []
     decisions: list[Row] = []
@@ -110,7 +116,10 @@ def replay_events(
         _take(engine.process(batch), candidates, decisions)
         if batch.last_seq in stop_at:
             states[batch.last_seq] = state_bytes(engine.snapshot())
-    streams = {"candidates": grouped(candidates), "decisions": grouped(decisions)}
+    streams = {
+        "candidates": grouped(candidates, whole=whole),
+        "decisions": grouped(decisions, whole=whole),
+    }
     return Replayed(streams, states, engine.ticks)
 
 
@@ -186,22 +195,27 @@ def verify_run(
         )
     checkpoints = dict(run.checkpoints())
     events = cut_at(run_events(run, recording), [until] if until else [])
-    replayed = replay_events(engine, events, stop_at=list(checkpoints), until=until)
-    recorded = streams_of(run)
-    keys = sorted({e.key for e in engine.executors})
-    comparison = compare(recorded, replayed.streams, keys=keys, ticks=replayed.ticks)
+    replayed = replay_events(engine, events, stop_at=list(checkpoints), until=until, whole=True)
+    recorded = streams_of(run, whole=True)
+    # Also what was recorded of an executor that no longer stands in the manifest.
+    keys = sorted({e.key for e in engine.executors}.union(*recorded.values()))
+    comparison = compare(recorded, replayed.streams, keys=keys, ticks=replayed.ticks, whole=True)
     first = comparison.first_divergence or _state_divergence(checkpoints, replayed)
+    first = first or _report_divergence(run, engine)
     covered = {**comparison.covered, "checkpoints": len(replayed.states)}
     if delivered is not None:
         covered.update(delivered(run))
     _check_report(run, engine, complete)
+    notes = [] if complete else [f"the run is open: compared up to seq {until}"]
+    if not covered["candidates"]:
+        notes.append("no strategy said anything: the ticks were compared, and no candidate")
     return Verdict(
         verdict=verdict_of(first, changed),
         run=str(run.path),
         covered=covered,
         first_divergence=_because(first, changed),
         changed=list(changed),
-        notes=[] if complete else [f"the run is open: compared up to seq {until}"],
+        notes=notes,
     )
 
 
@@ -237,6 +251,26 @@ def _state_divergence(
                 b="replayed state",
             )
     return None
+
+
+def _report_divergence(run: RunFolder, engine: Engine) -> Divergence | None:
+    if run.manifest.report is None:
+        return None
+    written = msgspec.to_builtins(run.manifest.report)
+    replayed = msgspec.to_builtins(engine.report())
+    if written == replayed:
+        return None
+    return Divergence(
+        stream="report",
+        strategy_id="",
+        broker="",
+        instrument_token=0,
+        ts_event=0,
+        seq=run.manifest.last_seq,
+        field=_first_unequal(written, replayed, "report"),
+        a="as in manifest.json",
+        b="as replayed",
+    )
 
 
 def _first_unequal(a: Any, b: Any, path: str = "state") -> str:

@@ -15,6 +15,7 @@ import pytest
 from parity.testing.broker import start_broker
 
 if TYPE_CHECKING:
+    from parity.publishers.memory import MemoryPublisher
     from parity.testing.broker import Broker
 
 _BROKER_LINES = pytest.StashKey[list[str]]()
@@ -39,6 +40,14 @@ def kafka_broker(broker: Broker, request: pytest.FixtureRequest) -> Broker:
     if broker.kind == "mock":
         pytest.skip("no real broker: " + request.config.stash[_BROKER_LINES][0])
     return broker
+
+
+@pytest.fixture
+def memory_publisher() -> MemoryPublisher:
+    """A publisher that keeps what it is given: the fake that runs beside the real ones."""
+    from parity.publishers.memory import MemoryPublisher
+
+    return MemoryPublisher()
 
 
 def pytest_terminal_summary(
