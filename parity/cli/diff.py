@@ -38,7 +38,9 @@ def command(
         show(Text.assemble((word, style), f": {covered_words(found.covered)} compared"))
         if found.first_divergence is not None:
             show(divergence_panel(found.first_divergence, f"A {a}", f"B {b}"))
+        cause = found.first_divergence.cause if found.first_divergence is not None else ""
         for line in found.changed:
-            say("changed: ", line, style="yellow")
+            if line not in cause:
+                say("changed: ", line, style="yellow")
     if not found.same:
         raise typer.Exit(1)

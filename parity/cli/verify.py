@@ -61,8 +61,10 @@ def show_verdict(verdict: Verdict, as_json: bool) -> None:
     show(Text.assemble((verdict.verdict, style), f": {covered_words(verdict.covered)} compared"))
     if verdict.first_divergence is not None:
         show(divergence_panel(verdict.first_divergence, "the run", "its replay"))
+    cause = verdict.first_divergence.cause if verdict.first_divergence is not None else ""
     for line in verdict.changed:
-        say("changed since: ", line, style="yellow")
+        if line not in cause:
+            say("changed since: ", line, style="yellow")
     for line in verdict.notes:
         say("note: ", line)
 

@@ -1,0 +1,153 @@
+"""Commands that need a broker, as processes: produce, record, paper, and a broker that is dead."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from parity.sources.synthetic import make_recording
+from parity.testing.broker import Broker
+
+ROOT = Path(__file__).resolve().parents[2]
+TICKS = 4_000  # the mock broker keeps 5 MiB of a partition
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small synthetic recording."""
+    folder = tmp_path_factory.mktemp("recordings") / "small"
+    make_recording(folder, seed=7, ticks=TICKS)
+    return folder
+
+
+@pytest.fixture
+def topic(broker: Broker) -> str:
+    """A topic of one partition that no other test uses, and where paper signals go."""
+    name = f"cli.{uuid.uuid4().hex[:8]}"
+    broker.create_topic(name)
+    broker.create_topic("paper.signals.raw")
+    return name
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a command in a process of its own; it is ended with the test, whatever happens."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def started(*arguments: str | Path) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "parity", *map(str, arguments)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield started
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_paper_of_produced_ticks_equals_the_backtest(
+    cli: Cli, broker: Broker, topic: str, recording: Path, tmp_path: Path
+) -> None:
+    """Produce, run on paper, verify: identical, and the candidates are the backtest's."""
+    at = ("--bootstrap-servers", broker.bootstrap_servers)
+    sent = json.loads(cli("produce", recording, "--topic", topic, *at, "--json").stdout)
+    rules = ("-s", "momentum", "--set", "threshold=0.002", "--set", "risk.cooldown_sec=30")
+    run = ("paper", tmp_path / "run", *rules, "--topics", topic, *at, "--exit-at-end", "--json")
+    paper = cli(*run, "--from", "earliest", "--instrument-table", recording)
+    found = json.loads(paper.stdout)
+    backtest = json.loads(
+        cli("backtest", recording, *rules, "--out", tmp_path / "b", "--json").stdout
+    )
+    verdict = json.loads(cli("verify", tmp_path / "run", "--json").stdout)
+
+    assert (TICKS, 0) == (sent["ticks"], sent["left_out"])
+    assert 0 == paper.returncode, paper.stderr
+    assert TICKS == found["ticks"]
+    assert backtest["digests"]["candidates"] == found["digests"]["candidates"]
+    assert "identical" == verdict["verdict"]
+    assert found["signals"] == verdict["covered"]["deliveries"] > 0
+    again = cli(*run, "--set", "threshold=0.1")
+    assert 2 == again.returncode
+    assert "another configuration" in again.stderr
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_recorder_seals_what_it_recorded(
+    cli: Cli,
+    broker: Broker,
+    topic: str,
+    start: Start,
+    recording: Path,
+    tmp_path: Path,
+    how: signal.Signals,
+) -> None:
+    """SIGINT and SIGTERM are how a recorder ends: exit 0, the recording sealed; it can go on."""
+    at = ("--bootstrap-servers", broker.bootstrap_servers)
+    copy = tmp_path / "rec"
+    options = ("record", copy, "--topics", topic, *at, "--from", "earliest", "--json")
+    process = start(*options, "--instrument-table", recording)
+    assert 0 == cli("produce", recording, "--topic", topic, *at).returncode
+    limit = time.monotonic() + 60
+    while json.loads(cli("inspect", copy, "--json").stdout or "{}").get("ticks") != TICKS:
+        assert time.monotonic() < limit, "the ticks never came"
+    process.send_signal(how)
+    shown, said = process.communicate(timeout=30)
+
+    assert 0 == process.returncode, said
+    assert TICKS == json.loads(shown)["ticks"]
+    found = json.loads(cli("inspect", copy, "--json").stdout)
+    assert ("sealed", TICKS, "arrival") == (found["state"], found["ticks"], found["order"])
+    assert 0 == cli("produce", recording, "--topic", topic, *at).returncode
+    assert 0 == cli(*options, "--exit-at-end").returncode
+    assert 2 * TICKS == json.loads(cli("inspect", copy, "--json").stdout)["ticks"]
+
+
+def test_a_dead_broker_ends_with_4_in_bounded_time(
+    start: Start, recording: Path, tmp_path: Path
+) -> None:
+    """Every command that needs a broker says which one is silent, once, within a minute."""
+    dead = ("--bootstrap-servers", "127.0.0.1:1", "--json")
+    table = ("--instrument-table", recording)
+    processes = [
+        start("produce", recording, *dead),
+        start("record", tmp_path / "rec", *table, *dead),
+        start("paper", tmp_path / "run", "-s", "momentum", *table, *dead),
+    ]
+    for process in processes:
+        shown, said = process.communicate(timeout=60)
+        last = said.strip().splitlines()
+
+        assert (4, "") == (process.returncode, shown)
+        assert any(line.startswith("error: Redpanda at 127.0.0.1:1: no answer") for line in last)
+        assert "start the broker" in last[-1]
+        assert len(last) < 20
+    assert not (tmp_path / "rec").exists()
+
+
+def test_doctor_says_whether_the_broker_answers(cli: Cli, broker: Broker) -> None:
+    """Doctor names the broker it would use; a dead one is no fault of the machine."""
+    alive = cli("doctor", "--json", "--bootstrap-servers", broker.bootstrap_servers)
+    dead = cli("doctor", "--json", "--bootstrap-servers", "127.0.0.1:1")
+    found = json.loads(alive.stdout)
+
+    assert (0, 0) == (alive.returncode, dead.returncode)
+    assert found["broker"]["answers"]
+    assert not json.loads(dead.stdout)["broker"]["answers"]
+    assert {"momentum_kernel", "sma_cross_kernel"} == {k["name"] for k in found["kernels"]}
+    assert {"portable"} == {k["certificate"] for k in found["kernels"]}
+    assert ["momentum.onnx"] == [m["name"] for m in found["models"]]
