@@ -182,11 +182,12 @@ def _below(module: ModuleType, roots: tuple[Path, ...]) -> bool:
     if file is None or module.__name__.split(".")[0] == "parity":
         return False
     found = Path(file).resolve()
-    installed = any(found.is_relative_to(folder) for folder in _installed())
+    installed = any(found.is_relative_to(folder) for folder in installed_folders())
     return not installed and any(found.is_relative_to(root) for root in roots)
 
 
-def _installed() -> list[Path]:
+def installed_folders() -> list[Path]:
+    """Return where Python and its installed packages lie."""
     # Python itself may lie below the working directory: a .venv, or ~/.pyenv in a home directory.
     paths = sysconfig.get_paths()
     names = ("stdlib", "platstdlib", "purelib", "platlib")
