@@ -1,0 +1,146 @@
+"""Replay: Parquet through DuckDB to digests, for one kernel.
+
+Beside it, in the same run and on the same data: the bare DuckDB scan of the same columns, and the
+bare step loop, which is the same compiled driver over the same batches in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import duckdb
+import numpy as np
+import pytest
+
+from benchmarks import generate
+from benchmarks.report import Report, beside, middle, rate
+from parity.compose.modes import columns_of
+from parity.compose.plans import Prepared
+from parity.core.engine import Engine, RunReport
+from parity.model.ticks import SCALED
+from parity.recording.reader import BATCH_ROWS, Recording
+
+if TYPE_CHECKING:
+    from parity.core.executor import ExecutorPlan
+
+KERNELS: Final[dict[str, dict[str, Any]]] = {
+    "momentum_kernel": generate.MOMENTUM,
+    "sma_cross_kernel": generate.SMA_CROSS,
+}
+ONE_CORE_BAR = 0.9  # of the harmonic sum of scan and loop
+TWO_CORES_BAR = 0.8  # of the slower of the two
+
+
+def bare_scan(recording: Recording, columns: list[str]) -> Callable[[], int]:
+    """Return a scan of the same columns by DuckDB alone, no work done on what it gives."""
+    files = [str(recording.path / p.file) for p in recording.manifest.of_kind("ticks")]
+    names = ", ".join(f'"{SCALED[c][0] if c in SCALED else c}"' for c in columns)
+
+    def scan() -> int:
+        with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+            connection.execute("SET arrow_output_version='1.5'")
+            relation = connection.sql(f"SELECT {names} FROM read_parquet({files})")
+            return sum(batch.num_rows for batch in relation.to_arrow_reader(BATCH_ROWS))
+
+    return scan
+
+
+def bare_loop(recording: Recording, plan: ExecutorPlan, columns: list[str]) -> Callable[[], int]:
+    """Return the driver alone over the batches in memory; it counts candidates."""
+    kernel: Any = plan.build()
+    driver = plan.driver
+    assert driver is not None
+    batches = [b.ticks for b in recording.batches(columns=columns)]
+    inputs = [(b.column("inst"), tuple(b.column(c) for c in kernel.columns)) for b in batches]
+    lut = np.arange(len(recording.table), dtype=np.int32)
+    out, params = np.zeros(4096, kernel.out), kernel.params.reshape(1)
+    rows, codes = np.zeros(4096, np.int64), np.zeros(4096, np.int8)
+
+    def loop() -> int:
+        states, found = np.zeros(len(lut), kernel.state), 0
+        for inst, values in inputs:
+            row, end = 0, len(inst)
+            while row < end:
+                count, row = driver(states, params, lut, inst, values, row, end, out, rows, codes)
+                found += count
+        return found
+
+    return loop
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_bench_replay(benchmark: Any, report: Report, kernel: str, cores: int) -> None:
+    """Parquet to digest, beside the scan and the loop it is made of."""
+    if len(generate.cpus()) < cores:
+        pytest.skip(f"{cores} CPUs are not here")
+    plan = generate.plan(kernel, KERNELS[kernel])
+    source = generate.recording()
+    columns = columns_of(Prepared([plan], [], [], {}, {}))
+    assert columns is not None
+    loop = bare_loop(source, plan, columns)
+    said: list[RunReport] = []
+
+    def replay() -> None:
+        engine = Engine(source.table, [plan])
+        for batch in source.batches(columns=columns):
+            engine.process(batch)
+        said.append(engine.report())
+
+    with generate.pinned(cores):
+        seconds = beside(
+            benchmark,
+            replay,
+            {"scan": bare_scan(source, columns), "loop": loop},
+            rounds=generate.ROUNDS,
+        )
+    assert {loop()} == {r.executors[0].candidates for r in said}
+    _tell(report, f"replay {kernel}, {cores} CPU", seconds, source.tick_rows, cores)
+    if cores == 1:
+        share = said[-1].executors[0].candidates / source.tick_rows
+        report.say(f"replay {kernel}: candidates a thousand ticks", f"{share * 1000:.2f}")
+
+
+def _tell(
+    report: Report, case: str, seconds: dict[str, list[float]], ticks: int, cores: int
+) -> None:
+    report.say(f"{case}: bare scan", rate(ticks, seconds["scan"]))
+    report.say(f"{case}: bare loop", rate(ticks, seconds["loop"]))
+    figure = rate(ticks, seconds["subject"])
+    rounds = list(zip(seconds["scan"], seconds["loop"], seconds["subject"], strict=True))
+    in_turn = middle([(scan + loop) / whole for scan, loop, whole in rounds])
+    slower = middle([max(scan, loop) / whole for scan, loop, whole in rounds])
+    if cores == 1:
+        report.at_least(case, figure, in_turn, ONE_CORE_BAR, "harmonic(scan, loop)")
+    else:
+        report.at_least(case, figure, slower, TWO_CORES_BAR, "min(scan, loop)")
+
+
+def test_bench_candidate(benchmark: Any, report: Report) -> None:
+    """What one candidate costs from the kernel's word to its decision, its fill and its digests."""
+    often = generate.plan("momentum_kernel", generate.MOMENTUM | {"threshold": 0.004})
+    never = generate.plan("momentum_kernel", generate.MOMENTUM | {"threshold": 1e9})
+    source = generate.recording(max(20_000, generate.TICKS // 20))
+    batches = list(source.batches())
+    said: list[RunReport] = []
+
+    def run(plan: ExecutorPlan) -> None:
+        engine = Engine(source.table, [plan])
+        for batch in generate.fresh(batches):
+            engine.process(batch)
+        said.append(engine.report())
+
+    seconds = beside(
+        benchmark,
+        lambda: run(often),
+        {"quiet": lambda: run(never)},
+        rounds=generate.ROUNDS,
+    )
+    spent = middle(seconds["subject"]) - middle(seconds["quiet"])
+    heard = said[-1].executors[0]
+    report.say(
+        "a candidate, decided and filled",
+        f"{spent / heard.candidates * 1e6:.1f} µs"
+        f" ({heard.signals} signals and {heard.fills} fills of {heard.candidates})",
+    )
