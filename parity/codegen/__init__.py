@@ -19,11 +19,11 @@ os.environ.setdefault("NUMBA_CPU_FEATURES", "")
 os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")
 
 import numba
-from numba.core.errors import NumbaError
 
 from parity.codegen.cache import driver_directory, key_of, require_private, store
 from parity.codegen.certify import HOST_LIBM, PORTABLE, Certificate, certify
 from parity.codegen.fuse import RAISED, driver_text
+from parity.codegen.interpret import Interpreter
 from parity.model.errors import KernelError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from parity.model.kernel import KernelStrategy
 
-__all__ = ["HOST_LIBM", "PORTABLE", "RAISED", "Driver", "build"]
+__all__ = ["HOST_LIBM", "PORTABLE", "RAISED", "Driver", "Interpreter", "build"]
 
 _CONFIG: Final[Any] = numba.config  # Any: its settings are made at run time
 _CONFIG.reload_config()  # numba may have been imported before the lines above ran
@@ -150,21 +150,18 @@ def _load(path: Path, kernel_name: str) -> ModuleType:
     sys.modules[name] = module  # numba looks the module of a function up by its name
     try:
         spec.loader.exec_module(module)
-    except NumbaError as error:
+    except Exception as error:  # numba lets bare KeyErrors and the like out, too
         del sys.modules[name]
         raise KernelError(
             f"kernel {kernel_name}: step does not compile: {_first_words(error)}",
             cure=f"the generated module is {path}",
         ) from error
-    except BaseException:
-        del sys.modules[name]
-        raise
     return module
 
 
 def _first_words(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " | ".join(lines[1:6] if len(lines) > 1 else lines)
+    return " | ".join(lines[1:6] if len(lines) > 1 else [type(error).__name__, *lines])
 
 
 def _certificate(path: Path, compiled: Any, kernel_name: str) -> Certificate:

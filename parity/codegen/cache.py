@@ -44,7 +44,9 @@ def driver_directory() -> Path:
     """
     folder = cache_root() / "drivers"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for made in reversed([folder, *folder.parents]):
+            if not made.exists():
+                made.mkdir(mode=0o700, exist_ok=True)  # `parents=True` would leave it to the umask
     except OSError as error:
         raise KernelError(f"driver cache {folder}: {error.strerror}", cure=_CURE) from None
     require_private(folder)

@@ -15,7 +15,7 @@ import inspect
 import math
 import textwrap
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -171,8 +171,8 @@ class _Rename(ast.NodeTransformer):
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         base = self._static(node.value)
-        if base is np and isinstance(getattr(np, node.attr, None), types.ModuleType):
-            _refuse(self._where, f"reaches numpy.{node.attr}", "its bits or its state are not ours")
+        if isinstance(base, types.ModuleType) and base.__name__.startswith("numpy."):
+            _refuse(self._where, f"reaches {base.__name__}", "its bits or its state are not ours")
         if isinstance(base, types.ModuleType) and _MODULES.get(base.__name__) is not base:
             if not hasattr(base, node.attr):
                 self._unknown(f"{base.__name__}.{node.attr}")
@@ -237,23 +237,38 @@ def loaded_source(function: types.FunctionType, where: str) -> ast.FunctionDef:
 
 
 def _check_loaded(function: types.FunctionType, source: str, where: str) -> None:
-    # inspect reads the file as it is now; the code in memory may be older.
-    free = function.__code__.co_freevars
+    # inspect reads the file as it is now; the code in memory may be older. What `module.f(x)`
+    # compiles to depends on the imports around it, so the function is compiled where it stands,
+    # too; a notebook compiles each statement alone.
     flags = function.__code__.co_flags & _FUTURES
+    free = " = ".join(function.__code__.co_freevars)
     if free:
-        names = " = ".join(free)
-        source = f"def _around():\n  {names} = None\n" + textwrap.indent(source, "  ")
-    compiled = compile(source, "<source>", "exec", flags=flags, dont_inherit=True)
-    if free:
-        compiled = next(c for c in compiled.co_consts if isinstance(c, types.CodeType))
-    own = (c for c in compiled.co_consts if isinstance(c, types.CodeType))
-    if not any(_shape(code) == _shape(function.__code__) for code in own):
-        _refuse(where, "was edited since it was loaded", "import it again, then build the driver")
+        source = f"def _around():\n  {free} = None\n" + textwrap.indent(source, "  ")
+    whole = "".join(inspect.findsource(function)[0])
+    line = function.__code__.co_firstlineno
+    for text, lines in ((source, None), (whole, line)):
+        try:
+            compiled = compile(text, "<source>", "exec", flags=flags, dont_inherit=True)
+        except SyntaxError:  # a cell with lines for the notebook itself
+            continue
+        for code in _inside(compiled):
+            here = lines is None or code.co_firstlineno == lines
+            if here and _shape(code) == _shape(function.__code__):
+                return
+    _refuse(where, "was edited since it was loaded", "import it again, then build the driver")
+
+
+def _inside(code: types.CodeType) -> Iterator[types.CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield constant
+            yield from _inside(constant)
 
 
 def _shape(code: types.CodeType) -> tuple[Any, ...]:
     constants = tuple(_shape(c) if isinstance(c, types.CodeType) else c for c in code.co_consts)
-    return code.co_code, repr(constants), code.co_names, code.co_varnames, set(code.co_freevars)
+    names = (code.co_name, code.co_names, code.co_varnames, set(code.co_freevars))
+    return code.co_code, repr(constants), names
 
 
 def _numpy_name(value: Any) -> str | None:
