@@ -1,11 +1,15 @@
 """What happens around every command: errors become words and an exit code.
 
+SIGTERM unwinds as Ctrl-C does, so that what was half made is removed; live commands replace both
+by a stop that seals the recording.
+
 Every way a command can end passes through here, so that no command handles an error itself.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from typing import Any, Final
@@ -42,6 +46,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; only usage errors and exit codes leave it."""
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()  # a reader that went away shows here, not when Python ends
@@ -64,6 +69,8 @@ class Commands(TyperGroup):
                 "this is a defect in parity: please report it with the lines above",
             )
             raise typer.Exit(DEFECT) from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
         return result
 
 

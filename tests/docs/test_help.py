@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from typer.testing import CliRunner
 
 from parity.cli import app
 
+ROOT = Path(__file__).resolve().parents[2]
+SHOWN = re.MULTILINE | re.DOTALL
 GROUP: Any = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = GROUP.commands
 RUNNER = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "300"})
@@ -45,6 +48,34 @@ def test_the_examples_of_a_command_parse(name: str) -> None:
     for arguments in found:
         assert arguments[0] == name
         COMMANDS[name].make_context(name, arguments[1:])
+
+
+def written() -> list[tuple[str, list[str]]]:
+    """Return the command lines in code blocks of the documents, each with its place."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    found = []
+    for page in sorted(pages):
+        for block in re.findall(
+            r"^```(?:sh|bash|console|shell)\n(.*?)^```", page.read_text(), SHOWN
+        ):
+            for line in block.replace("\\\n", " ").splitlines():
+                command = re.match(r"(?:\$ )?parity (.*?)(?:\s+#.*|\s+[|>].*)?$", line.strip())
+                if command:
+                    found.append((f"{page.relative_to(ROOT)}: {line}", shlex.split(command[1])))
+    return found
+
+
+def test_commands_in_documents_parse() -> None:
+    """Whatever the pages tell a reader to type is a command, with options that exist."""
+    lines = written()
+
+    assert any(place.startswith("README.md") for place, _ in lines)
+    for place, arguments in lines:
+        if arguments[0].startswith("-"):
+            continue
+        assert arguments[0] in COMMANDS, place
+        if "--help" not in arguments:
+            COMMANDS[arguments[0]].make_context(place, arguments[1:])
 
 
 def test_an_example_with_a_wrong_option_is_seen() -> None:

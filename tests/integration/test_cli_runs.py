@@ -1,6 +1,9 @@
 """Commands that read recordings and runs: their JSON, their words, and what wrong input does."""
 
 import json
+import os
+import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +20,7 @@ from parity.cli import app
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "recordings" / "demo"
 Cli = Callable[..., subprocess.CompletedProcess[str]]
+pytestmark = pytest.mark.slow
 RULES = ("-s", "momentum", "-s", "mean_reversion", "--set", "momentum.threshold=0.002")
 
 
@@ -237,6 +241,52 @@ def test_a_reader_that_goes_away_is_no_error(reader: str, runs: Path) -> None:
     assert started.returncode in (0, 141)
 
 
+@pytest.mark.parametrize(("no_color", "colours"), [("1", False), (None, True)])
+def test_progress_is_shown_on_a_terminal_only(
+    runs: Path, tmp_path: Path, no_color: str | None, colours: bool
+) -> None:
+    """On a terminal stderr has a progress line with rows; NO_COLOR takes the colours away."""
+    leader, follower = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
+    environment |= {"TERM": "xterm-256color"} | ({"NO_COLOR": no_color} if no_color else {})
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "parity",
+            "backtest",
+            DEMO,
+            *RULES,
+            "--out",
+            tmp_path / "a",
+            "--json",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        env=environment,
+        cwd=ROOT,
+        check=True,
+    )
+    os.close(follower)
+    said = read_all(leader)
+
+    assert 40_000 == json.loads(done.stdout)["ticks"]
+    assert "40 000 ticks" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
+    assert colours == bool(re.search(r"\x1b\[[0-9;]*3[0-9]", said))
+
+
+def read_all(descriptor: int) -> str:
+    """Return what a pseudo-terminal holds."""
+    pieces = []
+    try:
+        while piece := os.read(descriptor, 65536):
+            pieces.append(piece)
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(descriptor)
+    return b"".join(pieces).decode()
+
+
 SLOW = """import time
 import parity as pt
 
@@ -268,26 +318,31 @@ def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
-def interrupt(process: subprocess.Popen[str], there: Callable[[], bool]) -> tuple[int, str, str]:
-    """Send SIGINT once something is there; return exit code, stdout and stderr."""
+def interrupt(
+    process: subprocess.Popen[str],
+    there: Callable[[], bool],
+    how: signal.Signals = signal.SIGINT,
+) -> tuple[int, str, str]:
+    """Send a signal once something is there; return exit code, stdout and stderr."""
     limit = time.monotonic() + 60
     while not there():
         assert process.poll() is None, f"it ended before: {process.communicate()}"
         assert time.monotonic() < limit, "it never came that far"
         time.sleep(0.001)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     shown, said = process.communicate(timeout=60)
     return process.returncode, shown, said
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_backtest_leaves_nothing(
-    started: Callable[..., subprocess.Popen[str]], tmp_path: Path
+    started: Callable[..., subprocess.Popen[str]], tmp_path: Path, how: signal.Signals
 ) -> None:
-    """Ctrl-C in the middle of a backtest ends with 130; no run is left that could be believed."""
+    """A signal in the middle of a backtest ends with 130; no run is left that could be believed."""
     (tmp_path / "slow.py").write_text(SLOW)
     run = tmp_path / "run"
     process = started("backtest", DEMO, "-s", tmp_path / "slow.py", "--out", run, "--json")
-    ended = interrupt(process, lambda: (run / "manifest.json").is_file())
+    ended = interrupt(process, lambda: (run / "manifest.json").is_file(), how)
 
     assert (130, "", "interrupted\n") == ended
     assert [tmp_path / "slow.py"] == list(tmp_path.iterdir())
