@@ -129,11 +129,14 @@ def report_table(report: RunReport) -> tuple[RenderableType, ...]:
     table = table_of(*columns, right=("candidates", "signals", "drops", "fills", "errors", "PnL"))
     for cells in zip(*columns.values(), strict=True):
         table.add_row(*cells)
+    dropping = [one for one in rows if one.drops]
+    if not dropping:
+        return ("", table, "")
     drops = table_of("strategy", "drops by reason")
-    for one in rows:
+    for one in dropping:
         by_reason = sorted(one.drops.items(), key=lambda item: -item[1])
         words = ", ".join(f"{reason} {grouped(n)}" for reason, n in by_reason)
-        drops.add_row(one.strategy_id, words or "none")
+        drops.add_row(one.strategy_id, words)
     return ("", table, "", drops, "")
 
 
