@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
 
 TRADE_IDS_KEPT: Final = 4096
-SMALL: Final = 48  # below, the loop is faster than numpy's fixed costs
+SMALL: Final = 128  # below, the loop is faster than numpy's fixed costs
 MAX_SKEW_NS: Final = 5_000_000_000
 _NEVER: Final = -(2**63)
 _NO_SKEW: Final = flag.NO_TS_RECV | flag.NO_VENUE_TIME
