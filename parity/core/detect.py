@@ -118,7 +118,8 @@ class ProcessorDetector:
             if error is None:
                 break
             failed.append(Failed(todo[done], error))
-            self._roll_back(view, todo[:done], todo[done], before, {f.row for f in failed})
+            self._roll_back(view, todo[at:done], todo[done], before)
+            before = kept_state(self.processor)  # the next error goes back no further than here
             at = done + 1
         return found, failed
 
@@ -148,9 +149,7 @@ class ProcessorDetector:
             return k, _words(error)
         return k, None
 
-    def _roll_back(
-        self, view: View, done: Sequence[int], at: int, before: bytes | None, failed: set[int]
-    ) -> None:
+    def _roll_back(self, view: View, done: Sequence[int], at: int, before: bytes | None) -> None:
         """Bring the processor to where it stood before row `at`; without snapshot, warm up anew."""
         if before is None or not self._restored(before):
             self.processor = self._build()
@@ -158,7 +157,7 @@ class ProcessorDetector:
                 behind = len(view) and int((view.rows_of(dense) > at).sum())
                 self._begin[dense] = store.total - behind
             return
-        self._run(view, [r for r in done if r not in failed], 0, [])
+        self._run(view, done, 0, [])
 
     def _restored(self, before: bytes) -> bool:
         self.processor = self._build()
@@ -209,7 +208,7 @@ class KernelDetector:
         """Return what the kernel found and where it returned an error code."""
         found: list[Found] = []
         failed: list[Failed] = []
-        stepless: set[int] = set()  # rows whose step failed: no state holds them
+        begin: dict[int, int] = {}  # by instrument: the row its kept state stands before
         self._keep_states(view)
         columns = tuple(view.batch.column(name) for name in self.kernel.columns)
         row, end = 0, len(view)
@@ -220,8 +219,7 @@ class KernelDetector:
             if error:
                 at, code = row - 1, int(self._codes[count - 1])
                 failed.append(Failed(at, f"kernel {self.kernel.name}: step returned {code}"))
-                stepless.add(at)
-                self._roll_back(view, columns, at, stepless)
+                self._roll_back(view, columns, at, begin)
         return found, failed
 
     def _call(
@@ -275,7 +273,7 @@ class KernelDetector:
         view: View,
         columns: tuple[npt.NDArray[Any], ...],
         at: int,
-        failed: set[int],
+        begin: dict[int, int],
     ) -> None:
         # Only the failing instrument's state was touched at `at`: run its rows again, alone.
         dense = int(view.inst[at])
@@ -283,11 +281,11 @@ class KernelDetector:
         self._bytes[local] = self._before[local]
         alone = np.full(len(self._lut), -1, np.int32)
         alone[dense] = local
-        for row in view.rows_of(dense):
-            if row >= at:
-                break
-            if int(row) not in failed:
-                self._call(view, columns, alone, int(row), int(row) + 1)
+        row = begin.get(dense, 0)
+        while row < at:
+            _, row = self._call(view, columns, alone, row, at)
+        self._before[local] = self._bytes[local]  # the next error goes back no further than here
+        begin[dense] = at + 1
 
     def snapshot(self) -> dict[str, Any]:
         """Return the states field by field: an aligned dtype has random padding."""

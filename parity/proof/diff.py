@@ -47,6 +47,13 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+# What a run wrote beside its records, which a replay by the same code gives again.
+WRITTEN: Final[dict[str, tuple[str, ...]]] = {
+    "candidates": (*FIELDS["candidates"], "seq"),
+    "decisions": (*FIELDS["decisions"], "seq", "signal_no", "signal_id"),
+}
+
+
 class Divergence(msgspec.Struct, frozen=True, kw_only=True):
     """Where two runs first differ; `a` and `b` are the field's two values as text."""
 
@@ -95,24 +102,23 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 Streams = Mapping[str, Mapping[Key, Sequence[Row]]]
 
 
-def streams_of(run: RunFolder, *, until: int | None = None) -> dict[str, dict[Key, list[Row]]]:
-    """Return a run's records by stream and executor, up to a seq."""
-    found: dict[str, dict[Key, list[Row]]] = {}
-    for stream in STREAMS:
-        found[stream] = grouped(run.rows(stream), until=until)
-    return found
+def streams_of(run: RunFolder, *, whole: bool = False) -> dict[str, dict[Key, list[Row]]]:
+    """Return a run's rows by stream and executor; those without a record only where asked for."""
+    return {stream: grouped(run.rows(stream), whole=whole) for stream in STREAMS}
 
 
-def grouped(rows: Iterable[Row], *, until: int | None = None) -> dict[Key, list[Row]]:
-    """Return rows that carry a record by (strategy_id, broker), in order."""
+def grouped(rows: Iterable[Row], *, whole: bool = False) -> dict[Key, list[Row]]:
+    """Return rows by (strategy_id, broker), in order: those with a record, or all."""
     found: dict[Key, list[Row]] = {}
     for row in rows:
-        if row["record"] and (until is None or row["seq"] <= until):
+        if whole or row["record"]:
             found.setdefault((row["strategy_id"], row["broker"]), []).append(row)
     return found
 
 
-def compare(a: Streams, b: Streams, *, keys: Sequence[Key], ticks: int) -> Comparison:
+def compare(
+    a: Streams, b: Streams, *, keys: Sequence[Key], ticks: int, whole: bool = False
+) -> Comparison:
     """Compare the records of the given executors.
 
     Args:
@@ -120,6 +126,7 @@ def compare(a: Streams, b: Streams, *, keys: Sequence[Key], ticks: int) -> Compa
         b: second run's records.
         keys: every executor that ran in either.
         ticks: ticks that both runs saw.
+        whole: compare also what was written beside the records (a run with its replay).
 
     Raises:
         NothingCompared: no ticks, or no executors.
@@ -134,7 +141,7 @@ def compare(a: Streams, b: Streams, *, keys: Sequence[Key], ticks: int) -> Compa
     for stream in STREAMS:
         for key in keys:
             rows_a, rows_b = a[stream].get(key, []), b[stream].get(key, [])
-            first = next(_differences(stream, key, rows_a, rows_b), None)
+            first = next(_differences(stream, key, rows_a, rows_b, whole), None)
             if first is not None:
                 found.append(first)
             _count(covered, stream, rows_a)
@@ -156,18 +163,32 @@ def _count(covered: dict[str, int], stream: str, rows: Sequence[Row]) -> None:
 
 
 def _differences(
-    stream: str, key: Key, rows_a: Sequence[Row], rows_b: Sequence[Row]
+    stream: str, key: Key, rows_a: Sequence[Row], rows_b: Sequence[Row], whole: bool
 ) -> Iterator[Divergence]:
     for row_a, row_b in zip_longest(rows_a, rows_b):
         if row_a is None or row_b is None:
             yield _only_one(stream, key, row_a, row_b)
-        elif row_a["record"] != row_b["record"]:
-            if (row_a["ts_event"], row_a["seq"]) != (row_b["ts_event"], row_b["seq"]):
+        elif (row_a["record"] or b"") != (row_b["record"] or b""):
+            if (row_a.get("ts_event"), row_a["seq"]) != (row_b.get("ts_event"), row_b["seq"]):
                 earlier_is_a = row_a["seq"] < row_b["seq"]
                 pair = (row_a, None) if earlier_is_a else (None, row_b)
                 yield _only_one(stream, key, *pair)
             else:
                 yield _field(stream, key, row_a, row_b)
+        elif whole and (name := _edited(stream, row_a, row_b)):
+            yield _at(row_a, stream, key, name, _text(row_a.get(name)), _text(row_b.get(name)))
+
+
+def _edited(stream: str, row_a: Row, row_b: Row) -> str | None:
+    """Return the first column that differs although the records do not."""
+    for name in WRITTEN[stream]:
+        a, b = row_a.get(name), row_b.get(name)
+        if name == "record" or (name == "reason" and row_a["kind"] == "failure"):
+            continue  # compared already; the text of an exception may hold an address
+        same = a == b or (a != a and b != b) or (not a and not b and None in (a, b))
+        if not same:
+            return name
+    return None
 
 
 def _only_one(stream: str, key: Key, row_a: Row | None, row_b: Row | None) -> Divergence:
@@ -178,8 +199,10 @@ def _only_one(stream: str, key: Key, row_a: Row | None, row_b: Row | None) -> Di
 
 
 def _said(row: Row) -> str:
-    side = {1: "BUY", -1: "SELL", 0: "HOLD"}.get(row["side"], str(row["side"]))
     kind = row.get("kind")
+    if kind in ("failure", "transition"):
+        return f"{kind} {row['reason']}"
+    side = {1: "BUY", -1: "SELL", 0: "HOLD"}.get(row["side"], str(row["side"]))
     text = f"{side} {row['quantity']:g} at {row['price']!r}"
     return f"{kind} {text}" if kind else text
 
@@ -202,8 +225,8 @@ def _at(row: Row, stream: str, key: Key, field: str, a: str, b: str) -> Divergen
         stream=stream,
         strategy_id=key[0],
         broker=key[1],
-        instrument_token=row["instrument_token"],
-        ts_event=row["ts_event"],
+        instrument_token=row.get("instrument_token") or 0,
+        ts_event=row.get("ts_event") or 0,
         seq=row["seq"],
         field=field,
         a=a,

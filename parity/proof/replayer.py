@@ -256,8 +256,10 @@ def _state_divergence(
 def _report_divergence(run: RunFolder, engine: Engine) -> Divergence | None:
     if run.manifest.report is None:
         return None
-    written = msgspec.to_builtins(run.manifest.report)
-    replayed = msgspec.to_builtins(engine.report())
+    written, replayed = (
+        msgspec.json.decode(msgspec.json.encode(report))
+        for report in (run.manifest.report, engine.report())
+    )
     if written == replayed:
         return None
     return Divergence(

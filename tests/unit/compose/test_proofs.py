@@ -1,0 +1,301 @@
+"""Every verdict reached for real: identical, different, changed, corrupt, nothing compared."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import parity as pt
+from parity.compose import proofs
+from parity.model.errors import NothingCompared, RecordingCorrupt
+from parity.recording.runs import MANIFEST, RunFolder, write_durably
+from parity.sources.synthetic import make_recording
+
+ROWS = """
+strategies:
+  - strategy_name: dips
+    strategy_type: momentum
+    instruments: all
+    parameters: {lookback_periods: 5, threshold: 0.0005, position_size: 1}
+  - strategy_name: returns
+    strategy_type: mean_reversion
+    instruments: all
+    parameters: {z_entry: 2.0, position_size: 1}
+"""
+FRAGILE = """
+import parity as pt
+
+@pt.strategy("fragile", history=2)
+def fragile(tick, history):
+    if tick.price_int % 7 == 0:
+        raise RuntimeError("seven")
+    if tick.price_int % 5 == 0:
+        return pt.SignalResult("BUY", 0.5, 1, tick.price)
+"""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recording and a run of two strategies over it."""
+    folder = tmp_path_factory.mktemp("proofs")
+    make_recording(folder / "recording", ticks=3_000)
+    (folder / "rows.yaml").write_text(ROWS)
+    pt.backtest(folder / "recording", folder / "rows.yaml", out=folder / "run")
+    return folder
+
+
+@pytest.fixture
+def copy(base: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be damaged."""
+    shutil.copytree(base, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def edit_table(run: Path, stream: str, change: Callable[[list[dict[str, Any]]], None]) -> None:
+    """Rewrite the first part of a stream with its rows changed."""
+    part = RunFolder(run).parts(stream)[0]
+    table = pq.read_table(part)
+    rows = table.to_pylist()
+    change(rows)
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), part)
+
+
+def edit_manifest(run: Path, change: Callable[[Any], None]) -> None:
+    """Rewrite a run's manifest."""
+    manifest = msgspec.json.decode((run / MANIFEST).read_bytes())
+    change(manifest)
+    write_durably(run / MANIFEST, msgspec.json.encode(manifest))
+
+
+def signal_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the first row of an approved signal."""
+    return next(row for row in rows if row["kind"] == "approved")
+
+
+def test_an_untouched_run_is_identical(base: Path) -> None:
+    """A run verifies, and says how much was compared."""
+    verdict = proofs.verify(base / "run")
+
+    assert ("identical", None) == (verdict.verdict, verdict.first_divergence)
+    assert 3_000 == verdict.covered["ticks"]
+    assert verdict.covered["signals"] > 10
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("price", 1.0),
+        ("side", -1),
+        ("quantity", 7.0),
+        ("ts_event", 5),
+        ("seq", 1),
+        ("signal_id", "0" * 32),
+        ("signal_no", 99_999),
+    ],
+)
+def test_an_edited_decision_is_never_identical(copy: Path, column: str, value: Any) -> None:
+    """Whatever column of the kept decisions is edited, verify names it: its cell or its place."""
+    edit_table(copy / "run", "decisions", lambda rows: signal_row(rows).update({column: value}))
+    verdict = proofs.verify(copy / "run")
+
+    assert "different" == verdict.verdict
+    assert verdict.first_divergence is not None
+    assert "decisions" == verdict.first_divergence.stream
+
+
+def test_an_edited_candidate_is_never_identical(copy: Path) -> None:
+    """The table of candidates is compared like that of decisions."""
+    edit_table(copy / "run", "candidates", lambda rows: rows[3].update(confidence=0.123))
+    verdict = proofs.verify(copy / "run")
+
+    assert verdict.first_divergence is not None
+    assert ("different", "confidence", "0.123") == (
+        verdict.verdict,
+        verdict.first_divergence.field,
+        verdict.first_divergence.a,
+    )
+
+
+@pytest.mark.parametrize("stream", ["candidates", "decisions"])
+def test_an_edited_record_is_corrupt(copy: Path, stream: str) -> None:
+    """Records that do not give the manifest's digest are not what was written."""
+
+    def flip(rows: list[dict[str, Any]]) -> None:
+        row = next(r for r in rows if r["record"])
+        row["record"] = row["record"][:-1] + bytes([row["record"][-1] ^ 1])
+
+    edit_table(copy / "run", stream, flip)
+
+    with pytest.raises(RecordingCorrupt, match=stream):
+        proofs.verify(copy / "run")
+
+
+def test_lost_rows_are_corrupt(copy: Path) -> None:
+    """A part that lost its last rows does not give the digest any more."""
+    edit_table(copy / "run", "decisions", lambda rows: rows.__delitem__(slice(-5, None)))
+
+    with pytest.raises(RecordingCorrupt, match="decisions"):
+        proofs.verify(copy / "run")
+
+
+def test_a_run_that_recorded_nothing_is_corrupt(copy: Path) -> None:
+    """A run whose outputs are gone fails; no records to compare is no agreement."""
+    for stream in ("candidates", "decisions"):
+        for part in RunFolder(copy / "run").parts(stream):
+            part.unlink()
+
+    with pytest.raises(RecordingCorrupt, match="do not give"):
+        proofs.verify(copy / "run")
+
+
+def test_an_edited_count_is_not_identical(copy: Path) -> None:
+    """The report in the manifest is compared with that of the replay."""
+    edit_manifest(copy / "run", lambda m: m["report"]["executors"][0].update(pnl="1000000"))
+    verdict = proofs.verify(copy / "run")
+
+    assert verdict.first_divergence is not None
+    assert ("different", "report.executors[0].pnl") == (
+        verdict.verdict,
+        verdict.first_divergence.field,
+    )
+
+
+def test_a_strategy_cut_from_the_manifest_is_missed(copy: Path) -> None:
+    """Records of a strategy that the manifest no longer names are not passed over."""
+    edit_manifest(copy / "run", lambda m: m["strategies"].pop())
+    verdict = proofs.verify(copy / "run")
+
+    assert verdict.first_divergence is not None
+    assert ("different", "returns") == (verdict.verdict, verdict.first_divergence.strategy_id)
+
+
+def test_an_edited_parameter_is_different(copy: Path) -> None:
+    """A run whose configuration was edited does not replay to what it holds."""
+
+    def lower(manifest: Any) -> None:
+        manifest["strategies"][0]["config"]["parameters"]["threshold"] = 0.0004
+
+    edit_manifest(copy / "run", lower)
+    verdict = proofs.verify(copy / "run")
+
+    assert verdict.first_divergence is not None
+    assert ("different", "dips") == (verdict.verdict, verdict.first_divergence.strategy_id)
+
+
+def test_another_library_makes_it_changed(copy: Path) -> None:
+    """With an unequal fingerprint unequal bytes are `changed`, and the report names the cause."""
+
+    def older(manifest: Any) -> None:
+        manifest["fingerprint"]["numba"] = "0.1"
+        manifest["strategies"][0]["config"]["parameters"]["threshold"] = 0.0004
+
+    edit_manifest(copy / "run", older)
+    verdict = proofs.verify(copy / "run")
+
+    assert "changed" == verdict.verdict
+    assert verdict.first_divergence is not None
+    assert "numba: 0.1 -> " in verdict.first_divergence.cause
+
+
+def test_edited_kept_source_is_corrupt(copy: Path) -> None:
+    """The source that a run kept is hashed: what is run again is what ran."""
+    kept = copy / "run" / "source" / "shipped" / "momentum.py"
+    kept.write_text(kept.read_text() + "\n# a remark\n")
+
+    with pytest.raises(RecordingCorrupt, match=r"kept source of strategy dips is not what ran"):
+        proofs.verify(copy / "run")
+
+
+def test_missing_kept_source_is_corrupt(copy: Path) -> None:
+    """Without the source nothing can be proved."""
+    (copy / "run" / "source" / "shipped" / "momentum.py").unlink()
+
+    with pytest.raises(RecordingCorrupt, match="kept source of strategy dips is missing"):
+        proofs.verify(copy / "run")
+
+
+def test_another_recording_is_corrupt(copy: Path) -> None:
+    """A recording that is not the one the run read is refused before anything runs."""
+    shutil.rmtree(copy / "recording")
+    make_recording(copy / "recording", ticks=3_000, seed=9)
+
+    with pytest.raises(RecordingCorrupt, match="not the recording"):
+        proofs.verify(copy / "run")
+
+
+def test_a_run_over_no_ticks_proves_nothing(base: Path, tmp_path: Path) -> None:
+    """A backtest of a window without ticks is never verified."""
+    empty = pt.backtest(
+        base / "recording", base / "rows.yaml", start=1, end=2, out=tmp_path / "empty"
+    )
+
+    with pytest.raises(NothingCompared, match="nothing was compared"):
+        pt.verify(empty)
+
+
+def test_a_shorter_window_is_not_the_same(base: Path, tmp_path: Path) -> None:
+    """Runs that agree as far as both went, one over fewer ticks, are not the same."""
+    rows = tmp_path / "quiet.yaml"
+    rows.write_text(ROWS.replace("0.0005", "0.9").replace("2.0", "50.0"))
+    whole = pt.backtest(base / "recording", rows)
+    end = int(whole.ticks["ts_event"].dt.epoch("ns")[2_000])
+    part = pt.backtest(base / "recording", rows, end=end)
+    found = pt.diff(whole, part)
+
+    assert 0 == whole.summary()["signals"]
+    assert not found.same
+    assert found.first_divergence is not None
+    assert ("ticks", "3000") == (found.first_divergence.field, found.first_divergence.a)
+    assert "end_ns" in found.first_divergence.cause
+
+
+def test_runs_without_a_strategy_in_common_are_refused(base: Path, tmp_path: Path) -> None:
+    """There is nothing to compare between runs of different strategies."""
+    other = pt.backtest(base / "recording", "low_frequency_demo", out=tmp_path / "other")
+
+    with pytest.raises(NothingCompared, match="no strategy in common"):
+        pt.diff(base / "run", other)
+
+
+def test_a_changed_parameter_is_named_by_diff(base: Path) -> None:
+    """`diff` names the first signal that moved, and the parameter that moved it."""
+    other = pt.backtest(base / "recording", base / "rows.yaml", overrides=["dips.threshold=0.0006"])
+    found = pt.diff(base / "run", other)
+
+    assert not found.same
+    assert found.first_divergence is not None
+    assert "dips" == found.first_divergence.strategy_id
+    assert "dips: parameters.threshold 0.0005 -> 0.0006" == found.first_divergence.cause
+
+
+def test_replay_with_a_parameter_is_changed(base: Path) -> None:
+    """`replay` runs other parameters over the run's recording and says `changed`."""
+    verdict = pt.replay(base / "run", overrides=["dips.threshold=0.0006"])
+
+    assert "changed" == verdict.verdict
+    assert "identical" == pt.replay(base / "run").verdict
+
+
+def test_failures_are_part_of_the_proof(base: Path, tmp_path: Path) -> None:
+    """A strategy that raises is counted, recorded, and raises at the same ticks when verified."""
+    file = tmp_path / "fragile.py"
+    file.write_text(FRAGILE)
+    done = pt.backtest(base / "recording", file)
+    failed = [r for r in done.folder.rows("decisions") if r["kind"] == "failure"]
+    counted = done.summary()["strategies"]["fragile"]["errors"]
+
+    assert len(failed) == counted > 10
+    assert {"RuntimeError: seven"} == {r["reason"] for r in failed}
+    assert "identical" == pt.verify(done).verdict
+
+    edit_table(
+        done.path,
+        "decisions",
+        lambda rows: rows.remove(next(r for r in rows if r["kind"] == "failure")),
+    )
+    assert "different" == pt.verify(done).verdict
