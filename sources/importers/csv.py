@@ -6,7 +6,7 @@ columns from 1 in a file without a header, or `=text` stands for every row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -88,7 +88,9 @@ class CsvTickFile:
         names = self._names()
         if not self._headerless:
             refuse_bars(path, names)
-        self._columns = dict(columns) or {k: k for k in KEYS if k in names}
+        self._columns = dict(columns)
+        if not self._headerless:
+            self._columns |= _same_named(columns, names)
         for key, source in self._columns.items():
             self._check_column(key, source, names)
         self._check_enough(names)
@@ -329,6 +331,14 @@ class CsvTickFile:
         lacking = trades & ((flags & flag.NO_QUANTITY) != 0)
         self._require(~lacking, place.of("quantity"), "expected a quantity")
         records["flags"] = flags | np.where(trades, flag.TRADE, flag.QUOTE).astype(np.uint32)
+
+
+def _same_named(columns: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """Return the columns that bear our names and that the map says nothing of."""
+    taken = {*columns, *columns.values()}
+    if taken & {"side", "buyer_maker"}:
+        taken |= {"side", "buyer_maker"}  # they say the same; the one that was named counts
+    return {key: key for key in KEYS if key in names and key not in taken}
 
 
 def _lookup(texts: Any, words: Mapping[str, int], place: Place, known: str) -> tuple[Ints, Mask]:

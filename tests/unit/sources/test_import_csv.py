@@ -479,3 +479,18 @@ def test_broken_files_are_refused_by_name(
 
     with pytest.raises(InputRefused, match=message):
         import_ticks(tmp_path / name, tmp_path / "rec")
+
+
+def test_a_map_leaves_columns_of_our_own_names_alone(tmp_path: Path) -> None:
+    """A map names what is called otherwise; a column that bears our name is taken as it is."""
+    file = tmp_path / "ticks.csv"
+    file.write_text("ts_event,px,quantity,side\n1736150400000,1.25,2,sell\n")
+
+    report = import_ticks(
+        [file], tmp_path / "recording", map="price=px,instrument_token==7", format="csv"
+    )
+
+    assert report.ticks == 1
+    [batch] = open_recording(tmp_path / "recording").batches()
+    assert batch.ticks.column("side").tolist() == [-1]
+    assert batch.ticks.column("price").tolist() == [1.25]
