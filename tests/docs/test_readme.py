@@ -272,6 +272,8 @@ def test_json_has_the_keys_of_the_formats_page(cli: Cli, tmp_path: Path) -> None
         "import": cli("import", csv, tmp_path / "rec", "--json"),
         "backtest": cli("backtest", "recordings/demo", "-s", "momentum", "--set",
                         "threshold=0.002", "--out", run, "--json"),
+        "paper": cli("paper", tmp_path / "paper", "-s", "momentum", "--recording",
+                     tmp_path / "rec", "--json"),
         "inspect REC": cli("inspect", "recordings/demo", "--json"),
         "inspect RUN": cli("inspect", run, "--json"),
         "verify": cli("verify", run, "--json"),
