@@ -79,6 +79,8 @@ def _scaled_up(
     table: InstrumentTable,
     scales: Mapping[str, int],
 ) -> Column:
+    if not values.any():
+        return values  # absent everywhere: zero at any scale
     factors = scale_factors(name, table, scales)
     by_row: Any = int(factors[0]) if (factors == factors[0]).all() else factors[dense]
     limit = (10**DIGITS - 1) // by_row
