@@ -62,23 +62,28 @@ def driver(states, params, lut, inst, {columns}, lo, hi, out, rows, codes):
     record = params[0]
     capacity = len(rows)
     count = 0
+    if capacity > 0:
+        codes[0] = 0
     for row in range(lo, hi):
-        local = lut[inst[row]]
+        # unsigned indices: numba would test each signed one for counting from the end
+        at = _np.uint64(row)
+        local = lut[_np.uint32(inst[at])]
         if local < 0:
             continue
         if count == capacity:
             return count, row
-        # a step that raises leaves row and code 0 here: the caller finds where it was
-        rows[count] = row
-        codes[count] = 0
+        slot = _np.uint64(count)
+        rows[slot] = row  # beside the code 0 it tells the caller where a step raised
         # what an earlier tick left in the slot must not show: it depends on where batches end
 {clear}
-        code = {step}(states[local], record, out[count], {values})
+        code = {step}(states[_np.uint32(local)], record, out[slot], {values})
         if code > 0:
-            codes[count] = min(code, 127)
+            codes[slot] = min(code, 127)
             count += 1
+            if count < capacity:
+                codes[count] = 0
         elif code < 0:
-            codes[count] = max(code, -127)
+            codes[slot] = max(code, -127)
             return count + 1, row + 1
     return count, hi
 '''
@@ -109,7 +114,7 @@ def driver_text(kernel: KernelStrategy, *, boundscheck: bool) -> str:
         step=step,
         column_types=" ".join(types),
         columns=", ".join(columns),
-        values=", ".join(f"{name}[row]" for name in columns),
+        values=", ".join(f"{name}[at]" for name in columns),
         clear="\n".join(_clear_lines(kernel.out)),
     )
 
@@ -166,4 +171,4 @@ def _clear_lines(out: np.dtype[Any]) -> Iterable[str]:
         if field.names is not None:
             raise KernelError(f"out.{name} is a record", cure="declare its parts as extras")
         index = "" if field.subdtype is None else "[...]"
-        yield f"        out[count].{name}{index} = 0"
+        yield f"        out[slot].{name}{index} = 0"

@@ -281,7 +281,7 @@ def constant_text(value: Any) -> str | None:
     """Return an expression that makes exactly this constant, or None where there is none.
 
     >>> constant_text((1, 0.1)), constant_text(float("inf")), constant_text(np.int8(3))
-    ('(1, 0.1,)', "float('inf')", "_np.int8(3)")
+    ('(1, 0.1,)', "float('inf')", '_np.int8(3)')
     """
     if value is None or type(value) in (bool, int, str):
         return repr(value)

@@ -11,6 +11,7 @@ from typing import Final
 
 EXACT_MAX: Final = 2**53  # float64 holds every integer up to here
 _LOW: Final = 0xFFFFFFFF
+_NEAR, _FEW = 2**45, 2**17  # products of such sums and counts stay within int64
 
 
 def divide(numerator: int, denominator: int) -> float:
@@ -69,4 +70,7 @@ def compare_products(a: int, b: int, c: int, d: int) -> int:
 
 def compare_ratios(sum_1: int, count_1: int, sum_2: int, count_2: int) -> int:
     """Return the sign of sum_1 / count_1 - sum_2 / count_2 for counts above 0, exactly."""
+    if -_NEAR < sum_1 < _NEAR and -_NEAR < sum_2 < _NEAR and count_1 < _FEW and count_2 < _FEW:
+        one, two = sum_1 * count_2, sum_2 * count_1  # both within int64
+        return (one > two) - (one < two)
     return compare_products(sum_1, count_2, sum_2, count_1)

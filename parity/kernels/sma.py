@@ -7,16 +7,15 @@ share one kernel.
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from parity.kernels.exact import divide
 
 NAN: Final = float("nan")
-_divide: Final[Any] = njit(divide)
 
 
 def sma_state(window: int) -> np.dtype[Any]:
@@ -55,19 +54,24 @@ def sma_step(state: Any, window: int, unit: int, value: int) -> float:
     return divide(state.total, window * unit)  # one division, so one rounding
 
 
-def _column(values: npt.NDArray[np.int64], window: int, unit: int) -> npt.NDArray[np.float64]:
-    means = np.full(len(values), NAN)
-    total = 0
-    for row in range(len(values)):
-        total += values[row]
-        if row >= window:
-            total -= values[row - window]
-        if row >= window - 1:
-            means[row] = _divide(total, window * unit)
-    return means
+@cache
+def _compiled() -> Any:
+    from numba import njit  # here: kernels reach the steps above without waiting for numba
 
+    divided: Any = njit(divide)
 
-_compiled: Final[Any] = njit(_column)
+    def column(values: Any, window: int, unit: int) -> Any:
+        means = np.full(len(values), NAN)
+        total = 0
+        for row in range(len(values)):
+            total += values[row]
+            if row >= window:
+                total -= values[row - window]
+            if row >= window - 1:
+                means[row] = divided(total, window * unit)
+        return means
+
+    return njit(column)
 
 
 def sma(values: npt.NDArray[np.int64], window: int, *, unit: int = 1) -> npt.NDArray[np.float64]:
@@ -78,10 +82,9 @@ def sma(values: npt.NDArray[np.int64], window: int, *, unit: int = 1) -> npt.NDA
     """
     if window < 1:
         raise ValueError(f"sma: window: expected at least 1, was {window}")
-    column: npt.NDArray[np.float64] = _compiled(
-        np.ascontiguousarray(values, np.int64), window, unit
-    )
-    return column
+    column = _compiled()
+    means: npt.NDArray[np.float64] = column(np.ascontiguousarray(values, np.int64), window, unit)
+    return means
 
 
 def sma_reference(values: list[int], window: int, *, unit: int = 1) -> list[float]:

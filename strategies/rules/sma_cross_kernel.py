@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from parity.kernels.exact import compare_ratios
+from parity.kernels.sma import push, sma_state
 from parity.model.kernel import KernelStrategy, out_dtype
 from parity.strategies.rules import sma_cross
 
@@ -23,20 +24,10 @@ def step(state: Any, params: Any, out: Any, price_int: int, price: float) -> int
     """Take one tick; say BUY or SELL when the fast average came to the other side."""
     if price_int > params.price_int_max or price_int < -params.price_int_max:
         return _PRICE_TOO_LARGE
-    at = state.at
-    behind = at - params.fast  # the price that leaves the fast window
-    if behind < 0:
-        behind += params.slow
-    state.fast_sum += price_int - state.ring[behind]
-    state.slow_sum += price_int - state.ring[at]
-    state.ring[at] = price_int
-    at += 1
-    state.at = 0 if at == params.slow else at
-    if state.count < params.slow:
-        state.count += 1
-        if state.count < params.slow:
-            return 0
-    side = compare_ratios(state.fast_sum, params.fast, state.slow_sum, params.slow)
+    push(state.fast, params.fast, price_int)
+    if not push(state.slow, params.slow, price_int):
+        return 0
+    side = compare_ratios(state.fast.total, params.fast, state.slow.total, params.slow)
     before = state.side
     if side in (0, before):
         return 0
@@ -58,11 +49,11 @@ def create(parameters: Mapping[str, Any]) -> KernelStrategy:
     def describe(candidate: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         return sma_cross.reasoning(candidate["side"], fast, slow), {}
 
-    numbers = [(name, "i8") for name in ("at", "count", "side", "fast_sum", "slow_sum")]
+    window = sma_state(1 << max(6, (slow - 1).bit_length()))  # a sweep of windows shares drivers
     return KernelStrategy(
         name=sma_cross.NAME,
         step=step,
-        state=np.dtype([*numbers, ("ring", "i8", (_ring(slow),))], align=True),
+        state=np.dtype([("side", "i8"), ("fast", window), ("slow", window)], align=True),
         params=np.array(
             (fast, slow, sma_cross.price_int_max(slow), given["position_size"]), _PARAMS
         ),
@@ -71,8 +62,3 @@ def create(parameters: Mapping[str, Any]) -> KernelStrategy:
         history=slow,
         describe=describe,
     )
-
-
-def _ring(slow: int) -> int:
-    """Return room for the window: a power of two, so that a sweep of windows shares drivers."""
-    return 1 << max(6, (slow - 1).bit_length())

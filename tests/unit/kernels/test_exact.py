@@ -44,9 +44,16 @@ def test_compare_products_is_the_sign_of_the_difference(a: int, b: int, c: int, 
     assert exact.compare_products(a, b, b, a) == 0
 
 
-@given(INT64, st.integers(1, 10**6), INT64, st.integers(1, 10**6))
+SUMS = INT64 | st.integers(-(2**45) - 2, 2**45 + 2) | st.integers(-9, 9)
+COUNTS = st.integers(1, 2**17 + 2)
+
+
+@given(SUMS, COUNTS, SUMS, COUNTS)
 def test_compare_ratios_agrees_with_fractions(s1: int, n1: int, s2: int, n2: int) -> None:
     """Means are compared as fractions are."""
     one, two = Fraction(s1, n1), Fraction(s2, n2)
 
-    assert (one > two) - (one < two) == exact.compare_ratios(s1, n1, s2, n2)
+    sign = (one > two) - (one < two)
+
+    assert sign == exact.compare_ratios(s1, n1, s2, n2)
+    assert 0 == exact.compare_ratios(s1, n1, s1, n1)
