@@ -180,9 +180,12 @@ class TickBatch:
         values = self.column(source)
         extra = self.extra_scale if source == "price_int" else 0
         divisor = self.table.divisor(SCALED[source][1], extra)
+        quotient: Column
         if isinstance(divisor, np.ndarray):
-            divisor = divisor[self.column("inst")]
-        quotient: Column = values / divisor
+            quotient = divisor.take(self.column("inst"))
+            np.divide(values, quotient, out=quotient)  # in place: fresh pages cost more than it
+        else:
+            quotient = values / divisor
         return quotient
 
     def slice(self, lo: int, hi: int) -> TickBatch:
