@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -151,12 +151,17 @@ def _changed(
         if a is None or b is None:
             found.append(f"{key[0]}: only in the {'second' if a is None else 'first'}")
             continue
-        found += [f"{key[0]}: {line}" for line in _unequal(a.config, b.config)]
+        found += [f"{key[0]}: {line}" for line in _unequal(_plain(a.config), _plain(b.config))]
         if a.source_sha256 != b.source_sha256:
             found.append(f"{key[0]}: its source changed")
         if a.model_sha256 != b.model_sha256:
             found.append(f"{key[0]}: its model changed")
     return found
+
+
+def _plain(config: dict[str, Any]) -> Any:
+    # As JSON: a manifest went through it, and there a tuple comes back as a list.
+    return msgspec.json.decode(msgspec.json.encode(config))
 
 
 def _unequal(a: object, b: object, path: str = "") -> list[str]:

@@ -203,6 +203,7 @@ class KernelDetector:
         self._rows = np.zeros(_OUT_ROWS, np.int64)
         self._codes = np.zeros(_OUT_ROWS, np.int8)
         self._names = tuple(kernel.out.names or ())
+        self._missing = dict.fromkeys(self._dense, self.history_length)  # ticks until warm
 
     def detect(self, view: View, rows: Rows) -> tuple[list[Found], list[Failed]]:
         """Return what the kernel found and where it returned an error code."""
@@ -220,7 +221,23 @@ class KernelDetector:
                 at, code = row - 1, int(self._codes[count - 1])
                 failed.append(Failed(at, f"kernel {self.kernel.name}: step returned {code}"))
                 self._roll_back(view, columns, at, begin)
+        if self._missing:
+            warm = self._warm_rows(view)
+            found = [f for f in found if f.row >= warm.get(int(view.inst[f.row]), 0)]
         return found, failed
+
+    def _warm_rows(self, view: View) -> dict[int, int]:
+        """Return, by instrument still cold, the first row at which it has its history."""
+        warm: dict[int, int] = {}
+        for dense, missing in list(self._missing.items()):
+            rows = view.rows_of(dense)
+            self._missing[dense] = missing - len(rows)
+            if missing > len(rows):
+                warm[dense] = len(view)  # not in this view
+            else:
+                warm[dense] = int(rows[missing - 1])
+                del self._missing[dense]
+        return warm
 
     def _call(
         self,
@@ -289,13 +306,15 @@ class KernelDetector:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the states field by field: an aligned dtype has random padding."""
-        return {n: self._states[n].tobytes() for n in self.kernel.state.names or ()}
+        states = {n: self._states[n].tobytes() for n in self.kernel.state.names or ()}
+        return {"states": states, "missing": {str(d): n for d, n in self._missing.items()}}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what snapshot() gave."""
+        self._missing = {int(d): n for d, n in state["missing"].items()}
         for name in self.kernel.state.names or ():
             field = self._states[name]
-            field[...] = np.frombuffer(state[name], field.dtype.base).reshape(field.shape)
+            field[...] = np.frombuffer(state["states"][name], field.dtype.base).reshape(field.shape)
 
 
 def _exact(quantity: Any) -> Decimal:

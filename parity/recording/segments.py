@@ -51,7 +51,7 @@ _END: Final = 1  # the frame that closes a segment
 RECORD_BYTES: Final = TICK_DTYPE.itemsize
 _JOINED_BYTES: Final = 4096  # below, one copy is cheaper than more pieces
 _BLOCK_BYTES: Final = 4096 * RECORD_BYTES
-_CURE = "run `parity repair`, or restore the file from a copy"
+_CURE = "restore the file from a copy; nothing behind it is taken on trust"
 
 _encode_controls = msgspec.msgpack.Encoder().encode
 _decode_controls = msgspec.msgpack.Decoder(list[Control]).decode
