@@ -26,6 +26,7 @@ from parity.core.detect import (
 from parity.core.digest import Chain, canonical, pack_head, signal_id
 from parity.core.paper_broker import Execution, Order, PaperBroker, Terms
 from parity.core.validators import Context, Limits, validate
+from parity.core.view import NO_TIME
 from parity.model.effects import (
     ApprovedSignal,
     Candidate,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from parity.core.view import Segment, View
     from parity.model.instruments import InstrumentTable
 
-CLOCK_START: Final = -(1 << 62)  # before any tick
 _WARMING: Final = frozenset({Lifecycle.INIT, Lifecycle.WARMUP})
 
 
@@ -78,7 +78,7 @@ class Executor:
         self.key = (plan.config.strategy_id, plan.broker)
         self.on = plan.config.on
         self.state = Lifecycle.INIT
-        self.clock = CLOCK_START  # the decide clock
+        self.clock = NO_TIME  # the decide clock
         self.candidates = Chain()
         self.decisions = Chain()
         self.signals = 0
@@ -97,6 +97,7 @@ class Executor:
         self._rows: Rows = np.zeros(0, np.int64)
         self._queue: list[tuple[int, Candidate | Failure | Transition]] = []
         self._at = 0
+        self._clocks: tuple[Rows, Rows] | None = None  # own rows and their running time, if asked
         self._fill_row: int | None = None
 
     # -- detect ------------------------------------------------------------------------------
@@ -112,7 +113,7 @@ class Executor:
         queue += [(view.position(f.row), self._candidate(f, view)) for f in found]
         if len(queue) > 1:
             queue.sort(key=lambda entry: entry[0])  # stable: at one row transitions come first
-        self._queue, self._at, self._rows = queue, 0, rows
+        self._queue, self._at, self._rows, self._clocks = queue, 0, rows, None
         self._fill_row = self.broker.next_row(view.segment) if self.broker.orders else None
 
     def _own_rows(self, view: View) -> Rows:
@@ -237,16 +238,18 @@ class Executor:
         return ApprovedSignal(candidate, signal_no, identity, record)
 
     def _clock_at(self, row: int, segment: Segment) -> int:
-        """Return the largest ts_event of the executor's own ticks up to a row of its own."""
+        """Return the largest time of the executor's own ticks up to a row of its own."""
         if segment.sorted_ts:
             return int(segment.ts_event[row])
-        view = segment.view(self.on)
-        own = self._rows[view.positions_of(self._rows) <= row]
-        return int(view.batch.column("ts_event")[own].max())
+        if self._clocks is None:
+            own = segment.view(self.on).positions_of(self._rows)
+            self._clocks = (own, np.maximum.accumulate(segment.clock_ts[own]))
+        own, newest = self._clocks
+        return int(newest[own.searchsorted(row, side="right") - 1])
 
     def _fill(self, done: Execution, row: int, segment: Segment) -> Fill:
         ts_event, ordinal = int(segment.ts_event[row]), int(segment.ordinals[row])
-        self.clock = max(self.clock, ts_event)
+        self.clock = max(self.clock, int(segment.clock_ts[row]))
         order = done.order
         head = pack_head(
             order.token,
@@ -281,11 +284,8 @@ class Executor:
     def leave_segment(self, view: View) -> None:
         """Close the segment: advance the clock over the executor's own ticks."""
         if len(self._rows):
-            ts_event = view.batch.column("ts_event")
-            newest = (
-                ts_event[self._rows[-1]] if view.segment.sorted_ts else ts_event[self._rows].max()
-            )
-            self.clock = max(self.clock, int(newest))
+            last = view.position(int(self._rows[-1]))
+            self.clock = max(self.clock, self._clock_at(last, view.segment))
         if self.broker.orders:
             self.broker.leave_segment()
 

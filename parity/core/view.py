@@ -5,13 +5,13 @@ Everything here is a function of the batch; what is carried from batch to batch 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from parity.core.history import HistoryStore, market_ticks
-from parity.kernels.batch import NOT_ALL_TRADES, UNDELIVERED, UNKNOWN, UNSORTED, survey
+from parity.kernels.batch import NOT_ALL_TRADES, UNDELIVERED, UNKNOWN, UNSORTED, UNTIMED, survey
 from parity.model import ticks as flag
 from parity.model.ticks import TickBatch
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 Rows = npt.NDArray[np.int64]
 _FEW_ROWS = 32
-_MASKS = np.array([flag.UNDELIVERED, flag.TRADE_LIKE, flag.NO_PRICE], np.uint32)
+_MASKS = np.array([flag.UNDELIVERED, flag.TRADE_LIKE, flag.NO_PRICE, flag.NO_VENUE_TIME], np.uint32)
+NO_TIME: Final = -(1 << 62)  # of a tick that advances no clock, and of a clock before any tick
 
 
 class Scan:
@@ -75,6 +76,7 @@ class Segment:
         "_views",
         "all_trades",
         "batch",
+        "clock_ts",
         "ordinals",
         "seq",
         "sorted_ts",
@@ -90,7 +92,9 @@ class Segment:
         self.ordinals = ordinals
         self.seq: Rows = ticks.column("seq")
         self.ts_event: Rows = ticks.column("ts_event")
-        self.sorted_ts = not said & UNSORTED
+        # What each tick sets a clock to: its ts_event, where that is the clock's kind of time.
+        self.clock_ts = _clock_times(ticks) if said & UNTIMED else self.ts_event
+        self.sorted_ts = not said & (UNSORTED | UNTIMED)
         self.all_trades = not said & NOT_ALL_TRADES
         self._rows: dict[int, Rows] = {}
         self._views: dict[str, View] = {}
@@ -209,6 +213,14 @@ class View:
         if self._ticks is None:
             self._ticks = market_ticks(self.batch)
         return self._ticks
+
+
+def _clock_times(ticks: TickBatch) -> Rows:
+    untimed = ticks.column("flags") & flag.NO_VENUE_TIME != 0
+    by_venue = np.array([i.clock == "venue" for i in ticks.table])
+    untimed &= by_venue[ticks.column("inst")]
+    times: Rows = np.where(untimed, NO_TIME, ticks.column("ts_event"))
+    return times
 
 
 def _of_kind(segment: Segment, on: str) -> tuple[TickBatch, Rows | None]:

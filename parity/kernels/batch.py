@@ -22,6 +22,7 @@ _INT64 = types.Array(types.int64, 1, "C")
 UNDELIVERED: Final = 1  # some rows are not to be shown to executors
 UNSORTED: Final = 2  # ts_event of the delivered rows does not rise
 NOT_ALL_TRADES: Final = 4  # some delivered rows are quotes, or have no price
+UNTIMED: Final = 16  # some delivered rows have no venue time
 UNKNOWN: Final = 8  # a token is not in the table; nothing else is valid then
 
 
@@ -52,14 +53,14 @@ def survey(
         ts_event: the venue's instant of each tick.
         flags: flag bits of each tick.
         table: the table's tokens, rising.
-        masks: the bits (undelivered, trade-like, no price) of `parity.model.ticks`.
+        masks: the bits (undelivered, trade-like, no price, no venue time) of `parity.model.ticks`.
         last_ts: per instrument, carried: ts_event of its newest tick.
         run_length: per instrument, carried: ticks of that ts_event so far; 0 = nothing seen.
         inst: receives dense ids.
         ordinals: receives the positions.
 
     Returns:
-        Bits UNDELIVERED, UNSORTED, NOT_ALL_TRADES, UNKNOWN.
+        Bits UNDELIVERED, UNSORTED, NOT_ALL_TRADES, UNTIMED, UNKNOWN.
     """
     said = 0
     newest = np.int64(-(1 << 62))
@@ -77,6 +78,8 @@ def survey(
             continue
         if bits & masks[1] == 0 or bits & masks[2] != 0:
             said |= NOT_ALL_TRADES
+        if bits & masks[3]:
+            said |= UNTIMED
         ts = ts_event[row]
         if ts < newest:
             said |= UNSORTED

@@ -1,7 +1,7 @@
 """Ticks and events for tests: dummies with sane defaults, and Hypothesis strategies of streams.
 
 What is generated is small and nasty: two instruments, equal times, late ticks, quotes of one and of
-two sides among the trades, ticks without a price, undelivered ones, controls between them.
+two sides among the trades, ticks without a price or venue time, undelivered ones, controls between.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ _KINDS: Final = (
     flag.INDEX,
     flag.TRADE | flag.DUPLICATE,
     flag.TRADE | flag.SKEWED,
+    flag.TRADE | flag.NO_VENUE_TIME,
 )
 _STEPS_NS: Final = (0, 0, 0, 1, 1, SECOND_NS, SECOND_NS, 3 * SECOND_NS, 40 * SECOND_NS, -SECOND_NS)
 
@@ -140,7 +141,7 @@ def partitions(max_size: int = 30) -> st.SearchStrategy[list[int]]:
 
 
 def _tick(seq: int, clock: int, token: int, kind: int, price: int, size: int) -> tuple[Any, ...]:
-    far = 3600 * SECOND_NS if kind & flag.SKEWED else 0
+    far = 3600 * SECOND_NS if kind & (flag.SKEWED | flag.NO_VENUE_TIME) else 0
     row = {
         "seq": seq,
         "ts_event": clock + far,

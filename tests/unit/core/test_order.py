@@ -11,9 +11,19 @@ from parity.model import ticks as flag
 from parity.model.effects import ApprovedSignal, Transition
 from parity.model.errors import ConfigError, InputRefused
 from parity.model.events import Control, EventBatch
+from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.ticks import TickBatch
 from parity.model.values import SignalResult, StrategyConfig
-from parity.testing.generators import ONE, START_NS, TABLE, TWO, cut, dummy_batch, dummy_records
+from parity.testing.generators import (
+    ONE,
+    SECOND_NS,
+    START_NS,
+    TABLE,
+    TWO,
+    cut,
+    dummy_batch,
+    dummy_records,
+)
 
 
 class Always:
@@ -91,6 +101,26 @@ def test_a_skewed_tick_moves_no_clock() -> None:
     assert [1] == [s.candidate.seq for s in said]
     assert (3, 1) == (engine.report().ticks, engine.report().undelivered)
     assert START_NS + 10**9 == engine.executors[0].clock
+
+
+@pytest.mark.parametrize("sizes", [(), (1,) * 9, (3,)])
+def test_a_tick_without_venue_time_moves_no_clock(sizes: Sequence[int]) -> None:
+    """It is delivered, but its time is a broker's; where the table says so, it is the clock."""
+    seconds = [0, 100, 2, 200, 4, 6]
+    flags = [flag.TRADE | (flag.NO_VENUE_TIME if s >= 100 else 0) for s in seconds]
+    ts_event = [START_NS + s * SECOND_NS for s in seconds]
+    events = dummy_batch(6, ts_event=ts_event, flags=flags)
+    config = {"risk": {"cooldown_sec": 5}}
+    engine = Engine(TABLE, [plan("a", parameters=config)])
+    by_recv = InstrumentTable(
+        [Instrument(token=ONE, symbol="X", price_scale=2, quantity_scale=3, clock="recv")]
+    )
+    other = Engine(by_recv, [plan("a", parameters=config)])
+    ticks = TickBatch.from_records(events.ticks.to_records(), by_recv)
+
+    assert [1, 6] == [s.candidate.seq for s in approved(engine, events, sizes)]
+    assert START_NS + 6 * SECOND_NS == engine.executors[0].clock
+    assert [1, 2, 4] == [s.candidate.seq for s in approved(other, EventBatch(ticks), sizes)]
 
 
 @pytest.mark.parametrize("sizes", [(), (1,) * 9])

@@ -6,13 +6,19 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parity.kernels.batch import NOT_ALL_TRADES, UNDELIVERED, UNKNOWN, UNSORTED, survey
+from parity.kernels.batch import NOT_ALL_TRADES, UNDELIVERED, UNKNOWN, UNSORTED, UNTIMED, survey
 from parity.model import ticks as flag
 
 TOKENS = np.array([11, 25, 300, 4000], np.int64)
-MASKS = np.array([flag.UNDELIVERED, flag.TRADE_LIKE, flag.NO_PRICE], np.uint32)
+MASKS = np.array([flag.UNDELIVERED, flag.TRADE_LIKE, flag.NO_PRICE, flag.NO_VENUE_TIME], np.uint32)
 FLAGS = st.sampled_from(
-    [flag.TRADE, flag.TRADE, flag.TRADE | flag.DUPLICATE, flag.QUOTE, flag.TRADE | flag.NO_PRICE]
+    [
+        *[flag.TRADE] * 6,
+        flag.TRADE | flag.DUPLICATE,
+        flag.QUOTE,
+        flag.TRADE | flag.NO_PRICE,
+        flag.TRADE | flag.NO_VENUE_TIME,
+    ]
 )
 TICKS = st.lists(st.tuples(st.integers(0, 3), st.integers(-3, 3), FLAGS), max_size=50)
 Tick = tuple[int, int, int]
@@ -39,6 +45,7 @@ def expected_bits(ticks: list[Tick]) -> int:
         UNDELIVERED * (len(shown) < len(ticks))
         | UNSORTED * (times != sorted(times))
         | NOT_ALL_TRADES * (not trades)
+        | UNTIMED * any(f & flag.NO_VENUE_TIME for _, f in shown)
     )
 
 
