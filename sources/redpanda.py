@@ -45,6 +45,10 @@ _SETTINGS: Final[dict[str, Any]] = {
     "max.poll.interval.ms": 86_400_000,  # back-pressure may stop the polling for long
 }
 
+_LIBRDKAFKA_LOG: Final = logging.getLogger("parity.librdkafka")
+# Without a handler anywhere, Python prints warnings raw to the terminal.
+_LIBRDKAFKA_LOG.addHandler(logging.NullHandler())
+
 _log = structlog.get_logger("parity.sources.redpanda")
 
 
@@ -113,6 +117,7 @@ class RedpandaSource:
         self._wake_fd = -1
         self._waiter: asyncio.Future[None] | None = None
         self._last_error = ""
+        self._lost = False
         self._ids: dict[Stream, int] = {}
         self._next: dict[int, int] = {}  # stream -> the offset expected next
         self._ends: dict[int, int] = {}  # stream -> end offset at the start, with exit_at_end
@@ -166,7 +171,9 @@ class RedpandaSource:
         Raises:
             ServiceDown: the consumer cannot go on; after everything read before was taken.
         """
-        if not self._queue and not self._ended:
+        if self._queue:
+            await asyncio.sleep(0)  # behind the head too, signals and deliveries get their turn
+        elif not self._ended:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
             timer = loop.call_later(wait_s, self._wake_waiter)
@@ -243,7 +250,7 @@ class RedpandaSource:
         try:
             consumer = Consumer(
                 {"bootstrap.servers": self._servers, **self._settings, "error_cb": self._report},
-                logger=logging.getLogger("parity.librdkafka"),
+                logger=_LIBRDKAFKA_LOG,
             )
         except KafkaException as error:
             raise ConfigError(f"librdkafka settings: {error.args[0].str()}") from None
@@ -326,6 +333,9 @@ class RedpandaSource:
                 first = consumer.poll(_POLL_S)
                 if first is None:
                     continue
+                if self._lost and first.error() is None:
+                    self._lost = False
+                    _log.warning("broker_back", servers=self._servers)
                 rest = consumer.consume(BATCH_MESSAGES_MAX - 1, timeout=0)
                 self._hand_over(self._unpack(consumer, [first, *rest]))
         except ParityError as error:
@@ -405,12 +415,27 @@ class RedpandaSource:
             _log.warning("broker_error", servers=self._servers, error=error.str())
 
     def _report(self, error: KafkaError) -> None:
-        # Broker down and the like: librdkafka reconnects by itself; a fatal one ends the reader.
+        # librdkafka reconnects by itself, and says so with every try; a fatal one ends the reader.
         self._last_error = error.str()
-        _log.warning("broker_error", servers=self._servers, error=error.str())
+        if error.code() not in _away():
+            _log.warning("broker_error", servers=self._servers, error=error.str())
+        elif self._consumer is not None and not self._lost:
+            self._lost = True
+            _log.warning("broker_lost", servers=self._servers, error=error.str())
         if error.fatal():
             self._failure = ServiceDown(f"Redpanda at {self._servers}: {error.str()}")
             self.stop()
+
+
+def _away() -> tuple[int, ...]:
+    from confluent_kafka import KafkaError
+
+    return (
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TRANSPORT,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+    )
 
 
 def _with_quarantined(

@@ -72,8 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _demo(folder: Path, prefer: Any) -> None:
     import parity as pt
+    from parity.cli.logs import log_to_stderr
     from parity.testing.broker import start_broker
 
+    log_to_stderr("ERROR")
     recording_path = ROOT / "recordings" / "demo"
     strategies = ROOT / "strategies" / "configs" / "demo.yaml"
     _step(1, "backtest of the shipped recording, five strategies")

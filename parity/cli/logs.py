@@ -15,6 +15,7 @@ from typing import Any, Final
 
 REPEAT_S: Final = 10.0
 _KINDS_MAX: Final = 1000
+_TRIES: Final = ("FAIL [", "ERROR [", "GETPID [")  # how librdkafka's lines of its retries begin
 
 
 class _Lines:
@@ -59,6 +60,11 @@ class Repeats:
         return event
 
 
+def _is_told_elsewhere(record: logging.LogRecord, level: int) -> bool:
+    # Lost connections reach us as errors too, told once; a coordinator that loads is asked again.
+    return level > logging.DEBUG and record.getMessage().startswith(_TRIES)
+
+
 def log_to_stderr(level: str) -> None:
     """Send structlog's lines and those of the standard library to stderr, from `level` on."""
     import structlog
@@ -87,5 +93,8 @@ def log_to_stderr(level: str) -> None:
         )
     )
     repeats = Repeats()
-    handler.addFilter(lambda record: repeats.take(record.getMessage()) is not None)
+    handler.addFilter(
+        lambda record: not _is_told_elsewhere(record, number)
+        and repeats.take(record.getMessage()) is not None
+    )
     logging.basicConfig(handlers=[handler], level=number, force=True)

@@ -23,6 +23,7 @@ from parity.compose.plans import Prepared, prepare
 from parity.core.engine import Engine
 from parity.model.errors import ConfigError, ServiceDown
 from parity.proof.replayer import backtest_events
+from parity.recording.holding import held
 from parity.recording.reader import open_recording
 from parity.recording.runs import (
     MANIFEST,
@@ -192,13 +193,34 @@ def paper(
         progress: called with counts after each turn of the loop.
 
     Raises:
-        ConfigError: the folder holds a run of another configuration.
+        ConfigError: the folder holds a run of another configuration, or another runner holds it.
         ServiceDown: the broker does not answer, or did not confirm the last signals.
     """
+    prepared = prepare(specs)
+    began = time.perf_counter()
+    with held(run):
+        outcome = _paper(run, prepared, feed, table, seed, checkpoint_ticks, durability, progress)
+    if not outcome.settled:
+        raise ServiceDown(
+            f"{run}: the fate of the last signals is not known: they were not confirmed",
+            cure="start the run again: it reads its output back and sends what is missing",
+        )
+    return Finished(RunFolder(run), time.perf_counter() - began, prepared.skipped)
+
+
+def _paper(
+    run: Path,
+    prepared: Prepared,
+    feed: Feed,
+    table: InstrumentTable,
+    seed: int,
+    checkpoint_ticks: int,
+    durability: str,
+    progress: Callable[[dict[str, int]], None] | None,
+) -> Outcome:
     from parity.live.delivery import Delivery
     from parity.live.runner import Limits, Strategies
 
-    prepared = prepare(specs)
     writer = _paper_writer(run, seed, prepared, durability, feed)
     recording = run / "recording"
     if (recording / MANIFEST).exists():
@@ -207,19 +229,11 @@ def paper(
     engine = Engine(table, prepared.plans, seed=seed)
     brokers = sorted({plan.broker for plan in prepared.plans})
     ledger = run / "deliveries" / "ledger.jsonl"
-    ledger.parent.mkdir(exist_ok=True)
     run_id = writer.manifest.run_id
     delivery = Delivery(_publisher(feed, run, run_id), ledger, run_id, brokers)
     strategies = Strategies(engine, writer, delivery)
     limits = Limits(checkpoint_ticks=checkpoint_ticks)
-    began = time.perf_counter()
-    outcome = _run_live(recording, table, feed, durability, strategies, limits, progress)
-    if not outcome.settled:
-        raise ServiceDown(
-            f"{run}: the fate of the last signals is not known: they were not confirmed",
-            cure="start the run again: it reads its output back and sends what is missing",
-        )
-    return Finished(RunFolder(run), time.perf_counter() - began, prepared.skipped)
+    return _run_live(recording, table, feed, durability, strategies, limits, progress)
 
 
 def record(
@@ -234,7 +248,8 @@ def record(
 
     Arguments and errors as for paper().
     """
-    outcome = _run_live(folder, table, feed, durability, None, None, progress)
+    with held(folder):
+        outcome = _run_live(folder, table, feed, durability, None, None, progress)
     return {
         "recording": str(folder),
         "ticks": outcome.ticks,
@@ -326,6 +341,7 @@ def _paper_writer(
         )
     manifest.state = "open"
     writer = RunWriter(run, manifest, resume=True)
+    _keep(writer, prepared)  # the same bytes; a kill may have come before they were kept
     writer.save_manifest()
     return writer
 

@@ -7,6 +7,7 @@ corruption.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -90,7 +91,7 @@ class Ledger:
     def _write(self, value: Any) -> None:
         line = _encode(value) + b"\n"
         if os.write(self._file, line) != len(line):
-            raise OSError(f"{self.path}: short write")
+            raise OSError(errno.ENOSPC, "short write", str(self.path))
 
 
 def read_ledger(path: Path) -> tuple[LedgerHead | None, list[LedgerLine], int]:

@@ -20,7 +20,7 @@ import structlog
 from parity.core.own_state import SnapshotUnavailable
 from parity.live.clock import anchored_clock
 from parity.model.effects import ApprovedSignal
-from parity.model.errors import RecordingCorrupt
+from parity.model.errors import ParityError, RecordingCorrupt
 from parity.model.events import Control, EventBatch
 from parity.model.ticks import TICK_DTYPE, TickBatch
 from parity.recording.runs import RunFolder
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from parity.recording.sequencer import Sequencer
 
 TAKE_S: Final = 0.2  # how long silence lasts before the loop looks around
-FLUSH_LIMIT_S: Final = 5.0
+FLUSH_LIMIT_S: Final = 4.0  # so that a stop ends within 5 s, whatever hangs
+SAID_EACH: Final = 10  # of gaps and quarantined messages; then every thousandth is logged
 
 _log = structlog.get_logger("parity.live.runner")
 
@@ -74,6 +75,12 @@ class Outcome:
     quarantined: int
     gaps: int
     settled: bool
+
+
+class Interrupted(ParityError):
+    """A stop came before the run had caught up with its own recording; nothing is sealed."""
+
+    exit_code = 130
 
 
 class Runner:
@@ -130,6 +137,7 @@ class Runner:
 
         Raises:
             ServiceDown: source or publisher cannot go on. The journal is closed, not sealed.
+            Interrupted: a stop came before everything recorded was processed again.
             JournalFailed: the disk refused.
         """
         settled = True
@@ -148,7 +156,7 @@ class Runner:
             # One cause, one error: the group is how it travelled, not what happened.
             raise _first(errors) from None
         finally:
-            await self._close()
+            await self._close(self._limits.flush_s if settled else 0)
         seal(self._folder)
         return Outcome(
             self._journal.last_seq,
@@ -198,8 +206,9 @@ class Runner:
             at = note.row
             seq = self._sequencer.take_seq()
             controls.append(Control(seq=seq, ts_recv=now, verb=note.verb, detail=note.detail))
-            self._counts[note.verb] = self._counts.get(note.verb, 0) + 1
-            _log.warning(note.verb, seq=seq, **_printable(note.detail))
+            count = self._counts[note.verb] = self._counts.get(note.verb, 0) + 1
+            if count <= SAID_EACH or not count % 1000:
+                _log.warning(note.verb, seq=seq, count=count, **_printable(note.detail))
         pieces.append(self._sequencer.sequence(records[at:]))
         return np.concatenate(pieces), tuple(controls)
 
@@ -279,6 +288,12 @@ class Runner:
                 cure="the disk lost the end of the journal; start a new run",
             )
         for batch in _behind(recorded.batches(), after):
+            await asyncio.sleep(0)  # a stop, and the deliveries, get their turn
+            if self._stop.is_set():
+                raise Interrupted(
+                    f"{self._folder}: stopped while going on from its recording",
+                    cure="start it again: nothing is lost",
+                )
             self._sequencer.observe(batch)
             if self._strategies is not None:
                 await self._decide(self._strategies, batch)
@@ -315,11 +330,11 @@ class Runner:
             _log.error("signals_not_settled", waited_s=self._limits.flush_s)
         return settled
 
-    async def _close(self) -> None:
+    async def _close(self, limit_s: float) -> None:
         try:
             await self._source.close()
             if self._strategies is not None:
-                await self._strategies.delivery.close(self._limits.flush_s)
+                await self._strategies.delivery.close(limit_s)
         finally:
             self._journal.close()
 

@@ -29,6 +29,7 @@ from parity.model.effects import (
     Fill,
 )
 from parity.model.errors import ConfigError, RecordingCorrupt, RecordingMissing
+from parity.recording.holding import is_bare
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -229,9 +230,10 @@ class RunWriter:
         self._flushed = -1
         if resume:
             return
-        if folder.exists() and any(folder.iterdir()):
+        made = (*STREAMS, "checkpoints")
+        if not is_bare(folder, made):
             raise ConfigError(f"{folder}: it is not empty", cure="name a new folder for the run")
-        for name in (*STREAMS, "checkpoints"):
+        for name in made:
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.save_manifest()
 
@@ -243,14 +245,12 @@ class RunWriter:
     def keep_source(self, name: str, text: str) -> None:
         """Keep a strategy's source text under `source/`."""
         path = self.folder / "source" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        _keep_once(path, text.encode())
 
     def keep_model(self, sha256: str, data: bytes) -> None:
         """Keep a model under `models/`, by its hash."""
         path = self.folder / "models" / f"{sha256}.onnx"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        _keep_once(path, data)
 
     def write(self, effects: Iterable[Effect]) -> None:
         """Take effects; they are on disk after the next flush()."""
@@ -376,6 +376,12 @@ def write_durably(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(data)
     _move_durably(temporary, path)
+
+
+def _keep_once(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_bytes() != data:
+        write_durably(path, data)
 
 
 def _move_durably(temporary: Path, path: Path) -> None:

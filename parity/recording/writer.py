@@ -21,6 +21,7 @@ import numpy.typing as npt
 from parity.model.errors import ConfigError, InputRefused
 from parity.model.ticks import COLUMNS, TickBatch
 from parity.recording import layout
+from parity.recording.holding import is_bare
 from parity.recording.manifest import (
     Manifest,
     Part,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
 
 ORDERS: Final = ("ts_event", "ts_recv", "arrival")
+_FOLDERS: Final = ("ticks", "events", "journal")
 PART_ROWS_MAX: Final = 32 * layout.ROW_GROUP_ROWS
 
 
@@ -52,7 +54,7 @@ def create_recording(
     """Make an empty open recording, for a JournalWriter to fill.
 
     Args:
-        folder: must not exist, or be empty.
+        folder: must not exist, or hold no more than a kill during this call leaves.
         table: instruments with the scales all ticks will have.
         order: what seq follows; a live run has "arrival".
         created_by: for people: program, version, what it was asked.
@@ -64,7 +66,8 @@ def create_recording(
     """
     folder = Path(folder)
     _check_order(order)
-    _check_free(folder)
+    if not is_bare(folder, _FOLDERS):
+        _check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = Manifest(
         recording_id=uuid.uuid4().hex,
@@ -76,8 +79,8 @@ def create_recording(
         streams=[Stream(n, topic, part) for n, (topic, part) in enumerate(streams)],
         durability=durability,
     )
-    for name in ("ticks", "events", "journal"):
-        (folder / name).mkdir()
+    for name in _FOLDERS:
+        (folder / name).mkdir(exist_ok=True)
     save_manifest(folder, manifest)
     sync_folder(folder.parent)
     return manifest

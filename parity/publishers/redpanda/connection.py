@@ -16,12 +16,19 @@ CONNECT_LIMIT_S: Final = 10.0
 PRODUCER_SETTINGS: Final[dict[str, Any]] = {"enable.idempotence": True, "acks": "all"}
 LIBRDKAFKA_LOG: Final = logging.getLogger("parity.librdkafka")
 
+# Without a handler anywhere, Python prints warnings raw to the terminal.
+LIBRDKAFKA_LOG.addHandler(logging.NullHandler())
+
 _log = structlog.get_logger("parity.publishers.redpanda")
 
 
 def report(error: KafkaError) -> None:
-    """Log what librdkafka reports; it reconnects by itself."""
-    _log.warning("broker_error", error=error.str())
+    """Log what librdkafka reports; that a broker is away, and each try to reach it, is no news."""
+    from confluent_kafka import KafkaError
+
+    away = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT)
+    say = _log.debug if error.code() in away else _log.warning
+    say("broker_error", error=error.str())
 
 
 def no_answer(servers: str, limit_s: float, error: Exception) -> ServiceDown:

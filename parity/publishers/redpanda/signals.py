@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from parity.model.effects import ApprovedSignal
 
+_TOPIC_LIMIT_S: Final = 3.0
 _POLL_S: Final = 0.002  # a delivery report waits at most this long for the loop
 
 _log = structlog.get_logger("parity.publishers.redpanda")
@@ -74,6 +75,7 @@ class RedpandaPublisher:
             "bootstrap.servers": self._servers,
             **PRODUCER_SETTINGS,
             "linger.ms": 0,
+            "message.timeout.ms": 0,  # wait for the broker: a second send could be a second signal
             **self._own,
         }
         try:
@@ -92,8 +94,11 @@ class RedpandaPublisher:
         """Queue one signal in order, and return when the broker has it.
 
         Raises:
-            NotPublished: librdkafka gave up (message.timeout.ms), or the broker refused.
+            NotPublished: the broker refused.
+            ServiceDown: the producer is broken for good; only a restart helps.
         """
+        from confluent_kafka import KafkaException
+
         producer = self._producer
         assert producer is not None, "publish before start"
         loop = asyncio.get_running_loop()
@@ -103,9 +108,7 @@ class RedpandaPublisher:
             if outcome.done():
                 return
             if error is not None:
-                outcome.set_exception(
-                    NotPublished(f"{topic_of(broker)} at {self._servers}: {error.str()}")
-                )
+                outcome.set_exception(self._refusal(broker, error))
             else:
                 place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
                 outcome.set_result(Receipt(*place))
@@ -123,6 +126,8 @@ class RedpandaPublisher:
             except BufferError:  # back-pressure: reports make room
                 producer.poll(0)
                 await asyncio.sleep(_POLL_S)
+            except KafkaException as error:
+                raise self._refusal(broker, error.args[0]) from None
         self._under_way += 1
         if self._timer is None:
             self._timer = loop.call_later(_POLL_S, self._poll)
@@ -130,6 +135,12 @@ class RedpandaPublisher:
             return await outcome
         finally:
             self._under_way -= 1
+
+    def _refusal(self, broker: str, error: KafkaError) -> ServiceDown:
+        text = f"{topic_of(broker)} at {self._servers}: {error.str()}"
+        if error.fatal() or error.code() == error._FATAL:
+            return ServiceDown(text, cure="start the run again: it sends what is missing")
+        return NotPublished(text)
 
     def _poll(self) -> None:
         self._timer = None
@@ -139,7 +150,11 @@ class RedpandaPublisher:
                 self._timer = asyncio.get_running_loop().call_later(_POLL_S, self._poll)
 
     async def ends(self, brokers: Sequence[str]) -> Ends:
-        """Return where the topics of these brokers end; a topic that is not there has no end."""
+        """Return where the topics of these brokers end.
+
+        Raises:
+            ConfigError: a topic is not there, and the broker does not create it.
+        """
         return await asyncio.to_thread(self._ends, [topic_of(b) for b in brokers])
 
     async def read_back(
@@ -186,6 +201,8 @@ class RedpandaPublisher:
     def _ends(self, topics: Sequence[str]) -> Ends:
         from confluent_kafka import KafkaException
 
+        for topic in topics:
+            self._await_topic(topic)
         consumer = self._consumer()
         try:
             return {
@@ -195,6 +212,26 @@ class RedpandaPublisher:
             raise no_answer(self._servers, self._connect_limit_s, error) from None
         finally:
             consumer.close()
+
+    def _await_topic(self, topic: str) -> None:
+        # Asking a broker that creates topics by itself is what creates it.
+        from confluent_kafka import KafkaException
+
+        assert self._producer is not None, "ends before start"
+        deadline = time.monotonic() + _TOPIC_LIMIT_S
+        while True:
+            try:
+                found = self._producer.list_topics(topic, timeout=self._connect_limit_s)
+            except KafkaException as error:
+                raise no_answer(self._servers, self._connect_limit_s, error) from None
+            if found.topics[topic].error is None and found.topics[topic].partitions:
+                return
+            if time.monotonic() > deadline:
+                raise ConfigError(
+                    f"topic {topic!r}, where signals go, is not at {self._servers}",
+                    cure="create it: this broker does not by itself",
+                )
+            time.sleep(0.1)
 
     def _bounds(self, consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
         from confluent_kafka import TopicPartition

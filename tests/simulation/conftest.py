@@ -1,0 +1,223 @@
+"""What the simulations share: live commands as processes, and everything they must have kept.
+
+Seeds come from PARITY_SEED, counts from PARITY_SOAK; each simulation prints how to repeat it.
+"""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+
+from parity.live.ledger import read_ledger
+from parity.model.ticks import TickBatch
+from parity.publishers.redpanda import TickProducer
+from parity.recording.reader import open_recording
+from parity.recording.runs import RunFolder
+from parity.sources import synthetic
+from parity.sources.codecs.native import encode_batch
+from parity.testing.broker import Broker, start_broker
+from parity.testing.broker.admin import read_topic
+
+ROOT = Path(__file__).resolve().parents[2]
+WIRE = ("ts_event", "instrument_token", "price_int", "quantity_int", "side", "trade_id")
+LIMIT_S = 90.0
+SIGNALS = "paper.signals.raw"
+RULES = """\
+strategies:
+  - {strategy_name: py, strategy_type: momentum, instruments: [900001, 900002], parameters: &m
+     {lookback_periods: 20, threshold: 0.002, position_size: 1, risk: {cooldown_sec: 10}}}
+  - {strategy_name: kernel, strategy_type: momentum_kernel, instruments: [900001, 900002],
+     parameters: *m}
+  - {strategy_name: reversion, strategy_type: mean_reversion, instruments: [900001, 900002],
+     parameters: {lookback_periods: 20, z_entry: 2.0, position_size: 1, risk: {cooldown_sec: 10}}}
+"""
+
+
+class Bench(NamedTuple):
+    """One run or recording under test: where it is, who serves, and the producer's own log."""
+
+    broker: Broker
+    folder: Path
+    topic: str
+    records: np.ndarray
+    sent: list[int]  # how many of the records were produced
+    processes: list[subprocess.Popen[bytes]]
+
+    @property
+    def log(self) -> Path:
+        """What the commands said."""
+        return self.folder.with_suffix(".log")
+
+    @property
+    def journal(self) -> Path:
+        """The journal of the run's recording, or of the recording."""
+        within = self.folder / "recording"
+        return (within if within.exists() else self.folder) / "journal"
+
+    def produce(self, count: int) -> None:
+        """Send the next ticks, and wait until the broker has them."""
+        table = synthetic.TABLE
+        part = self.records[self.sent[0] : self.sent[0] + count]
+        with TickProducer(self.broker.bootstrap_servers, self.topic, partition=0) as producer:
+            payloads = encode_batch(TickBatch.from_records(part, table))
+            producer.send((str(t), p) for t, p in zip(part["instrument_token"], payloads, strict=1))
+        self.sent[0] += len(part)
+
+    def send(self, *payloads: bytes) -> None:
+        """Send messages as they are."""
+        with TickProducer(self.broker.bootstrap_servers, self.topic, partition=0) as producer:
+            producer.send(("k", payload) for payload in payloads)
+
+    def start(self, command: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start `parity paper` or `parity record` on the folder, following the topic."""
+        words = [sys.executable, "-m", "parity", command, str(self.folder), "--json"]
+        words += ["--topics", self.topic, "--from", "earliest"]
+        words += ["--bootstrap-servers", self.broker.bootstrap_servers]
+        words += ["--instrument-table", str(self.folder.parent / "table.json")]
+        if command == "paper" and "--strategies" not in options:
+            words += ["--strategies", str(self.folder.parent / "rules.yaml")]
+        given = {"PARITY_CHECKPOINT_TICKS": "300", "NO_COLOR": "1"} | environment
+        with self.log.open("ab") as file:
+            process = subprocess.Popen(
+                [*words, *options], cwd=ROOT, stdout=file, stderr=file, env=os.environ | given
+            )
+        self.processes.append(process)
+        return process
+
+    def finish(self, command: str, *options: str, code: int = 0, **environment: str) -> str:
+        """Run a command to the end of the topic; returns what it said."""
+        before = self.log.stat().st_size if self.log.exists() else 0
+        process = self.start(command, "--exit-at-end", *options, **environment)
+        found = process.wait(LIMIT_S)
+        said = self.log.read_bytes()[before:].decode()
+        assert code == found, said
+        assert "Traceback" not in said
+        return said
+
+    def kept_bytes(self) -> int:
+        """Return the bytes in the journal."""
+        try:
+            return sum(file.stat().st_size for file in self.journal.glob("*.wal"))
+        except FileNotFoundError:
+            return 0
+
+    def await_ticks(self, process: subprocess.Popen[bytes], count: int) -> None:
+        """Wait until that many ticks more are in the journal."""
+        goal = self.kept_bytes() + count * self.records.dtype.itemsize
+        await_that(lambda: process.poll() is not None or self.kept_bytes() >= goal)
+        assert process.poll() is None, self.log.read_text()
+
+    def stop(self, process: subprocess.Popen[bytes], how: signal.Signals) -> tuple[int, float]:
+        """Send a signal; returns the exit code and how long it took."""
+        began = time.monotonic()
+        process.send_signal(how)
+        return process.wait(LIMIT_S), time.monotonic() - began
+
+    # -- what must hold at the end
+
+    def check_recording(self, folder: Path | None = None) -> Counter[str]:
+        """Hold the sealed recording against the producer's log; returns its controls by verb."""
+        with open_recording(folder or self.folder) as recording:
+            assert "sealed" == recording.manifest.state
+            recording.check_files()
+            kept = np.concatenate([b.ticks.to_records() for b in recording.batches()])
+            controls = Counter(c.verb for c in recording.controls())
+        sent = self.records[: self.sent[0]]
+        for name in WIRE:
+            assert np.array_equal(sent[name], kept[name]), name
+        assert list(range(len(sent))) == kept["offset"].tolist()
+        return controls
+
+    def check_signals(self) -> int:
+        """Hold approvals, ledger and output topic against each other; returns how many."""
+        run = RunFolder(self.folder)
+        run.check_outputs()
+        assert "complete" == run.manifest.state
+        approved = sorted(r["signal_no"] for r in run.rows("decisions") if r["signal_no"])
+        assert list(range(1, len(approved) + 1)) == approved
+        messages = read_topic(self.broker.bootstrap_servers, SIGNALS)
+        mine = [h for _, h, _ in messages if h["run_id"] == run.manifest.run_id]
+        assert approved == [int(headers["signal_no"]) for headers in mine]
+        ledger = read_ledger(self.folder / "deliveries" / "ledger.jsonl")[1]
+        assert approved == sorted(line.signal_no for line in ledger)
+        assert {"delivered", "recovered"} >= {line.state for line in ledger}
+        return len(approved)
+
+    def verify(self) -> dict[str, Any]:
+        """Return what `parity verify` says, which must be identical."""
+        words = [sys.executable, "-m", "parity", "verify", str(self.folder), "--json"]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert 0 == done.returncode, done.stdout + done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        assert "identical" == found["verdict"]
+        return found
+
+
+def await_that(happened: Callable[[], object], limit_s: float = LIMIT_S) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + limit_s
+    while not happened():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.002)
+
+
+@pytest.fixture(scope="session")
+def soak() -> int:
+    """How many faults a soak injects; 0 in the normal run."""
+    return int(os.environ.get("PARITY_SOAK", "0"))
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest, soak: int) -> int:
+    """The seed of a simulation; the line that repeats it is printed."""
+    chosen = int(os.environ.get("PARITY_SEED") or secrets.randbelow(2**32))
+    print(f"repeat: PARITY_SEED={chosen} PARITY_SOAK={soak} pytest '{request.node.nodeid}' -s")
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def mock() -> Iterator[Broker]:
+    """The mock broker, whatever else serves the session."""
+    with start_broker(prefer="mock") as started:
+        yield started
+
+
+@pytest.fixture(params=["mock", pytest.param("kafka", marks=pytest.mark.kafka)])
+def any_broker(request: pytest.FixtureRequest) -> Broker:
+    """The mock, and a real Kafka where there is one."""
+    found: Broker = request.getfixturevalue("mock" if request.param == "mock" else "kafka_broker")
+    return found
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    """Make a bench: a topic and folder of its own, ticks of a seed."""
+    made: list[Bench] = []
+
+    def make(broker: Broker, ticks: int, seed: int = 1) -> Bench:
+        table, records = synthetic.generate(seed=seed, ticks=ticks)
+        topic = f"ticks-{uuid.uuid4().hex[:10]}"
+        broker.create_topic(topic, 1)
+        broker.create_topic(SIGNALS, 1)
+        (tmp_path / "table.json").write_bytes(msgspec.json.encode(table.to_json()))
+        (tmp_path / "rules.yaml").write_text(RULES)
+        made.append(Bench(broker, tmp_path / "run", topic, records, [0], []))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        for process in bench.processes:
+            process.kill()
+            process.wait()
