@@ -25,6 +25,12 @@ LIBRARIES: Final = (
 )
 # Rooms whose code can change what a run decides. Strategies are kept, and hashed, one by one.
 _ROOMS: Final = ("codegen", "compose", "core", "kernels", "model", "recording")
+# Files outside these rooms that a kept strategy still takes from today's parity.
+SHARED: Final = (
+    "live/inference.py",
+    "strategies/functional.py",
+    "strategies/rules/sma_cross.py",
+)
 
 
 @cache
@@ -72,8 +78,8 @@ def _short(value: str) -> str:
 def _code_digest() -> str:
     root = Path(__file__).resolve().parents[1]
     whole = hashlib.sha256()
-    for room in _ROOMS:
-        for path in sorted((root / room).rglob("*.py")):
-            whole.update(f"{path.relative_to(root).as_posix()}\0".encode())
-            whole.update(path.read_bytes())
+    rooms = [path for room in _ROOMS for path in sorted((root / room).rglob("*.py"))]
+    for path in (*rooms, *(root / name for name in SHARED)):
+        whole.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        whole.update(path.read_bytes())
     return whole.hexdigest()
