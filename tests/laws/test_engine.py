@@ -20,6 +20,7 @@ from parity.model.events import EventBatch
 from parity.model.values import MarketTick, SignalResult, StrategyConfig
 from parity.proof.replayer import state_bytes
 from parity.settings.strategies import spec_of
+from parity.strategies import REGISTRY
 from parity.testing.generators import ONE, TABLE, TWO, between, cut, event_streams, partitions
 
 COSTS = {"risk": {"cooldown_sec": 2}, "paper": {"allow_short": True, "cash": 100_000}}
@@ -28,6 +29,8 @@ SHIPPED: tuple[tuple[str, str, str, dict[str, Any], tuple[int, ...]], ...] = (
     ("momentum_k", "momentum_kernel", "trades", {"lookback_periods": 3, "threshold": 0.0}, ()),
     ("momentum_q", "momentum", "quotes", {"lookback_periods": 2, "threshold": 0.0}, ()),
     ("momentum_kq", "momentum_kernel", "quotes", {"lookback_periods": 2, "threshold": 0.0}, ()),
+    ("sma", "sma_cross", "trades", {"fast_periods": 2, "slow_periods": 4}, ()),
+    ("sma_k", "sma_cross_kernel", "trades", {"fast_periods": 2, "slow_periods": 4}, ()),
     ("reversion", "mean_reversion", "trades", {"lookback_periods": 4, "z_entry": 0.5}, (TWO,)),
     ("demo", "low_frequency_demo", "trades", {"min_interval_seconds": 3}, ()),
     ("ml", "ml_momentum", "trades", {"lookback_periods": 3, "min_conf": 0.1, **COSTS}, (ONE,)),
@@ -106,6 +109,21 @@ def test_batch_boundaries_never_matter(events: EventBatch, sizes: list[int]) -> 
 
     assert whole == run(list(cut(events, sizes)))
     assert whole == run(list(cut(events, [1] * 200)))
+
+
+@given(event_streams(), partitions(), st.integers(0, len(SHIPPED)))
+def test_batch_boundaries_never_matter_to_one_alone(
+    events: EventBatch, sizes: list[int], which: int
+) -> None:
+    """Nor do they to a strategy that runs alone, whose positions come and go."""
+    plans = [all_plans()[which]]
+
+    assert run([events], plans) == run(list(cut(events, sizes)), plans)
+
+
+def test_every_shipped_strategy_is_under_these_laws() -> None:
+    """A strategy that is added to the registry is added here."""
+    assert set(REGISTRY) == {kind for _, kind, *_ in SHIPPED}
 
 
 @given(event_streams(), st.data())
@@ -200,7 +218,7 @@ def test_effects_come_in_order(events: EventBatch) -> None:
 
 
 @given(event_streams(min_ticks=40))
-def test_both_tiers_of_momentum_say_the_same(events: EventBatch) -> None:
+def test_both_tiers_say_the_same(events: EventBatch) -> None:
     """The processor and the kernel give the same candidates, on trades and on quotes."""
     digests = {
         e.strategy_id: (e.candidates, e.candidate_digest) for e in run([events])[1].executors
@@ -208,6 +226,7 @@ def test_both_tiers_of_momentum_say_the_same(events: EventBatch) -> None:
 
     assert digests["momentum"] == digests["momentum_k"]
     assert digests["momentum_q"] == digests["momentum_kq"]
+    assert digests["sma"] == digests["sma_k"]
 
 
 def test_the_streams_are_worth_it() -> None:
