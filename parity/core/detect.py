@@ -106,12 +106,12 @@ class ProcessorDetector:
             {d: stream_key(seed, strategy_id, t) for d, t in tokens.items()} if takes_rng else None
         )
 
-    def detect(self, view: View, rows: Rows) -> tuple[list[Found], list[Failed]]:
+    def detect(self, view: View, rows: Rows | None) -> tuple[list[Found], list[Failed]]:
         """Return what the processor found and where it raised, over its rows of the view."""
         found: list[Found] = []
         failed: list[Failed] = []
         before = kept_state(self.processor)
-        todo = rows.tolist()
+        todo: Sequence[int] = range(len(view)) if rows is None else rows.tolist()
         at = 0
         while at < len(todo):
             done, error = self._run(view, todo, at, found)
@@ -126,28 +126,54 @@ class ProcessorDetector:
     def _run(
         self, view: View, todo: Sequence[int], at: int, found: list[Found]
     ) -> tuple[int, str | None]:
+        if self._keys is not None:
+            return self._run_with_rng(view, todo, at, found)
         ticks, inst, ends = view.ticks, view.inst_list, view.ends
-        warm = {d: begin + self.history_length for d, begin in self._begin.items()}
-        histories, process, keys = self._histories, self.processor.process_tick, self._keys
+        warm, histories = self._opened()
+        process = self.processor.process_tick
         k = at
         try:
-            while k < len(todo):
+            for k in range(at, len(todo)):
                 row = todo[k]
                 dense = inst[row]
-                if ends[row] >= warm[dense]:
+                end = ends[row]
+                if end >= warm[dense]:
                     history = histories[dense]
-                    history._end = ends[row]
-                    if keys is None:
-                        said = process(ticks[row], history)
-                    else:
-                        rng = TickStream(keys[dense], ticks[row].ts_event, view.ordinal(row))
-                        said = process(ticks[row], history, rng=rng)  # type: ignore[call-arg] # rng is an optional parameter, looked for above
+                    history._end = end
+                    said = process(ticks[row], history)
                     if said is not None:
                         found.append(_found(row, said))
-                k += 1
         except Exception as error:  # a strategy may raise anything; it must not stop the others
             return k, _words(error)
-        return k, None
+        return len(todo), None
+
+    def _run_with_rng(
+        self, view: View, todo: Sequence[int], at: int, found: list[Found]
+    ) -> tuple[int, str | None]:
+        assert self._keys is not None
+        warm, histories = self._opened()
+        process: Any = self.processor.process_tick
+        k = at
+        try:
+            for k in range(at, len(todo)):
+                row = todo[k]
+                dense = view.inst_list[row]
+                if view.ends[row] >= warm[dense]:
+                    history, tick = histories[dense], view.ticks[row]
+                    history._end = view.ends[row]
+                    rng = TickStream(self._keys[dense], tick.ts_event, view.ordinal(row))
+                    said = process(tick, history, rng=rng)
+                    if said is not None:
+                        found.append(_found(row, said))
+        except Exception as error:  # a strategy may raise anything; it must not stop the others
+            return k, _words(error)
+        return len(todo), None
+
+    def _opened(self) -> tuple[dict[int, int], dict[int, History]]:
+        """Return, by instrument, the tick number it is warm at, and its history made ready."""
+        for history in self._histories.values():
+            history._open()
+        return {d: n + self.history_length for d, n in self._begin.items()}, self._histories
 
     def _roll_back(self, view: View, done: Sequence[int], at: int, before: bytes | None) -> None:
         """Bring the processor to where it stood before row `at`; without snapshot, warm up anew."""
@@ -205,7 +231,7 @@ class KernelDetector:
         self._names = tuple(kernel.out.names or ())
         self._missing = dict.fromkeys(self._dense, self.history_length)  # ticks until warm
 
-    def detect(self, view: View, rows: Rows) -> tuple[list[Found], list[Failed]]:
+    def detect(self, view: View, rows: Rows | None) -> tuple[list[Found], list[Failed]]:
         """Return what the kernel found and where it returned an error code."""
         found: list[Found] = []
         failed: list[Failed] = []

@@ -17,6 +17,8 @@ import msgspec
 from parity.model.errors import ConfigError
 
 _HEAD: Final = struct.Struct("<qqqbddd")
+_FLOAT: Final = struct.Struct("<d")
+_LENGTH: Final = struct.Struct("<I")
 _NAN: Final = float("nan")
 DIGEST_BYTES: Final = 32
 DEPTH_MAX: Final = 16
@@ -56,6 +58,11 @@ def canonical(value: Any, depth: int = 0) -> bytes:
     Raises:
         ConfigError: the value, or something inside it, is not plain.
     """
+    kind = type(value)
+    if kind is float:
+        return b"d" + _FLOAT.pack(canonical_float(value))
+    if kind is str:
+        return _framed(b"s", value.encode())
     if depth > DEPTH_MAX:
         raise ConfigError(f"signal metadata: nested deeper than {DEPTH_MAX}")
     if value is None:
@@ -65,7 +72,7 @@ def canonical(value: Any, depth: int = 0) -> bytes:
     if isinstance(value, int):
         return _framed(b"i", int.__repr__(value).encode())
     if isinstance(value, float):
-        return b"d" + struct.pack("<d", canonical_float(value))
+        return b"d" + _FLOAT.pack(canonical_float(value))
     if isinstance(value, str):
         return _framed(b"s", value.encode())
     if isinstance(value, Decimal):
@@ -82,8 +89,13 @@ def canonical(value: Any, depth: int = 0) -> bytes:
     )
 
 
+_ATOMS: Final = frozenset({type(None), bool, int, float, str, Decimal})
+
+
 def plain(value: Any) -> Any:
     """Return a copy of a plain value in built-in types, which nobody else holds."""
+    if type(value) in _ATOMS:
+        return value
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
@@ -116,7 +128,7 @@ def _canonical_items(value: Mapping[Any, Any], depth: int) -> bytes:
 
 
 def _framed(tag: bytes, body: bytes) -> bytes:
-    return tag + struct.pack("<I", len(body)) + body
+    return tag + _LENGTH.pack(len(body)) + body
 
 
 class Chain:
@@ -143,8 +155,31 @@ class Chain:
 
 
 def signal_id(
-    strategy_id: str, broker: str, token: int, side: int, price: float, ts_event: int, number: int
+    prefix: bytes, token: int, side: int, price: float, ts_event: int, number: int
 ) -> str:
-    """Return the stable id of an approved signal; nothing in it is rounded."""
-    record = canonical([strategy_id, broker, token, side, price, ts_event, number])
-    return hashlib.blake2b(record, digest_size=16).hexdigest()
+    """Return the stable id of an approved signal; nothing in it is rounded.
+
+    Args:
+        prefix: signal_prefix() of the executor.
+        token: instrument.
+        side: +1 or -1.
+        price: of the signal.
+        ts_event: of its tick.
+        number: of the signal in the executor's run, from 1.
+    """
+    record = b"".join(
+        (
+            prefix,
+            canonical(token),
+            canonical(side),
+            canonical(price),
+            canonical(ts_event),
+            canonical(number),
+        )
+    )
+    return hashlib.blake2b(_framed(b"l", record), digest_size=16).hexdigest()
+
+
+def signal_prefix(strategy_id: str, broker: str) -> bytes:
+    """Return what the ids of one executor's signals begin with."""
+    return canonical(strategy_id) + canonical(broker)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from parity.model.ticks import TickBatch
 
 SNAPSHOT_FORMAT: Final = 1
+# Ticks looked at together: what is made for them stays in the processor's cache (measured).
+_ROWS_MAX: Final = 16_384
 _FEW_ROWS: Final = 32
 _SIDES: Final = (("bid_int", flag.NO_BID), ("ask_int", flag.NO_ASK))
 
@@ -253,12 +255,18 @@ def _cut(batch: EventBatch) -> Iterator[TickBatch | Control]:
     lo = 0
     for control in batch.controls:
         hi = int(seq.searchsorted(control.seq)) if seq is not None else 0
-        if hi > lo:
-            yield batch.ticks.slice(lo, hi)
+        yield from _pieces(batch.ticks, lo, hi)
         lo = hi
         yield control
-    if lo < len(batch.ticks):
-        yield batch.ticks if lo == 0 else batch.ticks.slice(lo, len(batch.ticks))
+    yield from _pieces(batch.ticks, lo, len(batch.ticks))
+
+
+def _pieces(ticks: TickBatch, lo: int, hi: int) -> Iterator[TickBatch]:
+    if (lo, hi) == (0, len(ticks)) and 0 < hi <= _ROWS_MAX:
+        yield ticks
+        return
+    for start in range(lo, hi, _ROWS_MAX):
+        yield ticks.slice(start, min(hi, start + _ROWS_MAX))
 
 
 def _last_price(segment: Segment, dense: int) -> Decimal | None:

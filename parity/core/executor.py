@@ -23,7 +23,7 @@ from parity.core.detect import (
     ProcessorDetector,
     Rows,
 )
-from parity.core.digest import Chain, canonical, pack_head, signal_id
+from parity.core.digest import Chain, canonical, pack_head, signal_id, signal_prefix
 from parity.core.paper_broker import Execution, Order, PaperBroker, Terms
 from parity.core.validators import Context, Limits, validate
 from parity.core.view import NO_TIME
@@ -94,40 +94,36 @@ class Executor:
         self._mine[list(self.tokens)] = True
         self._takes_all = len(self.tokens) == len(table)
         self._seen = dict.fromkeys(self.tokens, 0)  # ticks by instrument, until one is warm
-        self._rows: Rows = np.zeros(0, np.int64)
+        self._rows: Rows | None = None  # own rows of the view; None is all of them
+        self._dense = {token: dense for dense, token in self.tokens.items()}
+        self._prefix = signal_prefix(*self.key)
         self._queue: list[tuple[int, Candidate | Failure | Transition]] = []
         self._at = 0
         self._clocks: tuple[Rows, Rows] | None = None  # own rows and their running time, if asked
-        self._fill_row: int | None = None
 
     # -- detect ------------------------------------------------------------------------------
 
     def detect(self, view: View) -> None:
         """Turn the view's ticks into this segment's queue of candidates."""
-        rows = self._own_rows(view)
+        rows = None if self._takes_all else np.flatnonzero(self._mine[view.inst])
         found, failed = self.detector.detect(view, rows)
         queue: list[tuple[int, Candidate | Failure | Transition]] = []
-        if self.state in _WARMING:
+        if self.state in _WARMING and len(view):
             queue += self._transitions(view, rows)
         queue += [(view.position(f.row), self._failure(f, view)) for f in failed]
         queue += [(view.position(f.row), self._candidate(f, view)) for f in found]
         if len(queue) > 1:
             queue.sort(key=lambda entry: entry[0])  # stable: at one row transitions come first
         self._queue, self._at, self._rows, self._clocks = queue, 0, rows, None
-        self._fill_row = self.broker.next_row(view.segment) if self.broker.orders else None
+        self.broker.enter(view.segment)
 
-    def _own_rows(self, view: View) -> Rows:
-        if self._takes_all:
-            return view.all_rows
-        return np.flatnonzero(self._mine[view.inst])
-
-    def _transitions(self, view: View, rows: Rows) -> list[tuple[int, Transition]]:
+    def _transitions(self, view: View, rows: Rows | None) -> list[tuple[int, Transition]]:
         """Plan the changes of state in this segment; decide() carries them out in their turn."""
         plan: list[tuple[int, Lifecycle]] = []
         state = self.state
-        if state == Lifecycle.INIT and len(rows):
+        if state == Lifecycle.INIT and (rows is None or len(rows)):
             state = Lifecycle.WARMUP
-            plan.append((int(rows[0]), state))
+            plan.append((0 if rows is None else int(rows[0]), state))
         if state == Lifecycle.WARMUP:
             warm_row = self._warm_row(view)
             if warm_row is not None:
@@ -185,10 +181,11 @@ class Executor:
 
     def next_row(self) -> int | None:
         """Return the next row of the segment at which something is to be decided."""
-        queued = self._queue[self._at][0] if self._at < len(self._queue) else None
-        if queued is None or self._fill_row is None:
-            return self._fill_row if queued is None else queued
-        return min(queued, self._fill_row)
+        fill = self.broker.next_row()
+        if self._at == len(self._queue):
+            return fill
+        queued = self._queue[self._at][0]
+        return queued if fill is None or queued < fill else fill
 
     def decide(self, row: int, segment: Segment, signal_no: int) -> list[Effect]:
         """Decide what is due at a row: fills first, then what was found there.
@@ -196,9 +193,8 @@ class Executor:
         `signal_no` is the number that the run's next approved signal gets.
         """
         effects: list[Effect] = []
-        if self._fill_row == row:
+        if self.broker.next_row() == row:
             effects += [self._fill(e, row, segment) for e in self.broker.execute(row, segment)]
-            self._fill_row = self.broker.next_row(segment)
         while self._at < len(self._queue) and self._queue[self._at][0] == row:
             entry = self._queue[self._at][1]
             self._at += 1
@@ -226,15 +222,17 @@ class Executor:
         self.signals += 1
         self._last_signal[token] = self.clock
         identity = signal_id(
-            *self.key, token, candidate.side, candidate.price, candidate.ts_event, self.signals
+            self._prefix,
+            token,
+            candidate.side,
+            candidate.price,
+            candidate.ts_event,
+            self.signals,
         )
         record = b"A" + candidate.record
         self.decisions.add(record)
-        dense = segment.batch.table.dense_id(token)
-        self.broker.place(
-            Order(dense, token, candidate.side, candidate.quantity_exact, identity, row)
-        )
-        self._fill_row = self.broker.next_row(segment)
+        order = Order(self._dense[token], token, candidate.side, candidate.quantity_exact, identity)
+        self.broker.place(order, row, segment)
         return ApprovedSignal(candidate, signal_no, identity, record)
 
     def _clock_at(self, row: int, segment: Segment) -> int:
@@ -242,7 +240,9 @@ class Executor:
         if segment.sorted_ts:
             return int(segment.ts_event[row])
         if self._clocks is None:
-            own = segment.view(self.on).positions_of(self._rows)
+            view = segment.view(self.on)
+            rows = np.arange(len(view)) if self._rows is None else self._rows
+            own = view.positions_of(rows)
             self._clocks = (own, np.maximum.accumulate(segment.clock_ts[own]))
         own, newest = self._clocks
         return int(newest[own.searchsorted(row, side="right") - 1])
@@ -283,11 +283,10 @@ class Executor:
 
     def leave_segment(self, view: View) -> None:
         """Close the segment: advance the clock over the executor's own ticks."""
-        if len(self._rows):
-            last = view.position(int(self._rows[-1]))
-            self.clock = max(self.clock, self._clock_at(last, view.segment))
-        if self.broker.orders:
-            self.broker.leave_segment()
+        count = len(view) if self._rows is None else len(self._rows)
+        if count:
+            row = count - 1 if self._rows is None else int(self._rows[-1])
+            self.clock = max(self.clock, self._clock_at(view.position(row), view.segment))
 
     # -- snapshot ----------------------------------------------------------------------------
 

@@ -115,12 +115,18 @@ class History:
     Valid during the call it is handed to; the ticks and columns taken from it stay valid.
     """
 
-    __slots__ = ("_end", "_length", "_store")
+    __slots__ = ("_base", "_end", "_length", "_store", "_ticks")
 
     def __init__(self, store: HistoryStore, length: int) -> None:
         self._store = store
         self._length = length
-        self._end = 0
+        self._end = 0  # tick number behind the current one
+        self._open()
+
+    def _open(self) -> None:
+        """Look at the store as it is now; before each pass, for a store cuts itself back."""
+        self._ticks = self._store.ticks
+        self._base = self._length + self._store.first
 
     def __len__(self) -> int:
         return self._length
@@ -130,15 +136,14 @@ class History:
     @overload
     def __getitem__(self, index: slice) -> list[MarketTick]: ...
     def __getitem__(self, index: int | slice) -> MarketTick | list[MarketTick]:
-        length = self._length
-        start = self._end - length - self._store.first
+        start, length = self._end - self._base, self._length
         if isinstance(index, slice):
-            return self._store.ticks[start : start + length][index]
-        if index < 0:
-            index += length
-        if not 0 <= index < length:
-            raise IndexError(f"history[{index}]: expected an index below {length}")
-        return self._store.ticks[start + index]
+            return self._ticks[start : start + length][index]
+        if 0 <= index < length:
+            return self._ticks[start + index]
+        if -length <= index < 0:
+            return self._ticks[start + length + index]
+        raise IndexError(f"history[{index}]: expected an index below {length}")
 
     def __iter__(self) -> Iterator[MarketTick]:
         return iter(self[:])

@@ -7,6 +7,7 @@ fills are outputs: every replay computes them again.
 
 from __future__ import annotations
 
+from bisect import insort
 from decimal import Context as DecimalContext
 from decimal import Decimal, Inexact, InvalidOperation, Overflow
 from typing import TYPE_CHECKING, Any, Final
@@ -42,7 +43,6 @@ class Order(msgspec.Struct, frozen=True):
     side: int
     quantity: Decimal
     signal_id: str
-    row: int  # the segment's row it was placed at; -1 where an earlier segment placed it
 
 
 class Execution(msgspec.Struct, frozen=True):
@@ -58,30 +58,43 @@ class Execution(msgspec.Struct, frozen=True):
 class PaperBroker:
     """Pending orders, cash and positions of one executor."""
 
-    __slots__ = ("cash", "orders", "positions", "terms")
+    __slots__ = ("_due", "cash", "orders", "positions", "terms")
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self.cash = terms.cash
         self.positions: dict[int, Decimal] = {}
-        self.orders: list[Order] = []
+        self.orders: list[Order] = []  # pending, oldest first
+        self._due: list[tuple[int, Order]] = []  # those that fill in this segment, by row
 
-    def place(self, order: Order) -> None:
-        """Take an order; it waits for a tick behind `order.row`."""
+    def enter(self, segment: Segment) -> None:
+        """Learn where in a new segment the pending orders fill."""
+        self._due = []
+        for order in self.orders:
+            self._look_ahead(order, -1, segment)
+
+    def place(self, order: Order, row: int, segment: Segment) -> None:
+        """Take an order at a row; it waits for a tick behind it."""
         self.orders.append(order)
+        self._look_ahead(order, row, segment)
 
-    def next_row(self, segment: Segment) -> int | None:
-        """Return the first row at which a pending order can fill, or None."""
-        rows = [r for r in (_fill_row(o, segment) for o in self.orders) if r is not None]
-        return min(rows) if rows else None
+    def _look_ahead(self, order: Order, row: int, segment: Segment) -> None:
+        found = _fill_row(order, row, segment)
+        if found is not None:
+            insort(self._due, (found, order), key=_row_of)  # right: equal rows, oldest first
+
+    def next_row(self) -> int | None:
+        """Return the first row of the segment at which a pending order fills, or None."""
+        return self._due[0][0] if self._due else None
 
     def execute(self, row: int, segment: Segment) -> list[Execution]:
         """Fill or refuse every order that the tick at `row` can fill, oldest first."""
-        due = [o for o in self.orders if _fill_row(o, segment) == row]
-        self.orders = [o for o in self.orders if o not in due]
-        return [
-            self._settle(order, _fill_price(order.side, row, segment), segment) for order in due
-        ]
+        done = []
+        while self._due and self._due[0][0] == row:
+            _, order = self._due.pop(0)
+            self.orders.remove(order)
+            done.append(self._settle(order, _fill_price(order.side, row, segment), segment))
+        return done
 
     def _settle(self, order: Order, price: Decimal, segment: Segment) -> Execution:
         instrument = segment.batch.table.by_dense(order.dense)
@@ -110,10 +123,6 @@ class PaperBroker:
         if order.side > 0 and cash < 0:
             return "insufficient_cash"
         return ""
-
-    def leave_segment(self) -> None:
-        """Make pending orders wait from the first row of the next segment."""
-        self.orders = [msgspec.structs.replace(o, row=-1) for o in self.orders]
 
     def profit(self, marks: dict[int, Decimal], sizes: dict[int, Decimal]) -> Decimal:
         """Return cash plus marked positions minus the cash at the start, exact.
@@ -144,15 +153,20 @@ class PaperBroker:
         self.cash = Decimal(state["cash"])
         self.positions = {int(t): Decimal(q) for t, q in state["positions"].items()}
         self.orders = [
-            Order(dense, token, side, Decimal(quantity), signal_id, -1)
+            Order(dense, token, side, Decimal(quantity), signal_id)
             for dense, token, side, quantity, signal_id in state["orders"]
         ]
+        self._due = []
 
 
-def _fill_row(order: Order, segment: Segment) -> int | None:
+def _row_of(due: tuple[int, Order]) -> int:
+    return due[0]
+
+
+def _fill_row(order: Order, behind: int, segment: Segment) -> int | None:
     rows = segment.rows_of(order.dense)
     flags = segment.batch.column("flags")
-    for row in rows[rows.searchsorted(order.row, side="right") :]:
+    for row in rows[rows.searchsorted(behind, side="right") :]:
         if _can_fill(order.side, int(flags[row])):
             return int(row)
     return None

@@ -47,6 +47,7 @@ class Scan:
             batch.column("ts_event"),
             batch.column("flags"),
             batch.table.tokens,
+            batch.table.near,
             _MASKS,
             self.last_ts,
             self.run_length,
@@ -123,7 +124,6 @@ class View:
     """The ticks of one kind (`on: trades` or `on: quotes`) inside a segment."""
 
     __slots__ = (
-        "_all_rows",
         "_inst_list",
         "_positions",
         "_rows",
@@ -140,7 +140,6 @@ class View:
         self.inst: npt.NDArray[np.int32] = self.batch.column("inst")
         self._rows: dict[int, Rows] = {}
         self._ticks: list[MarketTick] | None = None
-        self._all_rows: Rows | None = None
         self._inst_list: list[int] | None = None
         self.ends: list[int] = []  # by row: how many ticks its instrument had, this one included
 
@@ -182,13 +181,6 @@ class View:
     def positions_of(self, rows: Rows) -> Rows:
         """Return the segment's rows of several rows of this view."""
         return rows if self._positions is None else self._positions[rows]
-
-    @property
-    def all_rows(self) -> Rows:
-        """Every row of the view."""
-        if self._all_rows is None:
-            self._all_rows = np.arange(len(self))
-        return self._all_rows
 
     def rows_of(self, dense: int) -> Rows:
         """Return this view's rows of one instrument, rising."""

@@ -6,12 +6,13 @@ beside this file, which is sound because nothing here reaches another one.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit, types
 
+_INT32_IN = types.Array(types.int32, 1, "C", readonly=True)
 _INT64_IN = types.Array(types.int64, 1, "C", readonly=True)
 _UINT32_IN = types.Array(types.uint32, 1, "C", readonly=True)
 _INT32 = types.Array(types.int32, 1, "C")
@@ -28,7 +29,16 @@ UNKNOWN: Final = 8  # a token is not in the table; nothing else is valid then
 
 @njit(
     types.int64(
-        _INT64_IN, _INT64_IN, _UINT32_IN, _INT64_IN, _UINT32_IN, _INT64, _INT64, _INT32, _INT64
+        _INT64_IN,
+        _INT64_IN,
+        _UINT32_IN,
+        _INT64_IN,
+        _INT32_IN,
+        _UINT32_IN,
+        _INT64,
+        _INT64,
+        _INT32,
+        _INT64,
     ),
     cache=True,
 )
@@ -37,6 +47,7 @@ def survey(
     ts_event: npt.NDArray[np.int64],
     flags: npt.NDArray[np.uint32],
     table: npt.NDArray[np.int64],
+    near: npt.NDArray[np.int32],
     masks: npt.NDArray[np.uint32],
     last_ts: npt.NDArray[np.int64],
     run_length: npt.NDArray[np.int64],
@@ -53,6 +64,7 @@ def survey(
         ts_event: the venue's instant of each tick.
         flags: flag bits of each tick.
         table: the table's tokens, rising.
+        near: dense id, or -1, by token - table[0]; empty where tokens lie too far apart.
         masks: the bits (undelivered, trade-like, no price, no venue time) of `parity.model.ticks`.
         last_ts: per instrument, carried: ts_event of its newest tick.
         run_length: per instrument, carried: ticks of that ts_event so far; 0 = nothing seen.
@@ -64,10 +76,16 @@ def survey(
     """
     said = 0
     newest = np.int64(-(1 << 62))
-    one = 0
+    one: Any = 0
+    first = table[0]
     for row in range(len(tokens)):
         token = tokens[row]
-        if table[one] != token:
+        if len(near) > 0:
+            place = token - first
+            if place < 0 or place >= len(near) or near[place] < 0:
+                return UNKNOWN
+            one = near[place]
+        elif table[one] != token:
             one = np.searchsorted(table, token)
             if one == len(table) or table[one] != token:
                 return UNKNOWN

@@ -74,7 +74,7 @@ class InstrumentTable:
             [r.quantity_scale for r in rows], np.int64
         )
         self._dense = {r.token: n for n, r in enumerate(rows)}
-        self._near = _lookup(self.tokens)
+        self.near = _lookup(self.tokens)  # for kernels.batch.survey
         self._divisors: dict[tuple[str, int], float | npt.NDArray[np.float64]] = {}
 
     def divisor(self, which: str, extra: int = 0) -> float | npt.NDArray[np.float64]:
@@ -132,8 +132,8 @@ class InstrumentTable:
             if len(tokens) and not (tokens == self.tokens[0]).all():
                 self._refuse(tokens[tokens != self.tokens[0]][0])
             return np.zeros(len(tokens), np.int32)
-        if self._near is not None:
-            return self._dense_near(tokens, self._near)
+        if len(self.near):
+            return self._dense_near(tokens, self.near)
         at = np.searchsorted(self.tokens, tokens)
         np.minimum(at, len(self._rows) - 1, out=at)
         known = self.tokens[at] == tokens
@@ -173,11 +173,11 @@ class InstrumentTable:
             raise ConfigError(f"instrument table: {error}") from None
 
 
-def _lookup(tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.int32] | None:
-    """Return dense ids by distance from the first token, -1 in between; None where too long."""
+def _lookup(tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """Return dense ids by distance from the first token, -1 in between; empty where too long."""
     span = int(tokens[-1]) - int(tokens[0])
     if span >= _NEAR_MAX:
-        return None
+        return np.zeros(0, np.int32)
     near = np.full(span + 1, -1, np.int32)
     near[tokens - tokens[0]] = np.arange(len(tokens), dtype=np.int32)
     return near

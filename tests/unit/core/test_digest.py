@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parity.core.digest import DEPTH_MAX, Chain, canonical, pack_head, plain, signal_id
+from parity.core.digest import (
+    DEPTH_MAX,
+    Chain,
+    canonical,
+    pack_head,
+    plain,
+    signal_id,
+    signal_prefix,
+)
 from parity.core.engine import run_digest
 from parity.core.rng import TickStream, stream_key
 from parity.model.errors import ConfigError
@@ -131,14 +139,18 @@ def test_a_run_digest_has_its_own_order() -> None:
 
 def test_signal_ids_round_nothing() -> None:
     """Each part of a signal's identity counts, to the last bit; the id is the same everywhere."""
+
+    def identity(strategy_id: str, broker: str, *rest: Any) -> str:
+        return signal_id(signal_prefix(strategy_id, broker), *rest)
+
     parts: list[Any] = ["s", "paper", 101, 1, 100.1, 5, 1]
-    ids = {signal_id(*parts)}
+    ids = {identity(*parts)}
     for n, other in enumerate(["t", "live", 102, -1, math.nextafter(100.1, 0), 6, 2]):
-        ids.add(signal_id(*parts[:n], other, *parts[n + 1 :]))
+        ids.add(identity(*parts[:n], other, *parts[n + 1 :]))
 
     assert 8 == len(ids)
-    assert "783fb30b8edc0f609014b443bcef0ff9" == signal_id(*parts)
-    assert 32 == len(signal_id(*parts))
+    assert "783fb30b8edc0f609014b443bcef0ff9" == identity(*parts)
+    assert 32 == len(identity(*parts))
 
 
 @given(st.integers(0, 2**62), st.integers(0, 5), st.integers(0, 2**31))

@@ -49,8 +49,18 @@ def expected_bits(ticks: list[Tick]) -> int:
     )
 
 
-@given(TICKS, st.lists(st.integers(0, 50), max_size=6))
-def test_batches_do_not_matter(ticks: list[Tick], cuts: list[int]) -> None:
+NONE = np.zeros(0, np.int32)
+
+
+def lookup() -> np.ndarray:
+    """Return dense ids by distance from the first token."""
+    near = np.full(TOKENS[-1] - TOKENS[0] + 1, -1, np.int32)
+    near[TOKENS - TOKENS[0]] = range(len(TOKENS))
+    return near
+
+
+@given(TICKS, st.lists(st.integers(0, 50), max_size=6), st.booleans())
+def test_batches_do_not_matter(ticks: list[Tick], cuts: list[int], far: bool) -> None:
     """Ordinals and dense ids are those of the definition wherever batches end."""
     tokens = TOKENS[[i for i, _, _ in ticks]] if ticks else np.zeros(0, np.int64)
     ts = np.array([t for _, t, _ in ticks], np.int64)
@@ -62,7 +72,8 @@ def test_batches_do_not_matter(ticks: list[Tick], cuts: list[int]) -> None:
     edges = [0, *sorted(min(c, len(ticks)) for c in cuts), len(ticks)]
     for lo, hi in itertools.pairwise(edges):
         part = slice(lo, hi)
-        columns = (tokens[part], ts[part], flags[part], TOKENS, MASKS)
+        near = NONE if far else lookup()
+        columns = (tokens[part], ts[part], flags[part], TOKENS, near, MASKS)
         said = survey(*columns, last_ts, run_length, inst[part], out[part])
 
         assert expected_bits(ticks[part]) == said
@@ -78,4 +89,5 @@ def test_an_unknown_token_is_said() -> None:
         carried = np.zeros(4, np.int64), np.zeros(4, np.int64)
         made = np.zeros(2, np.int32), np.zeros(2, np.int64)
 
-        assert survey(tokens, ts, flags, TOKENS, MASKS, *carried, *made) == UNKNOWN
+        for near in (NONE, lookup()):
+            assert survey(tokens, ts, flags, TOKENS, near, MASKS, *carried, *made) == UNKNOWN
