@@ -68,9 +68,18 @@ class Drawing:
         )
 
 
+class Swinging(Drawing):
+    """Buys at one tick and sells at the next, so that positions open and close all the time."""
+
+    def process_tick(self, tick: MarketTick, history: Any) -> SignalResult | None:  # type: ignore[override] # asks no random stream
+        """Take the other side."""
+        self.calls += 1
+        return SignalResult("BUY" if self.calls % 2 else "SELL", 1.0, 1, tick.price)
+
+
 @cache
 def all_plans() -> tuple[ExecutorPlan, ...]:
-    """Return the plans of every shipped strategy and of the drawing one, kernels compiled."""
+    """Return the plans of every shipped strategy and of ours, kernels compiled."""
     specs = [
         spec_of(
             StrategyConfig(
@@ -84,7 +93,14 @@ def all_plans() -> tuple[ExecutorPlan, ...]:
         for name, kind, on, given, tokens in SHIPPED
     ]
     drawing = StrategyConfig(strategy_id="drawing", strategy_type="drawing", parameters=COSTS)
-    return (*prepare(specs).plans, ExecutorPlan(drawing, "paper", Drawing))
+    swinging = StrategyConfig(
+        strategy_id="swinging", strategy_type="swinging", instrument_tokens=(ONE,)
+    )
+    return (
+        *prepare(specs).plans,
+        ExecutorPlan(drawing, "paper", Drawing),
+        ExecutorPlan(swinging, "paper", Swinging),
+    )
 
 
 Outcome = tuple[list[Effect], RunReport, bytes]
@@ -111,7 +127,7 @@ def test_batch_boundaries_never_matter(events: EventBatch, sizes: list[int]) -> 
     assert whole == run(list(cut(events, [1] * 200)))
 
 
-@given(event_streams(), partitions(), st.integers(0, len(SHIPPED)))
+@given(event_streams(), partitions(), st.integers(0, len(SHIPPED) + 1))
 def test_batch_boundaries_never_matter_to_one_alone(
     events: EventBatch, sizes: list[int], which: int
 ) -> None:
@@ -197,7 +213,7 @@ def test_other_strategies_change_nothing(events: EventBatch, sizes: list[int]) -
         assert executor_of(alone, name) == executor_of(among, name)
 
 
-@given(event_streams(), st.permutations(range(len(SHIPPED) + 1)))
+@given(event_streams(), st.permutations(range(len(SHIPPED) + 2)))
 def test_the_order_of_plans_does_not_matter(events: EventBatch, order: list[int]) -> None:
     """Strategies are run in the order of their names, however they were given."""
     plans = all_plans()
