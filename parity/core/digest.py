@@ -63,6 +63,8 @@ def canonical(value: Any, depth: int = 0) -> bytes:
         return b"d" + _FLOAT.pack(canonical_float(value))
     if kind is str:
         return _framed(b"s", value.encode())
+    if kind is int:
+        return _framed(b"i", b"%d" % value)
     if depth > DEPTH_MAX:
         raise ConfigError(f"signal metadata: nested deeper than {DEPTH_MAX}")
     if value is None:
@@ -167,16 +169,8 @@ def signal_id(
         ts_event: of its tick.
         number: of the signal in the executor's run, from 1.
     """
-    record = b"".join(
-        (
-            prefix,
-            canonical(token),
-            canonical(side),
-            canonical(price),
-            canonical(ts_event),
-            canonical(number),
-        )
-    )
+    numbers = (token, side, price, ts_event, number)
+    record = prefix + b"".join([canonical(one) for one in numbers])
     return hashlib.blake2b(_framed(b"l", record), digest_size=16).hexdigest()
 
 
