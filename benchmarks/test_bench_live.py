@@ -127,7 +127,9 @@ def run_writer(folder: Path) -> RunWriter:
 def _live(folder: Path, source: TimedSource, messages: Messages, strategy: str) -> Outcome:
     engine = Engine(messages.table, [generate.plan(strategy, STRATEGIES[strategy])])
     writer = run_writer(folder)
-    delivery = Delivery(MemoryPublisher("bench"), folder / "ledger.jsonl", "bench", ["paper"])
+    delivery = Delivery(
+        MemoryPublisher("bench"), folder / "ledger.jsonl", "bench", {"paper": "paper"}
+    )
 
     async def run() -> Outcome:
         return await start(

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from parity.sources.arrivals import LiveSource
 
 
+PAPER: Final = "paper"  # whose topics a paper run writes to
+
+
 class Mode(NamedTuple):
     """Where events come from, who fills, where signals go, and what is journaled."""
 
@@ -227,13 +230,19 @@ def _paper(
         with open_recording(recording) as kept:
             table = kept.table
     engine = Engine(table, prepared.plans, seed=seed)
-    brokers = sorted({plan.broker for plan in prepared.plans})
+    outlets = {plan.broker: PAPER for plan in prepared.plans}  # whatever the row's own broker
     ledger = run / "deliveries" / "ledger.jsonl"
     run_id = writer.manifest.run_id
-    delivery = Delivery(_publisher(feed, run, run_id), ledger, run_id, brokers)
+    delivery = Delivery(_publisher(feed, run, run_id), ledger, run_id, outlets)
     strategies = Strategies(engine, writer, delivery)
     limits = Limits(checkpoint_ticks=checkpoint_ticks)
-    return _run_live(recording, table, feed, durability, strategies, limits, progress)
+    outcome = _run_live(recording, table, feed, durability, strategies, limits, progress)
+    if outcome.settled:
+        with open_recording(recording) as sealed:
+            whole = RecordingReference(path="recording", content_hash=sealed.content_hash())
+        writer.manifest.recording = whole
+        writer.save_manifest()
+    return outcome
 
 
 def record(
@@ -340,6 +349,7 @@ def _paper_writer(
             cure="name a new folder, or give the configuration it was started with",
         )
     manifest.state = "open"
+    manifest.recording = RecordingReference(path="recording")  # until it is sealed again
     writer = RunWriter(run, manifest, resume=True)
     _keep(writer, prepared)  # the same bytes; a kill may have come before they were kept
     writer.save_manifest()

@@ -375,6 +375,10 @@ def _found(row: int, said: SignalResult) -> Found:
         raise ConfigError(
             f"signal_type: expected BUY, SELL or HOLD, was {said.signal_type!r}",
         )
+    for name in ("price", "quantity", "confidence"):
+        value = getattr(said, name)
+        if isinstance(value, str | bool):  # float() would take them
+            raise ConfigError(f"{name}: expected a number, was {value!r}")
     return Found(
         row,
         side,

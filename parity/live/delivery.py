@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -41,7 +41,7 @@ class Delivery:
         publisher: not started yet.
         ledger: path of the ledger, in the run's folder.
         run_id: stands in each message.
-        brokers: whose outputs are read back.
+        outlets: by an executor's broker, the broker whose output its signals go to.
         queue_max: signals between the loop and the publisher.
         tries_max: how often a refused signal is offered before it is dead.
         retry_s: pause before the second try; it doubles.
@@ -55,7 +55,7 @@ class Delivery:
         publisher: Publisher,
         ledger: Path,
         run_id: str,
-        brokers: Sequence[str],
+        outlets: Mapping[str, str],
         *,
         queue_max: int = QUEUE_MAX,
         tries_max: int = TRIES_MAX,
@@ -65,7 +65,8 @@ class Delivery:
         self._publisher = publisher
         self._path = ledger
         self._run_id = run_id
-        self._brokers = tuple(brokers)
+        self._outlets = dict(outlets)
+        self._outputs = sorted(set(outlets.values()))
         self._tries_max = tries_max
         self._retry_s = retry_s
         self._queue: asyncio.Queue[ApprovedSignal] = asyncio.Queue(queue_max)
@@ -88,7 +89,7 @@ class Delivery:
         await self._publisher.start()
         ledger = self._ledger = Ledger(self._path)
         if ledger.head is None:
-            ledger.begin(LedgerHead(self._run_id, await self._publisher.ends(self._brokers)))
+            ledger.begin(LedgerHead(self._run_id, await self._publisher.ends(self._outputs)))
             return
         if ledger.head.run_id != self._run_id:
             raise ConfigError(
@@ -179,7 +180,9 @@ class Delivery:
         for left in reversed(range(self._tries_max)):
             try:
                 place = await self._publisher.publish(
-                    signal, strategy_id=said.strategy_id, broker=said.broker
+                    signal,
+                    strategy_id=said.strategy_id,
+                    broker=self._outlets[said.broker],
                 )
                 return place, None
             except NotPublished as error:

@@ -8,6 +8,7 @@ a path outside the given root.
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -161,6 +162,9 @@ def _line(error: Exception) -> str:
 
 
 def _onnxruntime() -> Any:
+    # Its official builds report each session to their maker over HTTPS; only this, and only before
+    # the first import, turns that off. An operator who wants it says ORT_DISABLE_TELEMETRY=0.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

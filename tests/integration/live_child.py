@@ -117,7 +117,7 @@ async def main(
         RedpandaPublisher(servers, folder.name),
         folder / "deliveries" / "ledger.jsonl",
         folder.name,
-        [broker],
+        {broker: broker},
     )
     with stop_on_signals(stop):
         outcome = await start(

@@ -93,7 +93,13 @@ def life(
 
     async def scenario() -> list[dict[str, object]]:
         delivery = Delivery(
-            publisher, ledger, "r", ["paper"], queue_max=queue_max, tries_max=2, retry_s=0.001
+            publisher,
+            ledger,
+            "r",
+            {"paper": "paper"},
+            queue_max=queue_max,
+            tries_max=2,
+            retry_s=0.001,
         )
         await delivery.start()
         worker = asyncio.create_task(delivery.run())
@@ -174,7 +180,9 @@ def test_full_queue_makes_the_loop_wait_until_abandoned(tmp_path: Path) -> None:
 
     async def scenario() -> tuple[bool, bool]:
         publisher = Faulty(MemoryPublisher("r"), silent_after=0)
-        delivery = Delivery(publisher, tmp_path / "ledger.jsonl", "r", ["paper"], queue_max=1)
+        delivery = Delivery(
+            publisher, tmp_path / "ledger.jsonl", "r", {"paper": "paper"}, queue_max=1
+        )
         await delivery.start()
         offering = asyncio.create_task(delivery.offer(map(signal, range(1, 5))))
         await asyncio.sleep(0.01)  # no worker: the queue stays full

@@ -1,6 +1,7 @@
 """parity.live.inference: which models load, and that one row gives the same bits every time."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -308,3 +309,17 @@ def test_importing_the_module_leaves_onnxruntime_out() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
 
     assert "False" == found.stdout.strip()
+
+
+def test_a_model_reports_to_nobody(tmp_path: Path) -> None:
+    """Asking a model leaves no trace of onnxruntime's telemetry: no session file, no database."""
+    code = (
+        "from parity.live.inference import load_model, shipped_models as s;"
+        "load_model('momentum.onnx', root=s())"
+    )
+    kept = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    places = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+
+    subprocess.run([sys.executable, "-c", code], env={**kept, **places}, check=True)
+
+    assert [] == list(tmp_path.rglob("*"))
