@@ -16,6 +16,9 @@ pytest_plugins = ["parity.testing.pytest_plugin"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# For tests that import onnxruntime themselves; parity.live.inference does the same for users.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 # No deadlines: a shared machine stalls, and timing is measured in benchmarks/ only.
 settings.register_profile(
     "dev", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]

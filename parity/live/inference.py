@@ -163,7 +163,7 @@ def _line(error: Exception) -> str:
 
 def _onnxruntime() -> Any:
     # Its official builds report each session to their maker over HTTPS; only this, and only before
-    # the first import, turns that off. An operator who wants it says ORT_DISABLE_TELEMETRY=0.
+    # the first import, turns that off.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
