@@ -14,6 +14,8 @@ DEMO := parity.cli.demo
 CODE := parity sources strategies tests benchmarks notebooks
 # The seed of `make laws` and `make soak`: name one to repeat a run, else each run draws its own.
 SEED := $(or $(SEED),$(shell $(PYTHON) -c "import secrets; print(secrets.randbelow(2**32))"))
+# How many kills `make soak` spreads over the live commands and brokers.
+KILLS := $(or $(KILLS),1000)
 
 .PHONY: help demo check lint test notebooks laws soak bench lock wheel clean
 
@@ -61,8 +63,8 @@ laws: $(VENV)/.dev-stamp ## the laws and simulations at length: make laws SEED=1
 	  --hypothesis-seed=$(SEED) --randomly-seed=$(SEED)
 
 soak: $(VENV)/.dev-stamp ## the full counts of kills, flipped bits and fuzzed payloads (hours)
-	@echo "make soak SEED=$(SEED)"
-	PARITY_SOAK=1 PARITY_SEED=$(SEED) $(PYTEST) tests --randomly-seed=$(SEED) -m slow
+	@echo "make soak SEED=$(SEED) KILLS=$(KILLS)"
+	PARITY_SOAK=$(KILLS) PARITY_SEED=$(SEED) $(PYTEST) tests --randomly-seed=$(SEED) -m slow
 
 bench: $(VENV)/.dev-stamp ## the benchmarks of benchmarks/, one process each
 	$(PYTEST) benchmarks --benchmark-only -p no:randomly

@@ -14,6 +14,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -117,7 +118,8 @@ class RedpandaSource:
         self._wake_fd = -1
         self._waiter: asyncio.Future[None] | None = None
         self._last_error = ""
-        self._lost = False
+        self._outages = 0
+        self._lost_at = 0.0  # by the monotonic clock; 0 while a broker is there
         self._ids: dict[Stream, int] = {}
         self._next: dict[int, int] = {}  # stream -> the offset expected next
         self._ends: dict[int, int] = {}  # stream -> end offset at the start, with exit_at_end
@@ -333,9 +335,10 @@ class RedpandaSource:
                 first = consumer.poll(_POLL_S)
                 if first is None:
                     continue
-                if self._lost and first.error() is None:
-                    self._lost = False
-                    _log.warning("broker_back", servers=self._servers)
+                if self._lost_at and first.error() is None:
+                    away_s = round(time.monotonic() - self._lost_at, 3)
+                    _log.warning("broker_back", servers=self._servers, away_s=away_s)
+                    self._lost_at = 0.0
                 rest = consumer.consume(BATCH_MESSAGES_MAX - 1, timeout=0)
                 self._hand_over(self._unpack(consumer, [first, *rest]))
         except ParityError as error:
@@ -419,9 +422,12 @@ class RedpandaSource:
         self._last_error = error.str()
         if error.code() not in _away():
             _log.warning("broker_error", servers=self._servers, error=error.str())
-        elif self._consumer is not None and not self._lost:
-            self._lost = True
-            _log.warning("broker_lost", servers=self._servers, error=error.str())
+        elif self._consumer is not None and not self._lost_at:
+            self._lost_at = time.monotonic()
+            self._outages += 1
+            _log.warning(
+                "broker_lost", servers=self._servers, error=error.str(), outage=self._outages
+            )
         if error.fatal():
             self._failure = ServiceDown(f"Redpanda at {self._servers}: {error.str()}")
             self.stop()

@@ -94,7 +94,8 @@ def log_to_stderr(level: str) -> None:
     )
     repeats = Repeats()
     handler.addFilter(
-        lambda record: not _is_told_elsewhere(record, number)
-        and repeats.take(record.getMessage()) is not None
+        lambda record: (
+            not _is_told_elsewhere(record, number) and repeats.take(record.getMessage()) is not None
+        )
     )
     logging.basicConfig(handlers=[handler], level=number, force=True)

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from parity.live.ledger import read_ledger
+from parity.model.events import Control
 from parity.model.ticks import TickBatch
 from parity.publishers.redpanda import TickProducer
 from parity.recording.reader import open_recording
@@ -66,6 +67,15 @@ class Bench(NamedTuple):
         within = self.folder / "recording"
         return (within if within.exists() else self.folder) / "journal"
 
+    def said(self, word: str) -> int:
+        """Return how often the log has a word."""
+        return self.log.read_text().count(word) if self.log.exists() else 0
+
+    def controls(self) -> list[Control]:
+        """Return the controls of the run's recording."""
+        with open_recording(self.folder / "recording") as recording:
+            return list(recording.controls())
+
     def produce(self, count: int) -> None:
         """Send the next ticks, and wait until the broker has them."""
         table = synthetic.TABLE
@@ -80,9 +90,16 @@ class Bench(NamedTuple):
         with TickProducer(self.broker.bootstrap_servers, self.topic, partition=0) as producer:
             producer.send(("k", payload) for payload in payloads)
 
-    def start(self, command: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start `parity paper` or `parity record` on the folder, following the topic."""
-        words = [sys.executable, "-m", "parity", command, str(self.folder), "--json"]
+    def start(
+        self, command: str, *options: str, program: str = "", **environment: str
+    ) -> subprocess.Popen[bytes]:
+        """Start `parity paper` or `parity record` on the folder, following the topic.
+
+        `program` is Python that runs before the command, in its process.
+        """
+        begin = ["-c", f"{program}\nfrom parity.cli import main; main()"]
+        begin = begin if program else ["-m", "parity"]
+        words = [sys.executable, *begin, command, str(self.folder), "--json"]
         words += ["--topics", self.topic, "--from", "earliest"]
         words += ["--bootstrap-servers", self.broker.bootstrap_servers]
         words += ["--instrument-table", str(self.folder.parent / "table.json")]
@@ -96,10 +113,10 @@ class Bench(NamedTuple):
         self.processes.append(process)
         return process
 
-    def finish(self, command: str, *options: str, code: int = 0, **environment: str) -> str:
+    def finish(self, command: str, *options: str, code: int = 0, program: str = "") -> str:
         """Run a command to the end of the topic; returns what it said."""
         before = self.log.stat().st_size if self.log.exists() else 0
-        process = self.start(command, "--exit-at-end", *options, **environment)
+        process = self.start(command, "--exit-at-end", *options, program=program)
         found = process.wait(LIMIT_S)
         said = self.log.read_bytes()[before:].decode()
         assert code == found, said
@@ -190,6 +207,13 @@ def seed(request: pytest.FixtureRequest, soak: int) -> int:
 @pytest.fixture(scope="session")
 def mock() -> Iterator[Broker]:
     """The mock broker, whatever else serves the session."""
+    with start_broker(prefer="mock") as started:
+        yield started
+
+
+@pytest.fixture
+def own_mock() -> Iterator[Broker]:
+    """A mock broker of one test, for errors that would meet others."""
     with start_broker(prefer="mock") as started:
         yield started
 

@@ -12,7 +12,7 @@ import pytest
 from parity.testing.broker import Broker
 
 pytestmark = pytest.mark.slow
-KILLS = 3
+KILLS = 3  # of each of the three: paper on either broker, and a recorder
 CHUNK = 600  # ticks a kill, at most; the mock keeps 5 MiB of a partition
 Make = Callable[..., Any]
 
@@ -34,8 +34,9 @@ def kill_at_random(bench: Any, command: str, kills: int, rng: random.Random) -> 
             time.sleep(rng.uniform(0, 0.5))
         process.kill()
         code = process.wait(30)
-        assert code in (-signal.SIGKILL, 0 if moment == "sealing" else None), bench.log.read_text()
-        found[moment if code else "ended"] += 1
+        stopped = (0, 130) if moment == "sealing" else ()  # 130: before it had caught up
+        assert code in (-signal.SIGKILL, *stopped), bench.log.read_text()
+        found[moment if code < 0 else "ended"] += 1
     bench.produce(CHUNK)
     return found
 
@@ -44,7 +45,7 @@ def test_killed_paper_runs_lose_and_double_nothing(
     make_bench: Make, any_broker: Broker, seed: int, soak: int
 ) -> None:
     """A paper run killed N times holds the producer's log, sent each signal once, and verifies."""
-    kills = soak // 4 or KILLS
+    kills = soak // 3 or KILLS
     bench = make_bench(any_broker, (kills + 1) * CHUNK, seed)
     moments = kill_at_random(bench, "paper", kills, random.Random(seed))
     bench.finish("paper")
@@ -60,15 +61,15 @@ def test_killed_paper_runs_lose_and_double_nothing(
 
 
 def test_killed_recorders_lose_and_double_nothing(
-    make_bench: Make, any_broker: Broker, seed: int, soak: int
+    make_bench: Make, mock: Broker, seed: int, soak: int
 ) -> None:
     """A recorder killed N times holds the producer's log, tick by tick, in order."""
-    kills = soak // 4 or KILLS
-    bench = make_bench(any_broker, (kills + 1) * CHUNK, seed)
+    kills = soak // 3 or KILLS
+    bench = make_bench(mock, (kills + 1) * CHUNK, seed)
     moments = kill_at_random(bench, "record", kills, random.Random(seed + 1))
     bench.finish("record")
 
     controls = bench.check_recording()
     assert {"resumed"} >= set(controls)
-    print(f"{any_broker.kind}: {kills} kills {dict(moments)}, {bench.sent[0]} ticks, "
+    print(f"{mock.kind}: {kills} kills {dict(moments)}, {bench.sent[0]} ticks, "
           "0 lost, 0 doubled")  # fmt: skip
