@@ -9,8 +9,6 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install
 PYTEST := $(PY) -m pytest
-DEMO := parity.cli.demo
-# What is ours: a strategy file that somebody tries in this folder is not to be formatted like us.
 CODE := parity sources strategies tests benchmarks notebooks
 # The seed of `make laws` and `make soak`: name one to repeat a run, else each run draws its own.
 SEED := $(or $(SEED),$(shell $(PYTHON) -c "import secrets; print(secrets.randbelow(2**32))"))
@@ -40,11 +38,10 @@ $(VENV)/.dev-stamp: requirements/dev.txt pyproject.toml | $(PY)
 	@touch $(VENV)/.demo-stamp $@
 
 demo: $(VENV)/.demo-stamp ## record, kill, replay and verify on this machine, in one go
-	$(PY) -m $(DEMO)
+	$(PY) -m parity.cli.demo
 
 lint: $(VENV)/.dev-stamp
-	$(BIN)/ruff format --check $(CODE)
-	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE) && $(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(wildcard tests/typing) parity
 	$(BIN)/lint-imports --no-logo
 

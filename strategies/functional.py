@@ -111,10 +111,25 @@ def strategy(
         raise ConfigError(f"strategy {name}: history: expected 1 or more ticks, was {history}")
 
     def wrap(function: Callable[..., SignalResult | None]) -> FunctionStrategy:
+        _check_arguments(name, function)
         declared(function)
         return FunctionStrategy(name, function, history, on)
 
     return wrap
+
+
+def _check_arguments(name: str, function: Callable[..., Any]) -> None:
+    taken = [
+        argument.name
+        for argument in inspect.signature(function).parameters.values()
+        if argument.kind in (argument.POSITIONAL_ONLY, argument.POSITIONAL_OR_KEYWORD)
+        and argument.name != _RESERVED
+    ]
+    if len(taken) != 2:
+        raise ConfigError(
+            f"strategy {name}: expected a function of (tick, history), was ({', '.join(taken)})",
+            cure=f"write def {function.__name__}(tick, history, *, parameter=default)",
+        )
 
 
 def declared(function: Callable[..., Any]) -> dict[str, Parameter]:

@@ -80,7 +80,15 @@ def command(
             runs_dir=settings.runs_dir,
             progress=tell,
         )
+    _say_if_empty(finished, start, end)
     show_finished(finished, as_json)
+
+
+def _say_if_empty(finished: Finished, start: str | None, end: str | None) -> None:
+    report = finished.run.manifest.report
+    if report is not None and report.ticks == 0:
+        asked = f" from {start or 'the first'} to {end or 'the last'}" if start or end else ""
+        say("warning: ", f"no tick was read{asked}; see: parity inspect REC", style="yellow")
 
 
 def _tokens(text: str | None, recording: Path) -> tuple[int, ...] | None:

@@ -29,7 +29,11 @@ class Told(Protocol):
 def _console(stream: IO[str]) -> Console:
     import os
 
-    from rich.console import Console
+    from rich.console import Console as RichConsole
+
+    class Console(RichConsole):
+        def on_broken_pipe(self) -> None:
+            raise  # rich calls this where it handles the error, and would itself exit with 1
 
     width = None if stream.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS
     return Console(file=stream, width=width, highlight=False, emoji=False)

@@ -8,6 +8,7 @@ Every way a command can end passes through here, so that no command handles an e
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -20,9 +21,18 @@ from typer.core import TyperGroup
 from parity.cli.console import say
 from parity.model.errors import ParityError
 
+NOT_SERVED: Final = 4  # a broker or disk that is needed
 DEFECT: Final = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED: Final = 130
 READER_GONE: Final = 141  # what a shell reports of a process that SIGPIPE ended
+# The machine's answers about a path or a disk; any other OSError is ours.
+_MACHINE: Final = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("ENOENT", "ENOTDIR", "EISDIR", "EACCES", "EPERM", "EROFS", "ENAMETOOLONG", "EMFILE"),
+        *("ENOSPC", "EDQUOT", "EIO", "ENODEV"),
+    )
+)
 
 
 class Commands(TyperGroup):
@@ -60,18 +70,30 @@ class Commands(TyperGroup):
             # Whatever is still buffered has no reader: give it somewhere to go at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(READER_GONE) from None
+        except OSError as error:
+            if error.errno not in _MACHINE:
+                raise _defect(error) from None
+            where = f"{error.filename}: " if error.filename is not None else ""
+            _say_error(
+                f"{where}{error.strerror}", "check the path, its rights and the space on its disk"
+            )
+            raise typer.Exit(NOT_SERVED) from None
         except Exception as error:
             if isinstance(error, typer.Exit | typer.Abort) or _is_usage(error):
                 raise
-            say(traceback.format_exc().rstrip())
-            _say_error(
-                f"{type(error).__name__}: {error}",
-                "this is a defect in parity: please report it with the lines above",
-            )
-            raise typer.Exit(DEFECT) from None
+            raise _defect(error) from None
         finally:
             signal.signal(signal.SIGTERM, before)
         return result
+
+
+def _defect(error: Exception) -> typer.Exit:
+    say(traceback.format_exc().rstrip())
+    _say_error(
+        f"{type(error).__name__}: {error}",
+        "this is a defect in parity: please report it with the lines above",
+    )
+    return typer.Exit(DEFECT)
 
 
 def _is_usage(error: Exception) -> bool:
@@ -87,6 +109,8 @@ def _say_usage(error: Any) -> int:
 
 
 def _say_error(message: str, cure: str) -> None:
-    say("error: ", message, style="bold red")
+    # What is quoted from a file must not steer the terminal.
+    plain = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in message)
+    say("error: ", plain, style="bold red")
     if cure:
         say("  " + cure.replace("\n", "\n  "))

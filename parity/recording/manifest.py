@@ -124,6 +124,11 @@ def load_manifest(folder: Path) -> Manifest:
                 f"{path}: format {whole['format']}, this version reads up to {FORMAT}",
                 cure="read it with the version of parity that wrote it, or a later one",
             )
+        if "run_id" in whole and "recording_id" not in whole:
+            raise RecordingMissing(
+                f"{path.parent}: a run, not a recording",
+                cure="name its recording: `parity inspect RUN` says where it lies",
+            )
         manifest = msgspec.convert(whole, Manifest)
     except msgspec.MsgspecError as error:
         raise RecordingCorrupt(f"{path}: {error}", cure=_CURE) from None

@@ -148,6 +148,11 @@ class RunFolder:
         try:
             self.manifest = msgspec.json.decode(file.read_bytes(), type=RunManifest)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            if b'"recording_id"' in file.read_bytes():
+                raise RecordingMissing(
+                    f"{self.path}: a recording, not a run",
+                    cure=f"make a run from it: parity backtest {self.path} --strategies FILE",
+                ) from None
             raise RecordingCorrupt(
                 f"{file}: {error}", cure="restore the file; parity never edits a finished one"
             ) from None

@@ -1,7 +1,10 @@
 """The command line in this process: parsing, words of errors, exit codes, where output goes."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -353,3 +356,68 @@ def test_settings_refuse_a_wrong_word() -> None:
     """A value no layer may have is refused by load_settings, through the same door."""
     with pytest.raises(ConfigError, match="bootstrap_servers"):
         options.settings_of(bootstrap_servers="")
+
+
+def test_a_run_and_a_recording_are_told_apart(tmp_path: Path) -> None:
+    """Each in the other's place is named as what it is, with the way on."""
+    demo, made = ROOT / "recordings" / "demo", tmp_path / "run"
+    assert run("backtest", demo, "--strategies", "momentum", "--out", made)[0] == 0
+
+    as_run = run("verify", demo)
+    as_recording = run("backtest", made, "--strategies", "momentum", "--out", tmp_path / "other")
+
+    assert (3, True) == (as_run[0], "a recording, not a run" in as_run[2])
+    assert (3, True) == (as_recording[0], "a run, not a recording" in as_recording[2])
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_path_the_machine_refuses_is_no_defect(tmp_path: Path, out: str) -> None:
+    """An output below or in place of a file ends with the path and its reason, and keeps it."""
+    (tmp_path / "file").write_text("mine")
+
+    code, _, said = run(
+        "backtest",
+        ROOT / "recordings" / "demo",
+        "--strategies",
+        "momentum",
+        "--out",
+        tmp_path / out,
+    )
+
+    assert (4, "mine") == (code, (tmp_path / "file").read_text())
+    assert "Not a directory" in said
+    assert "Traceback" not in said
+
+
+def test_what_a_file_says_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    """Control characters quoted in an error are shown, not sent."""
+    source = tmp_path / "t.csv"
+    source.write_bytes(b"a,b\nx\x1b[2J\n")
+
+    code, _, said = run("import", source, tmp_path / "rec")
+
+    assert code == 2
+    assert ("\x1b" in said, "\\x1b[2J" in said) == (False, True)
+
+
+def test_a_reader_that_goes_away_is_no_failure() -> None:
+    """`parity inspect … | head -1` ends as SIGPIPE would, also between two prints."""
+    command = [sys.executable, "-m", "parity", "inspect", str(ROOT / "recordings" / "demo")]
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+
+    assert (141, "") == (done.returncode, done.stderr)
+
+
+def test_a_backtest_over_no_tick_says_so(tmp_path: Path) -> None:
+    """An empty stretch of time is warned about, so that no signals is not mistaken for calm."""
+    demo, late = ROOT / "recordings" / "demo", "2030-01-01T00:00:00Z"
+    code, shown, said = run(
+        "backtest", demo, "--strategies", "momentum", "--start", late, "--out", tmp_path / "run"
+    )
+
+    assert (0, True) == (code, shown.count("0 ticks") > 0)
+    assert f"warning: no tick was read from {late} to the last" in said

@@ -84,3 +84,16 @@ def test_what_is_no_strategy_is_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"needy: parameter drop has no default; write drop="):
         pt.strategy("needy")(needy)
+
+
+def test_a_function_of_other_arguments_is_refused() -> None:
+    """One that no tick could ever be given to fails where it is written, not at every tick."""
+    with pytest.raises(ConfigError, match=r"of \(tick, history\), was \(tick\)"):
+
+        @pt.strategy("short")
+        def short(tick: Any) -> None: ...
+
+    with pytest.raises(ConfigError, match=r"was \(tick, history, drop\)"):
+
+        @pt.strategy("long")
+        def long(tick: Any, history: Any, drop: float = 0.1) -> None: ...
