@@ -76,7 +76,7 @@ def test_unconfirmed_signals_are_sent_by_the_next_start(make_bench: Make, own_mo
     """A stop with signals without a report takes below 5 s and ends with 4; a restart completes."""
     bench = make_bench(own_mock, 600)
     bench.produce(600)
-    own_mock.push_errors(PRODUCE, TIMED_OUT, 30)
+    own_mock.push_errors(PRODUCE, TIMED_OUT, 12)
     process = bench.start("paper")
     bench.await_ticks(process, 500)
     code, seconds = bench.stop(process, signal.SIGTERM)
@@ -94,7 +94,7 @@ def test_second_signal_ends_at_once(make_bench: Make, own_mock: Broker) -> None:
     """A second SIGINT does not wait for signals under way: exit 130, and nothing is lost."""
     bench = make_bench(own_mock, 600)
     bench.produce(600)
-    own_mock.push_errors(PRODUCE, TIMED_OUT, 15)
+    own_mock.push_errors(PRODUCE, TIMED_OUT, 12)
     process = bench.start("paper")
     bench.await_ticks(process, 500)
     process.send_signal(signal.SIGINT)

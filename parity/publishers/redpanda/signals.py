@@ -75,6 +75,9 @@ class RedpandaPublisher:
             "bootstrap.servers": self._servers,
             **PRODUCER_SETTINGS,
             "linger.ms": 0,
+            # One at a time: a refused batch that a later one overtook comes back as a duplicate,
+            # which is reported as sent and stands nowhere (seen on the mock).
+            "max.in.flight.requests.per.connection": 1,
             "message.timeout.ms": 0,  # wait for the broker: a second send could be a second signal
             **self._own,
         }
@@ -109,6 +112,13 @@ class RedpandaPublisher:
                 return
             if error is not None:
                 outcome.set_exception(self._refusal(broker, error))
+            elif (message.offset() or 0) < 0:  # called a duplicate: only reading back can tell
+                outcome.set_exception(
+                    ServiceDown(
+                        f"{topic_of(broker)} at {self._servers}: a report without an offset",
+                        cure="start the run again: it reads its output back",
+                    )
+                )
             else:
                 place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
                 outcome.set_result(Receipt(*place))
