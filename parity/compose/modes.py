@@ -349,7 +349,9 @@ def _paper_writer(
             cure="name a new folder, or give the configuration it was started with",
         )
     manifest.state = "open"
-    manifest.recording = RecordingReference(path="recording")  # until it is sealed again
+    # What was said of the end no longer holds; it is said anew at the next one.
+    manifest.recording = RecordingReference(path="recording")
+    manifest.report, manifest.last_seq, manifest.files = None, 0, {}
     writer = RunWriter(run, manifest, resume=True)
     _keep(writer, prepared)  # the same bytes; a kill may have come before they were kept
     writer.save_manifest()

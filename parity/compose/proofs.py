@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import msgspec
 
 from parity.compose.fingerprint import changes, fingerprint
 from parity.compose.kept import kept_models, kept_specs, todays_specs
-from parity.compose.plans import prepare
+from parity.compose.plans import Prepared, prepare
 from parity.core.engine import Engine
 from parity.model.errors import NothingCompared, RecordingCorrupt
 from parity.proof.diff import Comparison, Divergence, compare, streams_of
@@ -40,7 +41,7 @@ def verify(run: Path) -> Verdict:
     folder = RunFolder(run)
     with open_recording(folder.recording_path) as recording:
         _check_recording(folder, recording)
-        prepared = prepare(kept_specs(folder), models=kept_models(folder))
+        prepared = _kept(folder)
         engine = Engine(recording.table, prepared.plans, seed=folder.manifest.seed)
         now = fingerprint(models=bool(prepared.models))
         changed = changes(folder.manifest.fingerprint, now)
@@ -197,22 +198,39 @@ def _check_recording(run: RunFolder, recording: Recording) -> None:
         )
 
 
+def _kept(folder: RunFolder) -> Prepared:
+    """Prepare exactly what the run kept; raises RecordingCorrupt where that cannot be had."""
+    models = kept_models(folder)
+    for path in models.values():
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != path.stem:
+            raise RecordingCorrupt(
+                f"{path}: the kept model is missing, or not what its name says",
+                cure="restore it; without it nothing can be proved",
+            )
+    prepared = prepare(kept_specs(folder), models=models)
+    for skipped in prepared.skipped:
+        raise RecordingCorrupt(
+            f"{folder.path}: strategy {skipped['strategy_id']} ran, and can no longer be built "
+            f"from what was kept: {skipped['reason']}",
+            cure="restore the run's source/ and models/",
+        )
+    return prepared
+
+
 def _delivered(run: RunFolder) -> dict[str, int]:
-    """Check that every approved signal of a paper run stands in its ledger; return the count."""
+    """Hold a paper run's ledger against its approved signals; return what was delivered."""
     if run.manifest.mode != "paper":
         return {}
-    from parity.live.ledger import read_ledger
+    from parity.live.ledger import check_ledger
 
-    path = run.path / "deliveries" / "ledger.jsonl"
-    head, lines, _ = read_ledger(path)
-    known = {line.signal_id for line in lines}
-    approved = [r for r in run.rows("decisions") if r["kind"] == "approved"]
-    lost = [r for r in approved if r["signal_id"] not in known]
-    complete = run.manifest.state == "complete"
-    if head is None or (lost and complete):
-        first = lost[0]["signal_no"] if lost else 0
-        raise RecordingCorrupt(
-            f"{path}: {len(lost)} approved signals have no line, the first is number {first}",
-            cure="start the run again: it reads its output back and completes the ledger",
-        )
-    return {"deliveries": len(approved) - len(lost)}
+    approved = {
+        row["signal_no"]: row["signal_id"]
+        for row in run.rows("decisions")
+        if row["kind"] == "approved"
+    }
+    return check_ledger(
+        run.path / "deliveries" / "ledger.jsonl",
+        run.manifest.run_id,
+        approved,
+        complete=run.manifest.state == "complete",
+    )

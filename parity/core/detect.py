@@ -143,7 +143,7 @@ class ProcessorDetector:
                     said = process(ticks[row], history)
                     if said is not None:
                         found.append(_found(row, said))
-        except Exception as error:  # a strategy may raise anything; it must not stop the others
+        except (Exception, SystemExit) as error:  # a strategy may raise anything, sys.exit too
             return k, _words(error)
         return len(todo), None
 
@@ -165,7 +165,7 @@ class ProcessorDetector:
                     said = process(tick, history, rng=rng)
                     if said is not None:
                         found.append(_found(row, said))
-        except Exception as error:  # a strategy may raise anything; it must not stop the others
+        except (Exception, SystemExit) as error:  # a strategy may raise anything, sys.exit too
             return k, _words(error)
         return len(todo), None
 
@@ -292,7 +292,10 @@ class KernelDetector:
         ):
             try:
                 found.append(self._described(row, dict(zip(self._names, values, strict=True))))
-            except Exception as error:  # describe is a strategy's: its candidate is lost, no more
+            except (
+                Exception,
+                SystemExit,
+            ) as error:  # its candidate is lost, no more
                 failed.append(Failed(row, _words(error)))
         return found
 
@@ -350,7 +353,7 @@ def _exact(quantity: Any) -> Decimal:
         raise ConfigError(f"quantity: expected a number, was {quantity!r}") from None
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     try:
         text = f"{type(error).__name__}: {error}"
     except Exception:  # even its text may be a strategy's

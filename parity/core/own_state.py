@@ -45,7 +45,8 @@ def state_of(processor: StrategyProcessor) -> Any:
             raise SnapshotUnavailable(f"{name}: snapshot() gives nothing storable", cure=cure)
         return msgspec.msgpack.decode(kept)
     own = vars(processor) if hasattr(processor, "__dict__") else None
-    lost = [n for n, v in (own or {}).items() if not _comes_back(v)]
+    seen: set[int] = set()
+    lost = [n for n, v in (own or {}).items() if not _comes_back(v, seen)]
     if own is None or lost:
         raise SnapshotUnavailable(
             f"{name}: state cannot be put into a checkpoint"
@@ -55,12 +56,17 @@ def state_of(processor: StrategyProcessor) -> Any:
     return msgspec.msgpack.decode(msgspec.msgpack.encode(own))
 
 
-def _comes_back(value: Any) -> bool:
-    # Narrower than is_plain: a Decimal would come back as text, a tuple as a list.
+def _comes_back(value: Any, seen: set[int]) -> bool:
+    # Narrower than is_plain: a Decimal would come back as text, a tuple as a list, and one list
+    # under two names as two lists.
+    if isinstance(value, list | dict):
+        if id(value) in seen:
+            return False
+        seen.add(id(value))
     if isinstance(value, list):
-        return all(_comes_back(item) for item in value)
+        return all(_comes_back(item, seen) for item in value)
     if isinstance(value, dict):
-        return all(type(k) is str and _comes_back(v) for k, v in value.items())
+        return all(type(k) is str and _comes_back(v, seen) for k, v in value.items())
     if type(value) is int:
         return -(1 << 63) <= value < 1 << 64
     return value is None or type(value) in (bool, float, str)

@@ -175,7 +175,7 @@ def _fill_row(order: Order, behind: int, segment: Segment) -> int | None:
 def _can_fill(side: int, flags: int) -> bool:
     if flags & flag.QUOTE:
         return not flags & (flag.NO_ASK if side > 0 else flag.NO_BID)
-    return not flags & flag.NO_PRICE
+    return bool(flags & flag.TRADE_LIKE) and not flags & flag.NO_PRICE
 
 
 def _fill_price(side: int, row: int, segment: Segment) -> Decimal:

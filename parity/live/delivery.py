@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from parity.live.ledger import DEAD, DELIVERED, RECOVERED, Ledger, LedgerHead, LedgerLine
+from parity.live.ledger import DEAD, DELIVERED, RECOVERED, Ledger, LedgerHead, LedgerLine, State
 from parity.model.errors import ConfigError
 from parity.publishers import NotPublished, Publisher, Receipt
 
@@ -208,7 +208,7 @@ class Delivery:
         )
 
     def _write(
-        self, signal: ApprovedSignal, state: str, place: Receipt | None, error: str = ""
+        self, signal: ApprovedSignal, state: State, place: Receipt | None, error: str = ""
     ) -> None:
         assert self._ledger is not None
         topic, partition, offset = place or Receipt("", -1, -1)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from parity.model.errors import RecordingCorrupt
 from parity.publishers import Ends
 
+State = Literal["delivered", "recovered", "dead"]
 DELIVERED: Final = "delivered"
 RECOVERED: Final = "recovered"
 DEAD: Final = "dead"
@@ -35,7 +37,7 @@ class LedgerLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
     signal_no: int
     signal_id: str
-    state: str
+    state: State
     topic: str = ""
     partition: int = -1
     offset: int = -1
@@ -115,3 +117,49 @@ def read_ledger(path: Path) -> tuple[LedgerHead | None, list[LedgerLine], int]:
             cure="restore the file from a copy, or start a new run",
         ) from None
     return head, lines, whole
+
+
+def check_ledger(
+    path: Path, run_id: str, approved: Mapping[int, str], *, complete: bool
+) -> dict[str, int]:
+    """Hold a ledger against the approved signals of its run.
+
+    Args:
+        path: of the ledger.
+        run_id: whose it must be.
+        approved: signal_id by signal_no, as far as the run's outputs are on disk: all of a
+            complete run, and of an open one what was settled before its newest part.
+        complete: a line of a signal that is not among the approved is wrong then; an open run
+            may have delivered signals that its outputs do not hold yet.
+
+    Returns:
+        How many signals were delivered, and how many are dead.
+
+    Raises:
+        RecordingCorrupt: a line is missing, doubled, or of another signal or run.
+    """
+    head, lines, _ = read_ledger(path)
+    cure = "start the run again: it reads its output back and completes the ledger"
+    if head is None or head.run_id != run_id:
+        whose = "it has no head" if head is None else f"it is of run {head.run_id}, not {run_id}"
+        raise RecordingCorrupt(f"{path}: {whose}", cure=cure)
+    seen: dict[int, LedgerLine] = {}
+    for line in lines:
+        noted = approved.get(line.signal_no)
+        if line.signal_no in seen:
+            raise RecordingCorrupt(f"{path}: signal {line.signal_no} stands twice", cure=cure)
+        if noted != line.signal_id and (noted is not None or complete):
+            raise RecordingCorrupt(
+                f"{path}: signal {line.signal_no} ({line.signal_id}) was not approved by the run",
+                cure="restore the file from a copy",
+            )
+        seen[line.signal_no] = line
+    lost = sorted(set(approved) - set(seen))
+    if lost:
+        raise RecordingCorrupt(
+            f"{path}: {len(lost)} approved signals have no line, the first is number {lost[0]}",
+            cure=cure,
+        )
+    dead = sum(line.state == DEAD for line in seen.values())
+    counts = {"deliveries": len(seen) - dead}
+    return counts | ({"dead": dead} if dead else {})

@@ -102,9 +102,18 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 Streams = Mapping[str, Mapping[Key, Sequence[Row]]]
 
 
-def streams_of(run: RunFolder, *, whole: bool = False) -> dict[str, dict[Key, list[Row]]]:
-    """Return a run's rows by stream and executor; those without a record only where asked for."""
-    return {stream: grouped(run.rows(stream), whole=whole) for stream in STREAMS}
+def streams_of(
+    run: RunFolder, *, until: int | None = None, whole: bool = False
+) -> dict[str, dict[Key, list[Row]]]:
+    """Return a run's rows by stream and executor, up to a seq.
+
+    Rows without a record (failures, transitions) only where asked for as a whole.
+    """
+    found = {}
+    for stream in STREAMS:
+        rows = (r for r in run.rows(stream) if until is None or r["seq"] <= until)
+        found[stream] = grouped(rows, whole=whole)
+    return found
 
 
 def grouped(rows: Iterable[Row], *, whole: bool = False) -> dict[Key, list[Row]]:

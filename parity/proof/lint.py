@@ -256,20 +256,18 @@ class _Lint(ast.NodeVisitor):
             and isinstance(func.value, ast.Name)
             and func.value.id in self._globals
         ):
-            self._add(
-                node, "global-state", f"{func.value.id} is shared by all executors", "warning"
-            )
+            self._add(node, "global-state", f"{func.value.id} is shared by all executors", "error")
 
     # ---- state ---------------------------------------------------------------------------
 
     def visit_Global(self, node: ast.Global) -> None:
         names = ", ".join(node.names)
-        self._add(node, "global-state", f"global {names} is shared by all executors", "warning")
+        self._add(node, "global-state", f"global {names} is shared by all executors", "error")
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         name = _spelled(node.value)
         if isinstance(node.ctx, ast.Store | ast.Del) and self._depth and name in self._globals:
-            self._add(node, "global-state", f"{name} is shared by all executors", "warning")
+            self._add(node, "global-state", f"{name} is shared by all executors", "error")
         self.generic_visit(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:

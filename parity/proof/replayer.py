@@ -196,7 +196,7 @@ def verify_run(
     checkpoints = dict(run.checkpoints())
     events = cut_at(run_events(run, recording), [until] if until else [])
     replayed = replay_events(engine, events, stop_at=list(checkpoints), until=until, whole=True)
-    recorded = streams_of(run, whole=True)
+    recorded = streams_of(run, until=until or None, whole=True)
     # Also what was recorded of an executor that no longer stands in the manifest.
     keys = sorted({e.key for e in engine.executors}.union(*recorded.values()))
     comparison = compare(recorded, replayed.streams, keys=keys, ticks=replayed.ticks, whole=True)

@@ -127,6 +127,7 @@ class RunManifest(msgspec.Struct, kw_only=True):
     settings: dict[str, Any] = {}
     last_seq: int = 0
     report: RunReport | None = None
+    files: dict[str, str] = {}  # of a complete run: sha256 by path below its folder
 
 
 class RunFolder:
@@ -194,10 +195,28 @@ class RunFolder:
         return [_read_checkpoint(f) for f in files]
 
     def check_outputs(self) -> None:
-        """Raise RecordingCorrupt where the kept records do not give the manifest's digests."""
+        """Hold a complete run's files against its manifest.
+
+        Raises:
+            RecordingCorrupt: a file is missing or edited, or the records do not give the digests.
+        """
         report = self.manifest.report
-        if report is None:
+        if self.manifest.state != "complete":
             return
+        if report is None or not self.manifest.recording.content_hash:
+            raise RecordingCorrupt(
+                f"{self.path / MANIFEST}: a complete run without its report or its recording's "
+                "hash",
+                cure="restore the file; parity never edits a finished one",
+            )
+        found = kept_files(self.path)
+        for name in sorted({*self.manifest.files, *found}):
+            if found.get(name) != self.manifest.files.get(name):
+                what = "is missing" if name not in found else "is not what the run wrote"
+                raise RecordingCorrupt(
+                    f"{self.path / name}: it {what}",
+                    cure="restore the run's files; replay RUN tells what they should hold",
+                )
         for stream in STREAMS:
             chains: dict[tuple[str, str], Chain] = {}
             for row in self.rows(stream):
@@ -292,8 +311,10 @@ class RunWriter:
 
     def drop_behind(self, seq: int) -> None:
         """Remove parts and checkpoints behind `seq`: a resumed run computes them again."""
-        for pattern in ("candidates/*.parquet", "decisions/*.parquet", "checkpoints/*.ckpt"):
-            for path in self.folder.glob(pattern):
+        # Newest first, and decisions before the candidates they rest on: a kill in between
+        # leaves a shorter run, never one with a hole.
+        for pattern in ("checkpoints/*.ckpt", "decisions/*.parquet", "candidates/*.parquet"):
+            for path in sorted(self.folder.glob(pattern), reverse=True):
                 if _part_seq(path) > seq:
                     path.unlink()
 
@@ -312,7 +333,23 @@ class RunWriter:
         self.manifest.report = report
         self.manifest.last_seq = last_seq
         self.manifest.state = "complete"
+        self.manifest.files = kept_files(self.folder)
         self.save_manifest()
+
+
+def kept_files(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every output, checkpoint, source and model, by path."""
+    names = (*STREAMS, "checkpoints", "source", "models")
+    files = sorted(
+        file
+        for name in names
+        for file in (folder / name).rglob("*")
+        if file.is_file() and not file.name.startswith(".") and file.suffix != ".pyc"
+    )
+    return {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+    }
 
 
 def candidate_row(candidate: Candidate) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -40,8 +41,8 @@ def spec_of_function(strategy: FunctionStrategy) -> StrategySpec:
         ConfigError: its source is not to be had, or it uses something that cannot be written down.
     """
     text = source_of(strategy)
-    folder = Path(tempfile.gettempdir()) / f"parity-cells-{_digest(text)}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = _own_folder() / _digest(text)
+    folder.mkdir(exist_ok=True)
     path = folder / f"{_identifier(strategy.name)}.py"
     path.write_text(text, encoding="utf-8")
     file = load_python_file(path)
@@ -53,6 +54,16 @@ def spec_of_function(strategy: FunctionStrategy) -> StrategySpec:
         on=strategy.on,
     )
     return spec_of(config, [file])
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    # Private and of a name nobody can guess; it goes when the process ends.
+    return tempfile.TemporaryDirectory(prefix="parity-cells-")
+
+
+def _own_folder() -> Path:
+    return Path(_folder().name)
 
 
 def source_of(strategy: FunctionStrategy) -> str:

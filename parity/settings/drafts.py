@@ -77,7 +77,10 @@ class StrategySpec:
             built = self.type.create(self.parameters)
         except ParityError as error:
             raise ConfigError(f"{self.where}: {error.message}", cure=error.cure) from error
-        except Exception as error:  # whatever a user's factory does wrong is a configuration error
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # a user's factory
             raise ConfigError(
                 f"{self.where}: {self.type.name} could not be built: "
                 f"{type(error).__name__}: {error}",

@@ -8,6 +8,7 @@ import pytest
 
 import parity as pt
 from parity.live.inference import shipped_models
+from parity.model.errors import RecordingCorrupt
 from parity.sources.synthetic import make_recording
 
 ROWS = """
@@ -60,6 +61,20 @@ def test_verify_asks_the_kept_model(recording: Path, tmp_path: Path) -> None:
 
     assert done.summary()["strategies"]["ml"]["signals"] > 0
     assert "identical" == pt.verify(done).verdict
+
+
+@pytest.mark.parametrize("damage", ["edited", "missing"])
+def test_a_damaged_kept_model_fails_closed(recording: Path, tmp_path: Path, damage: str) -> None:
+    """A kept model that is not what its name says is corrupt, never a change of code."""
+    done = run(recording, tmp_path)
+    [model] = (done.path / "models").iterdir()
+    if damage == "edited":
+        model.write_bytes(model.read_bytes() + b"x")
+    else:
+        model.unlink()
+
+    with pytest.raises(RecordingCorrupt, match=r"the kept model is missing, or not what"):
+        pt.verify(done)
 
 
 @pytest.mark.parametrize("model", ["absent.onnx", "../momentum.onnx", "rows.yaml"])

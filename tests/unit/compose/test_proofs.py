@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 import parity as pt
 from parity.compose import proofs
 from parity.model.errors import NothingCompared, RecordingCorrupt
-from parity.recording.runs import MANIFEST, RunFolder, write_durably
+from parity.recording.runs import MANIFEST, RunFolder, kept_files, write_durably
 from parity.sources.synthetic import make_recording
 
 ROWS = """
@@ -63,6 +64,12 @@ def edit_table(run: Path, stream: str, change: Callable[[list[dict[str, Any]]], 
     rows = table.to_pylist()
     change(rows)
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), part)
+    mend_hashes(run)
+
+
+def mend_hashes(run: Path) -> None:
+    """Put today's file hashes into the manifest, as one who hides an edit would."""
+    edit_manifest(run, lambda manifest: manifest.update(files=kept_files(run)))
 
 
 def edit_manifest(run: Path, change: Callable[[Any], None]) -> None:
@@ -149,8 +156,57 @@ def test_a_run_that_recorded_nothing_is_corrupt(copy: Path) -> None:
         for part in RunFolder(copy / "run").parts(stream):
             part.unlink()
 
+    with pytest.raises(RecordingCorrupt, match="it is missing"):
+        proofs.verify(copy / "run")
+
+    mend_hashes(copy / "run")
     with pytest.raises(RecordingCorrupt, match="do not give"):
         proofs.verify(copy / "run")
+
+
+def test_an_edited_file_is_named(copy: Path) -> None:
+    """A file of a complete run that is not what it wrote is named before anything runs."""
+    part = RunFolder(copy / "run").parts("decisions")[0]
+    part.write_bytes(part.read_bytes() + b"x")
+
+    with pytest.raises(RecordingCorrupt, match=rf"{part.name}: it is not what the run wrote"):
+        proofs.verify(copy / "run")
+
+
+@pytest.mark.parametrize("lost", ["report", "content_hash"])
+def test_a_complete_run_without_its_marks_is_corrupt(copy: Path, lost: str) -> None:
+    """Neither the report nor the recording's hash can be left out to get a check less."""
+
+    def cut(manifest: Any) -> None:
+        if lost == "report":
+            manifest["report"] = None
+        else:
+            manifest["recording"]["content_hash"] = ""
+
+    edit_manifest(copy / "run", cut)
+
+    with pytest.raises(RecordingCorrupt, match="without its report or its recording's hash"):
+        proofs.verify(copy / "run")
+
+
+def test_an_open_run_is_compared_up_to_its_last_whole_part(copy: Path) -> None:
+    """A kill between the two streams of one flush leaves a shorter run, not a different one."""
+    run = copy / "run"
+    [decisions] = RunFolder(run).parts("decisions")
+    [candidates] = RunFolder(run).parts("candidates")
+    at = 1_500
+    for stream, part in (("decisions", decisions), ("candidates", candidates)):
+        table = pq.read_table(part)
+        first = table.filter(pc.less_equal(table["seq"], at))
+        pq.write_table(first, run / stream / f"{at:020d}.parquet")
+    decisions.unlink()  # the second flush wrote its candidates, and was killed
+    table = pq.read_table(candidates)
+    pq.write_table(table.filter(pc.greater(table["seq"], at)), candidates)
+    edit_manifest(run, lambda m: m.update(state="open", report=None, files={}))
+    verdict = proofs.verify(run)
+
+    assert ("identical", at) == (verdict.verdict, verdict.covered["ticks"])
+    assert any("open" in note for note in verdict.notes)
 
 
 def test_an_edited_count_is_not_identical(copy: Path) -> None:

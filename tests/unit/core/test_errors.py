@@ -220,6 +220,7 @@ class Saying(Fragile):
         SignalResult("BUY", None, 1, 1.0),  # type: ignore[arg-type] # on purpose
         SignalResult("BUY", 0.5, 10**400, 1.0),
         SignalResult("BUY", 0.5, "many", 1.0),  # type: ignore[arg-type] # on purpose
+        SignalResult("BUY", "0.5", 1, 1.0),  # type: ignore[arg-type] # on purpose
         SignalResult("BUY", 0.5, 1, Decimal("sNaN")),
         "BUY",
     ],
@@ -253,6 +254,21 @@ def test_an_exception_without_a_text_is_named() -> None:
     effects, _ = run([dummy_batch(3)], [plan("clumsy", Clumsy)])
 
     assert ["Rude"] == [e.error for e in effects if isinstance(e, Failure)]
+
+
+class Leaving(Fragile):
+    """Asks to end the process."""
+
+    def process_tick(self, tick: MarketTick, history: Any) -> SignalResult | None:
+        """Ask."""
+        raise SystemExit(3)
+
+
+def test_a_strategy_cannot_end_the_process() -> None:
+    """sys.exit in a strategy is its failure at that tick, and nobody else's."""
+    effects, _ = run([dummy_batch(3)], [plan("leaving", Leaving)])
+
+    assert ["SystemExit: 3"] == [e.error for e in effects if isinstance(e, Failure)]
 
 
 class Odd(Fragile):
@@ -321,6 +337,15 @@ def test_state_that_would_come_back_otherwise_is_refused(value: Any) -> None:
     _, engine = run([dummy_batch(2)], [plan("holding", lambda: Holding(value))])
 
     with pytest.raises(SnapshotUnavailable, match=r"attributes value.*give it snapshot"):
+        engine.snapshot()
+
+
+def test_one_list_under_two_names_is_refused() -> None:
+    """It would come back as two lists, and the next append would reach only one."""
+    shared: list[int] = [1]
+    _, engine = run([dummy_batch(2)], [plan("holding", lambda: Holding([shared, shared]))])
+
+    with pytest.raises(SnapshotUnavailable, match="attributes value"):
         engine.snapshot()
 
 

@@ -61,6 +61,10 @@ def rules(text: str) -> list[tuple[int, str, str]]:
         ("exec('x')", "dynamic", 1),
         ("x = __import__('time')", "dynamic", 1),
         ("def f(:", "syntax", 1),
+        ("N = 0\ndef f():\n    global N\n    N += 1", "global-state", 3),
+        ("SEEN = {}\ndef f(t):\n    SEEN[t] = 1", "global-state", 3),
+        ("SEEN: list[int] = []\ndef f(t):\n    SEEN.append(t)", "global-state", 3),
+        ("import collections as c\nQ = c.deque()\ndef f(t):\n    Q.append(t)", "global-state", 4),
     ],
 )
 def test_errors_are_found_where_they_are(text: str, rule: str, line: int) -> None:
@@ -71,10 +75,6 @@ def test_errors_are_found_where_they_are(text: str, rule: str, line: int) -> Non
 @pytest.mark.parametrize(
     ("text", "rule", "line"),
     [
-        ("N = 0\ndef f():\n    global N\n    N += 1", "global-state", 3),
-        ("SEEN = {}\ndef f(t):\n    SEEN[t] = 1", "global-state", 3),
-        ("SEEN: list[int] = []\ndef f(t):\n    SEEN.append(t)", "global-state", 3),
-        ("import collections as c\nQ = c.deque()\ndef f(t):\n    Q.append(t)", "global-state", 4),
         ("class S:\n    seen = []", "global-state", 2),
         ("def f(a, seen=[]): pass", "shared-default", 1),
         ("def f(*, seen=dict()): pass", "shared-default", 1),
