@@ -154,8 +154,9 @@ class Runner:
                     settled = await self._finish(self._strategies)
                 for helper in helpers:
                     helper.cancel()
-        except* Exception as errors:
-            # One cause, one error: the group is how it travelled, not what happened.
+        except ExceptionGroup as errors:
+            # One cause, one error: the group is how it travelled, not what happened. No except*:
+            # up to Python 3.11.3 (Debian 12) it wraps what is raised here in a new group.
             raise _first(errors) from None
         finally:
             await self._close(self._limits.flush_s if settled else 0)
