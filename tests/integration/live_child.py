@@ -19,6 +19,7 @@ from parity.live.start import start
 from parity.live.supervisor import stop_on_signals
 from parity.model.values import MarketTick, SignalResult, StrategyConfig
 from parity.publishers.redpanda import RedpandaPublisher
+from parity.recording.reader import open_recording
 from parity.recording.runs import RecordingReference, RunFolder, RunManifest, RunWriter
 from parity.sources import synthetic
 from parity.sources.codecs.native import NativeDecoder
@@ -129,6 +130,11 @@ async def main(
             strategies=Strategies(engine(broker), run, delivery),
             limits=Limits(checkpoint_ticks=checkpoint_ticks, checkpoint_s=3600, flush_s=3),
         )
+    if outcome.settled:  # as parity.compose.modes does: a complete run names what it read
+        with open_recording(folder / "recording") as sealed:
+            whole = RecordingReference(path="recording", content_hash=sealed.content_hash())
+        run.manifest.recording = whole
+        run.save_manifest()
     print(msgspec.json.encode(asdict(outcome)).decode(), flush=True)
 
 
