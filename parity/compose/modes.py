@@ -236,13 +236,7 @@ def _paper(
     delivery = Delivery(_publisher(feed, run, run_id), ledger, run_id, outlets)
     strategies = Strategies(engine, writer, delivery)
     limits = Limits(checkpoint_ticks=checkpoint_ticks)
-    outcome = _run_live(recording, table, feed, durability, strategies, limits, progress)
-    if outcome.settled:
-        with open_recording(recording) as sealed:
-            whole = RecordingReference(path="recording", content_hash=sealed.content_hash())
-        writer.manifest.recording = whole
-        writer.save_manifest()
-    return outcome
+    return _run_live(recording, table, feed, durability, strategies, limits, progress)
 
 
 def record(

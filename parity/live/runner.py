@@ -23,6 +23,7 @@ from parity.model.effects import ApprovedSignal
 from parity.model.errors import ParityError, RecordingCorrupt
 from parity.model.events import Control, EventBatch
 from parity.model.ticks import TICK_DTYPE, TickBatch
+from parity.recording.reader import open_recording
 from parity.recording.runs import RunFolder
 from parity.recording.sealing import seal
 from parity.sources.arrivals import Arrivals, LiveSource, Note
@@ -161,6 +162,8 @@ class Runner:
         finally:
             await self._close(self._limits.flush_s if settled else 0)
         seal(self._folder)
+        if self._strategies is not None and settled:
+            self._complete(self._strategies)
         return Outcome(
             self._journal.last_seq,
             self._ticks,
@@ -329,11 +332,17 @@ class Runner:
             await self._turn(Arrivals(np.zeros(0, TICK_DTYPE), [], {}))
         if settled:
             self._save(strategies)
-            strategies.writer.close(strategies.engine.report(), self._journal.last_seq)
         else:
             # No checkpoint: a later start replays to the signals whose fate is open.
             _log.error("signals_not_settled", waited_s=limit_s)
         return settled
+
+    def _complete(self, strategies: Strategies) -> None:
+        # Last of all, with the hash of what was sealed: a kill before leaves an open run.
+        with open_recording(self._folder) as sealed:
+            content_hash = sealed.content_hash()
+        report = strategies.engine.report()
+        strategies.writer.close(report, self._journal.last_seq, content_hash=content_hash)
 
     async def _close(self, limit_s: float) -> None:
         try:

@@ -326,12 +326,22 @@ class RunWriter:
         for old in sorted((self.folder / "checkpoints").glob("*.ckpt"))[:-_CHECKPOINTS_KEPT]:
             old.unlink()
 
-    def close(self, report: RunReport | None, last_seq: int) -> None:
-        """Flush what waits and mark the run complete."""
+    def close(self, report: RunReport | None, last_seq: int, *, content_hash: str = "") -> None:
+        """Flush what waits and mark the run complete.
+
+        Args:
+            report: counts and digests.
+            last_seq: the last seq the run saw.
+            content_hash: of the run's own recording, sealed; one that it read is noted already.
+        """
         if self.pending_rows or not any((self.folder / "decisions").glob("*.parquet")):
             self.flush(last_seq)
         self.manifest.report = report
         self.manifest.last_seq = last_seq
+        if content_hash:
+            self.manifest.recording = RecordingReference(
+                path=self.manifest.recording.path, content_hash=content_hash
+            )
         self.manifest.state = "complete"
         self.manifest.files = kept_files(self.folder)
         self.save_manifest()
