@@ -75,6 +75,7 @@ def test_thinning_keeps_what_a_pixel_shows(prices: list[int], buckets: int) -> N
     )
 
 
+@pytest.mark.slow
 def test_a_single_spike_survives() -> None:
     """One tick far off among a million is drawn."""
     prices = np.full(1_000_000, 100.0)
@@ -114,6 +115,7 @@ def test_the_plot_says_what_it_shows() -> None:
     assert title["subtitle"][1].endswith("marks stand for 2,000 signals")
 
 
+@pytest.mark.slow
 def test_every_signal_and_drop_is_in_the_data() -> None:
     """Price line, drops, buys and sells are four layers, with strategy, side and reason."""
     line, drops, buys, sells = datasets(
@@ -140,6 +142,7 @@ def test_a_token_plots_its_own_instrument_only() -> None:
     assert [5, 3, 3] == [len(rows) for rows in datasets(chart)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prices", "signals", "drops"), [([], 0, 0), ([], 2, 1), ([100.0], 0, 0), ([100.0], 1, 0)]
 )

@@ -400,6 +400,7 @@ def test_what_a_file_says_cannot_steer_the_terminal(tmp_path: Path) -> None:
     assert ("\x1b" in said, "\\x1b[2J" in said) == (False, True)
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_failure() -> None:
     """`parity inspect … | head -1` ends as SIGPIPE would, also between two prints."""
     command = [sys.executable, "-m", "parity", "inspect", str(ROOT / "recordings" / "demo")]

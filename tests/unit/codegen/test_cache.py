@@ -133,6 +133,7 @@ def test_a_driver_is_built_once_in_a_process(load: Callable[[str], ModuleType]) 
     assert first.key == second.key
 
 
+@pytest.mark.slow
 def test_bounds_checks_are_part_of_the_key(load: Callable[[str], ModuleType]) -> None:
     """A driver with checks is never taken for one without."""
     module = load(MODULE.format(2.0))
@@ -140,6 +141,7 @@ def test_bounds_checks_are_part_of_the_key(load: Callable[[str], ModuleType]) ->
     assert build(kernel_of(module.step)).key != build(kernel_of(module.step), boundscheck=True).key
 
 
+@pytest.mark.slow
 def test_a_constant_set_in_memory_is_noticed(load: Callable[[str], ModuleType]) -> None:
     """Globals are read when the driver is built, as a notebook sets them."""
     module = load(
@@ -150,6 +152,7 @@ def test_a_constant_set_in_memory_is_noticed(load: Callable[[str], ModuleType]) 
     assert 100.0 == value_of(module.step)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["deleted", "torn"])
 def test_a_certificate_that_is_lost_is_made_again(
     load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, lost: str
@@ -220,6 +223,7 @@ def test_a_directory_of_somebody_else_is_refused(
         build(kernel_of(load(MODULE.format(2.0)).step))
 
 
+@pytest.mark.slow
 def test_a_new_directory_is_private(load: Callable[[str], ModuleType], cache: Path) -> None:
     """What parity makes, nobody else can read or write, whatever the umask."""
     before = os.umask(0)

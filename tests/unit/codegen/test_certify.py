@@ -29,6 +29,7 @@ def exponential(state: Any, params: Any, out: Any, price: float) -> int:
     return 1
 
 
+@pytest.mark.slow
 def test_arithmetic_is_portable() -> None:
     """+ - * /, sqrt, floor, remainders and comparisons are the same on every machine."""
     driver = build(kernel_of(arithmetic))

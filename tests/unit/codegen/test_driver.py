@@ -63,6 +63,7 @@ def call(run: Run, prices: list[float], lo: int = 0) -> tuple[int, int]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_it_stops_where_out_is_full_and_goes_on_from_there(runner: Any) -> None:
     """A full `out` ends the call before the next tick is taken."""
     kernel = kernel_of(counting)
@@ -95,6 +96,7 @@ def test_a_code_far_below_zero_stays_an_error(runner: Any) -> None:
     assert -127 == run.codes[0]
 
 
+@pytest.mark.slow
 def test_a_step_that_raises_is_an_error_at_its_tick(runner: Any) -> None:
     """A division by zero stops there with the code RAISED, and the driver goes on behind it."""
     kernel = kernel_of(dividing)
@@ -118,6 +120,7 @@ def test_what_a_silent_tick_wrote_never_shows(runner: Any) -> None:
     assert [0, 0] == run.out["side"][:2].tolist()
 
 
+@pytest.mark.slow
 def test_bounds_checks_find_a_bad_index() -> None:
     """With boundscheck on, an index outside the ring is an error and not someone's memory."""
     kernel = kernel_of(overflowing)

@@ -39,6 +39,7 @@ def value_of(step: Callable[..., Any], price: float = 2.0) -> float:
 Load = Callable[[str], ModuleType]
 
 
+@pytest.mark.slow
 def test_a_step_of_a_file_loaded_by_path_works(load: Load) -> None:
     """Helpers, njit helpers, constants, closures and aliases come along, whatever their names."""
     module = load(
@@ -65,6 +66,7 @@ def test_a_step_of_a_file_loaded_by_path_works(load: Load) -> None:
     assert 2.0 * 3.0 + 3 + 0.25 + 2.0 + 4.0 == value_of(module.make(0.25))
 
 
+@pytest.mark.slow
 def test_two_helpers_of_one_name_do_not_meet(load: Load) -> None:
     """Modules are reached by attribute; equal names in different modules stay apart."""
     one = load("FACTOR = 10.0\ndef helper(x):\n    return x * FACTOR\n")

@@ -57,6 +57,7 @@ def test_batches_change_nothing(
     assert whole.digest() == parts.digest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KERNELS)
 def test_one_tick_a_call_and_plain_python_agree_with_the_batch(
     drivers: dict[str, tuple[KernelStrategy, Driver]], name: str

@@ -337,6 +337,7 @@ def test_replay_with_a_parameter_is_changed(base: Path) -> None:
     assert "identical" == pt.replay(base / "run").verdict
 
 
+@pytest.mark.slow
 def test_failures_are_part_of_the_proof(base: Path, tmp_path: Path) -> None:
     """A strategy that raises is counted, recorded, and raises at the same ticks when verified."""
     file = tmp_path / "fragile.py"

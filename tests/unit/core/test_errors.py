@@ -173,6 +173,7 @@ def test_a_kernel_that_fails_loses_the_tick_only(plans: list[ExecutorPlan]) -> N
     assert [3, 5, 6, 7] == failures(effects, "kernel")
 
 
+@pytest.mark.slow
 @given(event_streams(), partitions())
 def test_errors_are_the_same_for_every_batching(
     plans: list[ExecutorPlan], events: EventBatch, sizes: list[int]
@@ -186,6 +187,7 @@ def test_errors_are_the_same_for_every_batching(
     assert state_bytes(whole.snapshot()) == state_bytes(pieces.snapshot())
 
 
+@pytest.mark.slow
 @given(event_streams())
 def test_errors_of_one_change_nothing_of_another(
     plans: list[ExecutorPlan], events: EventBatch

@@ -81,6 +81,7 @@ def look(batches: Any, lengths: tuple[int, ...], on: str = "trades") -> list[Loo
     return made
 
 
+@pytest.mark.slow
 @given(event_streams(), partitions(), st.tuples(st.integers(1, 6), st.integers(1, 6)))
 def test_a_history_is_the_last_ticks_and_no_more(
     events: EventBatch, sizes: list[int], lengths: tuple[int, int]
@@ -101,6 +102,7 @@ def test_a_history_is_the_last_ticks_and_no_more(
         assert expected == [(token, prices) for token, prices, _ in looking.seen]
 
 
+@pytest.mark.slow
 def test_what_was_shown_stays_as_it_was() -> None:
     """Columns and ticks taken at a tick are the same after thousands more, and read-only."""
     prices = np.arange(100, 12_100)

@@ -187,6 +187,7 @@ orders = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(event_streams(), partitions(), orders, st.booleans())
 def test_money_is_conserved_to_the_last_digit(
     events: EventBatch, sizes: list[int], script: dict[int, tuple[str, Any]], short: bool

@@ -1,6 +1,7 @@
 """Philox against numpy's, in Python and compiled."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from parity.kernels.philox import philox4x64, philox4x64_py
 WORD = st.integers(0, 2**64 - 1)
 
 
+@pytest.mark.slow
 @given(st.tuples(WORD, WORD, WORD, WORD), st.tuples(WORD, WORD))
 def test_blocks_equal_numpys_raw_output(
     counter: tuple[int, int, int, int], key: tuple[int, int]

@@ -15,6 +15,7 @@ def bits(values: list[float]) -> list[bytes]:
     return [struct.pack("<d", value) for value in values]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(-(10**9), 10**9), max_size=60),
     st.integers(1, 12),

@@ -132,6 +132,7 @@ def test_signals_arrive_in_order_and_in_the_ledger(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @given(
     reported=st.integers(0, 9),
     written=st.integers(0, 400),

@@ -118,6 +118,7 @@ def test_a_prediction_depends_on_its_row_alone(features: list[float]) -> None:
     assert fresh.predict(features).tobytes() == used.predict(features).tobytes()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bits() -> None:
     """Another process, with another hash seed, predicts the same bytes."""
     code = (

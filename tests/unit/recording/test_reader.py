@@ -147,6 +147,7 @@ def test_filters_keep_order_and_choose_exactly(
         recording.batches(instruments=[1, 77])
 
 
+@pytest.mark.slow
 def test_controls_come_where_their_seq_is(
     import_ticks: Callable[..., Recording],
     make_ticks: Callable[..., Records],
@@ -203,6 +204,7 @@ def test_sql_and_frames_see_parts_and_journal(
         assert 1000 == sum(len(b.ticks) for b in recording.batches())
 
 
+@pytest.mark.slow
 def test_abort_leaves_nothing(
     folder: Path, table: InstrumentTable, make_ticks: Callable[..., Records]
 ) -> None:
@@ -297,6 +299,7 @@ def test_recordings_can_be_read_side_by_side(
     assert all(a.ticks.column("seq").tolist() == b.ticks.column("seq").tolist() for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_process_ends_quietly_whatever_is_left_open(recorded: Path) -> None:
     """Unfinished streams and open views print nothing at exit."""
     script = f"""if True:

@@ -62,6 +62,7 @@ def test_sealing_keeps_everything(killed: Path) -> None:
     assert manifest == seal(killed)
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_step_costs_nothing(killed: Path, tmp_path: Path) -> None:
     """Killed at each step in turn, sealing again ends with the very same manifest and parts."""
     whole = tmp_path / "whole"
@@ -93,6 +94,7 @@ def test_a_kill_at_any_step_costs_nothing(killed: Path, tmp_path: Path) -> None:
         assert sorted([p.file for p in expected.parts] + ["manifest.json"]) == files
 
 
+@pytest.mark.slow
 def test_kills_in_a_row_cost_nothing(killed: Path) -> None:
     """Killed a little later on each attempt, it still ends where it should."""
     expected = content(open_recording(killed))

@@ -69,6 +69,7 @@ def test_a_cell_runs_and_verifies(recording: Path, cell: Any) -> None:
     assert "def cell(tick, history, *, drop=0.0001):" in kept
 
 
+@pytest.mark.slow
 def test_an_edited_cell_changes_nothing_of_its_run(recording: Path, cell: Any) -> None:
     """A run made before the cell was edited still verifies, and differs from a new one."""
     before = proved(recording, cell(PLAIN)["cell"])
@@ -78,6 +79,7 @@ def test_an_edited_cell_changes_nothing_of_its_run(recording: Path, cell: Any) -
     assert not pt.diff(before, after).same
 
 
+@pytest.mark.slow
 def test_helpers_constants_and_imports_are_kept(recording: Path, cell: Any) -> None:
     """What a function reaches stands in the kept text, comprehensions and lambdas included."""
     cell("import math as m\nfrom statistics import fmean\nLEVELS = [1.0, 2.5]\nWEIGHT = 0.5\n")
@@ -99,6 +101,7 @@ def test_helpers_constants_and_imports_are_kept(recording: Path, cell: Any) -> N
     assert kept.index("def weigh(x):") < kept.index("def reach(")
 
 
+@pytest.mark.slow
 def test_what_a_closure_holds_is_kept(recording: Path, cell: Any) -> None:
     """A value that a strategy takes from the function around it is kept as it was."""
     names = cell(

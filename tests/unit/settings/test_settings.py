@@ -171,6 +171,7 @@ def test_origins_cover_every_setting(tmp_path: Path) -> None:
     assert all(origin.where == "default" for origin in loaded.origins().values())
 
 
+@pytest.mark.slow
 def test_the_process_environment_is_the_default(tmp_path: Path) -> None:
     """Without a given environment the process's own variables count, in a process of its own."""
     code = "from parity.settings.settings import load_settings; print(load_settings().runs_dir)"

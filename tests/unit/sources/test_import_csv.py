@@ -175,6 +175,7 @@ def test_files_merge_by_time_then_file_then_row(tmp_path: Path) -> None:
     assert order == ["a1", "a2", "b1", "a3", "b2", "b3", "b4", "a4"]
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=25)
 def test_cutting_a_stream_into_files_changes_nothing(
@@ -236,6 +237,7 @@ def test_hours_that_occur_twice_or_never_are_refused(tmp_path: Path, text: str) 
         import_ticks(tmp_path / "one.csv", tmp_path / "rec", tz="America/New_York")
 
 
+@pytest.mark.slow
 @given(value=st.integers(1, 10**17 - 1), scale=st.integers(0, 17), zeros=st.integers(0, 3))
 @settings(max_examples=30)
 def test_decimals_are_exact(
@@ -301,6 +303,7 @@ def test_what_would_be_a_guess_is_refused(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one.csv"]
 
 
+@pytest.mark.slow
 def test_the_row_of_a_bad_value_is_named_deep_in_a_file(tmp_path: Path) -> None:
     """Rows are counted over blocks, from 1 and without the header."""
     rows = [["1736154000000", "7", "1.5", "1", "x" * 200] for _ in range(60_000)]

@@ -71,6 +71,7 @@ def envelope(**data: object) -> bytes:
     return json.dumps({"id": "x", "type": "market_tick", "data": plain | data}).encode()
 
 
+@pytest.mark.slow
 @given(records())
 def test_decode_undoes_encode(ticks: np.ndarray) -> None:
     """Encode then decode is the identity over every column on the wire, bit for bit."""

@@ -251,6 +251,7 @@ def test_a_wrong_parameter_is_named(parameters: dict[str, Any], message: str) ->
     assert message in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sd", "least", "most"), [(0.0003, 1, 400), (0.001, 500, 9_000)])
 def test_a_random_walk_gives_some_signals(sd: float, least: int, most: int) -> None:
     """Ticks of ordinary noise lead to some signals on both sides, and not on every tick."""
