@@ -5,6 +5,8 @@ Thin by rule: it turns friendly arguments into what `parity.compose` takes. Noth
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -246,14 +248,14 @@ def backtest(
         start: first instant wanted: aware datetime, or int ns UTC.
         end: first instant not wanted any more.
         instruments: tokens; None means all.
-        out: the run's folder; default a temporary one.
+        out: the run's folder; default a temporary one, gone when Python ends.
         overrides: as `--set` takes them: "threshold=0.02".
 
     Raises:
         ConfigError: a strategy or an argument is wrong.
     """
     path = recording.path if isinstance(recording, Recording) else Path(recording)
-    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="parity-run-"))
+    folder = Path(out) if out is not None else _temporary()
     finished = modes.backtest(
         path,
         apply_overrides(_specs(strategies), overrides),
@@ -264,6 +266,12 @@ def backtest(
         instruments=instruments,
     )
     return Run(finished.run, finished.seconds)
+
+
+def _temporary() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="parity-run-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def verify(run: Run | str | Path) -> Verdict:

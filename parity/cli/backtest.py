@@ -128,7 +128,7 @@ def _on(tokens: tuple[int, ...] | None, specs: list[StrategySpec]) -> list[Strat
 
 def show_finished(finished: Finished, as_json: bool) -> None:
     """Show a run that ended, and how it is proved."""
-    from parity.cli.runs import report_json, report_table, show_skipped, totals
+    from parity.cli.runs import report_json, report_table, show_errors, show_skipped, totals
 
     run, report = finished.run, finished.run.manifest.report
     assert report is not None, "a mode returns complete runs only"
@@ -142,5 +142,6 @@ def show_finished(finished: Finished, as_json: bool) -> None:
     head, *more = totals(report)
     show(*report_table(report))
     show_skipped(finished.skipped)
+    show_errors(run)
     show(f"{head}; {finished.seconds:.2f} s, {grouped(rate)} ticks/s", *more, f"run {run.path}")
     say(f"prove it: parity verify {run.path}", style="dim")

@@ -84,10 +84,27 @@ def show_run(run: RunFolder) -> None:
     )
     if manifest.report is not None:
         show(*report_table(manifest.report), *totals(manifest.report))
+        show_errors(run)
     else:
         names = ", ".join(str(one.config.get("strategy_id")) for one in manifest.strategies)
         show(f"still open, up to seq {grouped(run.flushed_seq())}; strategies: {names}")
     show_skipped(manifest.skipped)
+
+
+def show_errors(run: RunFolder) -> None:
+    """Show the first error of each strategy that had one: a count alone says nothing to mend."""
+    from rich.text import Text
+
+    report = run.manifest.report
+    if report is None or not any(one.errors for one in report.executors):
+        return
+    from parity.analysis.frames import failures
+
+    first = failures(run.path).unique(["strategy_id", "broker"], keep="first", maintain_order=True)
+    for one in first.iter_rows(named=True):
+        head = f"error of {one['strategy_id']}, its first: "
+        where = f"seq {grouped(one['seq'])}, instrument {one['instrument_token']}: "
+        show(Text.assemble((head, "red"), where, one["reason"]))
 
 
 def totals(report: RunReport) -> tuple[str, ...]:

@@ -422,3 +422,19 @@ def test_a_backtest_over_no_tick_says_so(tmp_path: Path) -> None:
 
     assert (0, True) == (code, shown.count("0 ticks") > 0)
     assert f"warning: no tick was read from {late} to the last" in said
+
+
+def test_what_a_strategy_raised_is_shown(tmp_path: Path) -> None:
+    """A strategy that fails at every tick is shown with its first error, now and at inspect."""
+    (tmp_path / "s.py").write_text(
+        "import parity as pt\n@pt.strategy('s')\ndef s(tick, history):\n    return 1 / 0\n"
+    )
+    demo, made = ROOT / "recordings" / "demo", tmp_path / "run"
+    first = "error of s, its first: seq 1, instrument"
+
+    for shown in (
+        run("backtest", demo, "--strategies", tmp_path / "s.py", "--out", made)[1],
+        run("inspect", made)[1],
+    ):
+        assert 1 == shown.count(first)
+        assert "division by zero" in shown.partition(first)[2]
