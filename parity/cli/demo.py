@@ -119,7 +119,7 @@ def _check_golden(run: Run) -> None:
 def _check_tiers(run: Run) -> None:
     strategies = run.summary()["strategies"]
     python, kernel = strategies["momentum_py"]["digests"], strategies["momentum_kernel"]["digests"]
-    tiers = Table("tier", "candidates", "decisions", box=None, padding=(0, 2))
+    tiers = Table("   tier", "candidates", "decisions", box=None, padding=(0, 2))
     tiers.add_row("   momentum, Python processor", *(d[:16] for d in python.values()))
     tiers.add_row("   momentum, numba kernel", *(d[:16] for d in kernel.values()))
     console.print(tiers)

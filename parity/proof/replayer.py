@@ -229,7 +229,10 @@ def verdict_of(first: Divergence | None, changed: Sequence[str]) -> str:
 def _because(first: Divergence | None, changed: Sequence[str]) -> Divergence | None:
     if first is None:
         return None
-    cause = "; ".join(changed) or "unknown: code, libraries and inputs are the same (a defect)"
+    cause = "; ".join(changed) or (
+        "unknown: code, libraries and inputs are the same; a strategy that reads a clock, a random "
+        "source or the outside (`parity check` names it), or a defect in parity"
+    )
     return msgspec.structs.replace(first, cause=cause)
 
 
