@@ -82,7 +82,8 @@ def test_ticks_pass_through_a_topic_exactly(broker: Broker, topic: str) -> None:
     for name in ("ts_event", "price_int", "quantity_int", "side", "trade_id", "flags"):
         assert TICKS[name].tolist() == ticks[name].tolist(), name
     assert list(range(3000)) == ticks["offset"].tolist()
-    assert {0: 3000} == found[-1].positions
+    # a turn of silence has no position: the newest of those that have one counts
+    assert {0: 3000} == {k: v for one in found for k, v in one.positions.items()}
 
 
 def test_reading_goes_on_at_recorded_positions(broker: Broker, topic: str) -> None:
@@ -129,7 +130,7 @@ def test_bad_messages_are_quarantined_in_place(broker: Broker, topic: str) -> No
         (row, detail["offset"], detail["payload"]) for row, detail in notes
     ]
     assert "was absent" in notes[1][1]["reason"]
-    assert {0: 5} == found[-1].positions
+    assert {0: 5} == {k: v for one in found for k, v in one.positions.items()}
 
 
 def test_full_queue_stops_the_polling(broker: Broker, topic: str) -> None:
