@@ -27,6 +27,7 @@ from parity.core.digest import Chain, canonical, pack_head, signal_id, signal_pr
 from parity.core.paper_broker import Execution, Order, PaperBroker, Terms
 from parity.core.validators import Context, Limits, validate
 from parity.core.view import NO_TIME
+from parity.model import ticks as flag
 from parity.model.effects import (
     ApprovedSignal,
     Candidate,
@@ -107,6 +108,8 @@ class Executor:
         """Turn the view's ticks into this segment's queue of candidates."""
         rows = None if self._takes_all else np.flatnonzero(self._mine[view.inst])
         found, failed = self.detector.detect(view, rows)
+        if found:
+            found = _spoken(found, view)
         queue: list[tuple[int, Candidate | Failure | Transition]] = []
         if self.state in _WARMING and len(view):
             queue += self._transitions(view, rows)
@@ -333,6 +336,12 @@ def _tokens(plan: ExecutorPlan, table: InstrumentTable) -> dict[int, int]:
             f"strategy {plan.config.strategy_id}: it supports no configured instrument"
         )
     return {table.dense_id(t): t for t in sorted(set(configured))}
+
+
+def _spoken(found: list[Found], view: View) -> list[Found]:
+    """Leave out what was said at warm-up ticks: they fill histories, and nobody trades on them."""
+    flags = view.batch.column("flags")
+    return [f for f in found if not flags[f.row] & flag.WARMUP]
 
 
 def _terms(parameters: Mapping[str, Any]) -> Terms:

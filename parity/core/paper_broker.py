@@ -173,6 +173,8 @@ def _fill_row(order: Order, behind: int, segment: Segment) -> int | None:
 
 
 def _can_fill(side: int, flags: int) -> bool:
+    if flags & flag.WARMUP:
+        return False  # of a time before the order could have been there
     if flags & flag.QUOTE:
         return not flags & (flag.NO_ASK if side > 0 else flag.NO_BID)
     return bool(flags & flag.TRADE_LIKE) and not flags & flag.NO_PRICE
