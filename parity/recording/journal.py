@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from parity.model.errors import ConfigError, ParityError
 from parity.model.ticks import TICK_DTYPE
-from parity.recording.manifest import Manifest, load_manifest, save_manifest, sync_folder
+from parity.recording.disk import sync_folder
+from parity.recording.manifest import Manifest, load_manifest, save_manifest
 from parity.recording.segments import (
     RECORD_BYTES,
     Frame,

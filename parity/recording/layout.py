@@ -173,11 +173,11 @@ class Decoder:
         return whole
 
 
-def open_tick_file(path: Path, scales: Mapping[str, int]) -> pq.ParquetWriter:
-    """Open a Parquet file of ticks with the encodings that are smallest and fastest to scan."""
+def open_tick_file(file: Any, scales: Mapping[str, int]) -> pq.ParquetWriter:
+    """Begin a Parquet file of ticks, in the encodings that are smallest and fastest to scan."""
     stored = list(STORED.values())
     return pq.ParquetWriter(
-        path,
+        file,
         tick_schema(scales),
         compression="zstd",
         use_dictionary=_DICTIONARIES,  # type: ignore[arg-type]  # the stubs miss the list
@@ -187,9 +187,9 @@ def open_tick_file(path: Path, scales: Mapping[str, int]) -> pq.ParquetWriter:
     )
 
 
-def write_events(path: Path, controls: Sequence[Control]) -> None:
-    """Write one Parquet file of controls."""
-    pq.write_table(event_table(controls), path, compression="zstd")
+def write_events(file: Any, controls: Sequence[Control]) -> None:
+    """Write one Parquet file of controls into a file open for writing."""
+    pq.write_table(event_table(controls), file, compression="zstd")
 
 
 def event_table(controls: Sequence[Control]) -> pa.Table:

@@ -7,7 +7,6 @@ table would change every price without touching a part.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +14,7 @@ import msgspec
 
 from parity.model.errors import RecordingCorrupt, RecordingMissing
 from parity.model.instruments import InstrumentTable
+from parity.recording.disk import replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,26 +167,6 @@ def add_streams(folder: Path, streams: Iterable[tuple[str, int]]) -> dict[tuple[
     if len(rows) > len(manifest.streams):
         save_manifest(folder, msgspec.structs.replace(manifest, streams=rows))
     return known
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file by temporary name, fsync, rename and fsync of its folder."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _digest(manifest: Manifest) -> str:

@@ -15,6 +15,7 @@ import msgspec
 import numpy.typing as npt
 
 from parity.model.errors import InputRefused, RecordingCorrupt
+from parity.recording.disk import sync_folder
 from parity.recording.journal import lock_journal
 from parity.recording.manifest import (
     Manifest,
@@ -22,7 +23,6 @@ from parity.recording.manifest import (
     SealedSegment,
     load_manifest,
     save_manifest,
-    sync_folder,
 )
 from parity.recording.segments import (
     Segment,
@@ -113,8 +113,11 @@ def _seal_segment(
 
 def _tick_part(folder: Path, manifest: Manifest, columns: Mapping[str, npt.NDArray[Any]]) -> Part:
     part = TickPart(manifest.scales, manifest.table)
-    part.write(folder, columns)
-    done = part.finish()
+    try:
+        part.write(folder, columns)
+        done = part.finish()
+    finally:
+        part.discard()
     assert done is not None  # rows were written
     return done
 

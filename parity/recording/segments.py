@@ -21,7 +21,7 @@ import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -31,7 +31,10 @@ import numpy.typing as npt
 from parity.model.errors import RecordingCorrupt
 from parity.model.events import Control
 from parity.model.ticks import TICK_DTYPE
-from parity.recording.manifest import Manifest, sync_folder
+from parity.recording.disk import sync_folder, write_all
+
+if TYPE_CHECKING:
+    from parity.recording.manifest import Manifest
 
 MAGIC: Final = b"PARITYJ\n"
 JOURNAL_FORMAT: Final = 1
@@ -310,9 +313,10 @@ def mend(segment: Segment) -> None:
         sync_folder(segment.path.parent)
         return
     frame = pack_frame(segment.id, len(segment.frames) + 1, pack_end())
-    with segment.path.open("r+b") as file:
-        file.truncate(segment.good_bytes)
-        file.seek(segment.good_bytes)
-        file.write(b"".join(frame))
-        file.flush()
-        os.fsync(file.fileno())
+    descriptor = os.open(segment.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        os.ftruncate(descriptor, segment.good_bytes)
+        write_all(descriptor, b"".join(frame))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

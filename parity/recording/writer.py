@@ -7,7 +7,6 @@ either is there whole or is not there.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from parity.model.errors import ConfigError, InputRefused
 from parity.model.ticks import COLUMNS, TickBatch
 from parity.recording import layout
+from parity.recording.disk import HashedFile, sync_folder
 from parity.recording.holding import is_bare
 from parity.recording.manifest import (
     Manifest,
@@ -28,7 +28,6 @@ from parity.recording.manifest import (
     Stream,
     save_manifest,
     scales_of,
-    sync_folder,
 )
 
 if TYPE_CHECKING:
@@ -225,7 +224,8 @@ class TickPart:
         self.rows = 0
         self._scales = scales
         self._table = table
-        self._file: Any = None
+        self._file: HashedFile | None = None
+        self._rows: Any = None
         self._first = self._last = 0
 
     def write(self, folder: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -235,9 +235,9 @@ class TickPart:
             self._first = int(columns["seq"][0])
             self._folder = folder
             self._path = folder / part_name("ticks", self._first)
-            self._temporary = self._path.with_suffix(".tmp")
-            self._file = layout.open_tick_file(self._temporary, self._scales)
-        self._file.write_table(rows, row_group_size=layout.ROW_GROUP_ROWS)
+            self._file = HashedFile(self._path.with_suffix(".tmp"))
+            self._rows = layout.open_tick_file(self._file, self._scales)
+        self._rows.write_table(rows, row_group_size=layout.ROW_GROUP_ROWS)
         self._last = int(columns["seq"][-1])
         self.rows += len(columns["seq"])
 
@@ -245,13 +245,18 @@ class TickPart:
         """Close, fsync and rename the file; None where nothing was written."""
         if self._file is None:
             return None
-        self._file.close()
+        self._rows.close()
+        part = _named(
+            self._file, self._folder, self._path, "ticks", self.rows, self._first, self._last
+        )
         self._file = None
-        return _name_part(self._folder, self._path, "ticks", self.rows, self._first, self._last)
+        return part
 
     def discard(self) -> None:
-        """Close the file without naming it."""
+        """Close the file without naming it; a second call, or one after finish, does nothing."""
         if self._file is not None:
+            self._file.abandon()
+            self._rows.close()
             self._file.close()
             self._file = None
 
@@ -260,8 +265,12 @@ def event_part(folder: Path, controls: Sequence[Control]) -> Part:
     """Write controls as one part."""
     first, last = controls[0].seq, controls[-1].seq
     path = folder / part_name("events", first)
-    layout.write_events(path.with_suffix(".tmp"), controls)
-    return _name_part(folder, path, "events", len(controls), first, last)
+    file = HashedFile(path.with_suffix(".tmp"))
+    try:
+        layout.write_events(file, controls)
+        return _named(file, folder, path, "events", len(controls), first, last)
+    finally:
+        file.close()
 
 
 def part_name(kind: str, first_seq: int) -> str:
@@ -269,21 +278,14 @@ def part_name(kind: str, first_seq: int) -> str:
     return f"{kind}/{first_seq:012d}.parquet"
 
 
-def _name_part(folder: Path, path: Path, kind: str, rows: int, first: int, last: int) -> Part:
-    temporary = path.with_suffix(".tmp")
-    descriptor = os.open(temporary, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    digest = layout.file_sha256(temporary)
-    temporary.replace(path)
-    sync_folder(path.parent)
+def _named(
+    file: HashedFile, folder: Path, path: Path, kind: str, rows: int, first: int, last: int
+) -> Part:
     return Part(
         file=str(path.relative_to(folder)),
         kind=kind,
-        sha256=digest,
-        bytes=path.stat().st_size,
+        sha256=file.finish(path),
+        bytes=file.bytes,
         rows=rows,
         first_seq=first,
         last_seq=last,

@@ -1,0 +1,98 @@
+"""How the files of a recording reach the disk: whole, synced, and renamed into place.
+
+Every write, sync, rename and removal here is one call of `os`, so that `parity.testing.disk` can
+count them and fail or kill at each. Never here: what the files hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+
+
+class HashedFile:
+    """A new file being written under a temporary name, hashed as it grows.
+
+    Has what pyarrow asks of a file: write, flush, tell, close and closed.
+
+    Args:
+        path: where its bytes go; what was there is lost.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._digest = hashlib.sha256()
+        self._descriptor = os.open(path, _NEW, 0o644)
+        self._abandoned = False
+        self.bytes = 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._descriptor < 0
+
+    def write(self, data: Any) -> int:
+        """Write all of a buffer."""
+        size = memoryview(data).nbytes
+        if not self._abandoned:
+            write_all(self._descriptor, data)
+            self._digest.update(data)
+        self.bytes += size
+        return size
+
+    def flush(self) -> None:
+        """Do nothing: every write went to the system."""
+
+    def tell(self) -> int:
+        """Return how many bytes were written."""
+        return self.bytes
+
+    def finish(self, name: Path) -> str:
+        """Sync, close and rename it; returns its sha256 in hex."""
+        os.fsync(self._descriptor)
+        self.close()
+        os.replace(self._path, name)
+        sync_folder(name.parent)
+        return self._digest.hexdigest()
+
+    def abandon(self) -> None:
+        """Give it up under its temporary name; what pyarrow still writes goes nowhere."""
+        self._abandoned = True
+
+    def close(self) -> None:
+        """Close it without giving it its name; a second call does nothing."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+
+def write_all(descriptor: int, data: Any) -> None:
+    """Write a whole buffer, however many calls the system makes of it."""
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file by temporary name, fsync, rename and fsync of its folder."""
+    file = HashedFile(path.with_name(f".{path.name}.tmp"))
+    try:
+        file.write(data)
+        file.finish(path)
+    finally:
+        file.close()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
