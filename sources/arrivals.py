@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 
@@ -71,7 +72,12 @@ class Decoder(Protocol):
     """Fills one tick record from one message, or raises Undecodable and writes nothing.
 
     Flags that only a sequencer gives, and NO_TS_RECV, are cleared whatever the message says.
+
+    Attributes:
+        dtype: of the records it fills: the `tick_dtype` of its instrument table.
     """
+
+    dtype: np.dtype[Any]
 
     def decode_into(
         self,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from parity.model.errors import ConfigError
-from parity.model.ticks import NO_TS_RECV, SEQUENCER_BITS, TICK_DTYPE, UNDELIVERED
+from parity.model.ticks import NO_TS_RECV, SEQUENCER_BITS, UNDELIVERED
 from parity.sources.arrivals import Arrivals, Note, Stream
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class PacedSource:
             due_s = self._started + self._handed / self._pace - time.monotonic()
             if due_s > wait_s:
                 await asyncio.sleep(wait_s)
-                return None if self._stopped else _nothing()
+                return None if self._stopped else self._nothing()
             if due_s > 0:
                 await asyncio.sleep(due_s)
         else:
@@ -133,6 +133,5 @@ class PacedSource:
         records["flags"] &= _OURS
         return records, notes
 
-
-def _nothing() -> Arrivals:
-    return Arrivals(np.zeros(0, TICK_DTYPE), [], {})
+    def _nothing(self) -> Arrivals:
+        return Arrivals(np.zeros(0, self._recording.table.tick_dtype), [], {})

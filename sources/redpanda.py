@@ -24,7 +24,6 @@ import numpy as np
 import structlog
 
 from parity.model.errors import ConfigError, ParityError, ServiceDown, did_you_mean
-from parity.model.ticks import TICK_DTYPE
 from parity.sources.arrivals import Arrivals, Decoder, Note, Stream
 from parity.sources.codecs import Undecodable
 
@@ -190,7 +189,7 @@ class RedpandaSource:
             self._space.set()
             return self._decode(messages)
         if not self._ended:
-            return Arrivals(np.zeros(0, TICK_DTYPE), [], {})
+            return Arrivals(np.zeros(0, self._decoder.dtype), [], {})
         if self._failure is not None:
             raise self._failure
         return None
@@ -225,7 +224,8 @@ class RedpandaSource:
     def _decode(self, messages: _Messages) -> Arrivals:
         payloads, streams, offsets, broker_ms, notes = messages
         # A third of the cost of np.zeros for a structured dtype.
-        records = np.frombuffer(bytearray(len(payloads) * TICK_DTYPE.itemsize), TICK_DTYPE)
+        dtype = self._decoder.dtype
+        records = np.frombuffer(bytearray(len(payloads) * dtype.itemsize), dtype)
         decode_into = self._decoder.decode_into
         row = 0
         refusals: list[tuple[int, Undecodable]] = []

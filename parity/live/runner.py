@@ -22,7 +22,7 @@ from parity.live.clock import anchored_clock
 from parity.model.effects import ApprovedSignal
 from parity.model.errors import ParityError, RecordingCorrupt
 from parity.model.events import Control, EventBatch
-from parity.model.ticks import TICK_DTYPE, TickBatch
+from parity.model.ticks import TickBatch
 from parity.recording.reader import open_recording
 from parity.recording.runs import RunFolder
 from parity.recording.sealing import seal
@@ -308,7 +308,7 @@ class Runner:
             "torn_bytes": self._journal.torn_bytes,
             "checkpoint": after,
         }
-        none = np.zeros(0, TICK_DTYPE)
+        none = np.zeros(0, self._table.tick_dtype)
         await self._turn(Arrivals(none, [Note(0, "resumed", detail)], {}))
 
     def _restore(self) -> int:
@@ -329,7 +329,7 @@ class Runner:
         limit_s = self._limits.flush_s if self._stop.is_set() else self._limits.settle_s
         settled = await strategies.delivery.settle(limit_s)
         if strategies.delivery.failures:
-            await self._turn(Arrivals(np.zeros(0, TICK_DTYPE), [], {}))
+            await self._turn(Arrivals(np.zeros(0, self._table.tick_dtype), [], {}))
         if settled:
             self._save(strategies)
         else:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from parity.live.runner import Limits, Outcome, Runner, Strategies
-from parity.model.ticks import TICK_DTYPE
 from parity.recording.journal import JournalWriter
 from parity.recording.manifest import MANIFEST, add_streams
 from parity.recording.reader import open_recording
@@ -73,7 +72,7 @@ async def start(
             source.start_at(recorded.next_positions())
             await source.connect()
         source.name_streams(add_streams(folder, source.streams))
-        journal.append(np.zeros(0, TICK_DTYPE), (), source.positions())
+        journal.append(np.zeros(0, table.tick_dtype), (), source.positions())
         sequencer = Sequencer(table, max_skew_ns=max_skew_ns)
         runner = Runner(
             folder,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parity.model.errors import ConfigError, InputRefused
+from parity.model.extensions import Extension, TickColumns, tick_columns
 
 KINDS = ("spot", "perp", "inverse", "index", "equity", "fx", "future", "option")
 SCALE_MAX = 17  # DECIMAL(18, s) keeps one digit before the point
@@ -55,12 +56,22 @@ class InstrumentTable:
 
     Args:
         instruments: at least one; tokens differ.
+        extensions: the columns that ticks have beyond the tick columns.
+
+    Attributes:
+        columns: which columns the ticks of this table have.
+        tick_dtype: of one tick as a record; TICK_DTYPE where there is no extension.
 
     Raises:
-        ConfigError: empty, or a token twice.
+        ConfigError: empty, a token twice, or extensions that clash.
     """
 
-    def __init__(self, instruments: Iterable[Instrument]) -> None:
+    def __init__(
+        self, instruments: Iterable[Instrument], extensions: Iterable[Extension] = ()
+    ) -> None:
+        self.extensions: tuple[Extension, ...] = tuple(extensions)
+        self.columns: TickColumns = tick_columns(self.extensions)
+        self.tick_dtype: np.dtype[Any] = self.columns.dtype
         rows = sorted(instruments, key=lambda i: i.token)
         if not rows:
             raise ConfigError("instrument table: expected at least one instrument, was empty")
@@ -99,10 +110,14 @@ class InstrumentTable:
         return iter(self._rows)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, InstrumentTable) and self._rows == other._rows
+        return (
+            isinstance(other, InstrumentTable)
+            and self._rows == other._rows
+            and self.extensions == other.extensions
+        )
 
     def __hash__(self) -> int:
-        return hash(self._rows)
+        return hash((self._rows, self.extensions))
 
     def __contains__(self, token: int) -> bool:
         return token in self._dense
@@ -165,10 +180,24 @@ class InstrumentTable:
         return [msgspec.to_builtins(r) for r in self._rows]
 
     @classmethod
-    def from_json(cls, rows: list[dict[str, Any]]) -> InstrumentTable:
-        """Build from plain dicts; raises ConfigError naming the path that is wrong."""
+    def from_json(cls, rows: Any, extensions: Any = ()) -> InstrumentTable:
+        """Build from plain values.
+
+        Args:
+            rows: a list of instruments, or a dict as a manifest has it: `instruments` and,
+                where there are any, `extensions`.
+            extensions: a list of extensions, beside a list of instruments.
+
+        Raises:
+            ConfigError: naming the path that is wrong.
+        """
+        if isinstance(rows, dict):
+            rows, extensions = rows.get("instruments"), rows.get("extensions") or ()
         try:
-            return cls(msgspec.convert(rows, list[Instrument]))
+            return cls(
+                msgspec.convert(rows, list[Instrument]),
+                msgspec.convert(extensions, tuple[Extension, ...]),
+            )
         except msgspec.ValidationError as error:
             raise ConfigError(f"instrument table: {error}") from None
 

@@ -80,7 +80,6 @@ TICK_DTYPE: Final = np.dtype(
     ]
 )
 COLUMNS: Final[tuple[str, ...]] = tuple(TICK_DTYPE.names or ())
-_NAMES: Final = frozenset(COLUMNS)
 # in-memory integer column -> (name in Parquet and as derived float64, which scale it has)
 SCALED: Final[dict[str, tuple[str, str]]] = {
     "price_int": ("price", "price"),
@@ -101,11 +100,13 @@ class TickBatch:
     """Ticks in seq order as contiguous columns; derived columns are made once, when asked for.
 
     Args:
-        columns: integer columns of TICK_DTYPE's names (a projection is enough), equal lengths.
-        table: the instrument table that gives scales and dense ids.
+        columns: integer columns of the table's `tick_dtype` (a projection is enough), equal
+            lengths.
+        table: the instrument table that gives scales, dense ids and extension columns.
 
     Besides its own columns it derives ``inst`` (dense id, int32) and the float64 columns
-    ``price, quantity, bid, ask, bid_quantity, ask_quantity, volume``.
+    ``price, quantity, bid, ask, bid_quantity, ask_quantity, volume``, and one of the name of each
+    extension that is a price or a quantity (0.0 where it is absent, which ``present`` says).
     """
 
     __slots__ = ("_columns", "_length", "_records", "extra_scale", "table")
@@ -129,7 +130,7 @@ class TickBatch:
 
     @classmethod
     def from_records(cls, records: npt.NDArray[Any], table: InstrumentTable) -> TickBatch:
-        """Build from an array of TICK_DTYPE records, which must not change afterwards.
+        """Build from an array of `table.tick_dtype`, which must not change afterwards.
 
         Columns are contiguous copies, made when they are asked for.
         """
@@ -138,20 +139,21 @@ class TickBatch:
     @classmethod
     def empty(cls, table: InstrumentTable) -> TickBatch:
         """Return a batch of no ticks."""
-        return cls.from_records(np.zeros(0, TICK_DTYPE), table)
+        return cls.from_records(np.zeros(0, table.tick_dtype), table)
 
     def __len__(self) -> int:
         return self._length
 
     def __contains__(self, name: str) -> bool:
-        return DERIVED.get(name, name) in self.names
+        return self.table.columns.derived.get(name, name) in self.names
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the integer columns held, derived ones left out."""
         if self._records is not None:
-            return COLUMNS
-        return tuple(n for n in self._columns if n in COLUMNS)
+            return self.table.columns.names
+        known = self.table.columns.known
+        return tuple(n for n in self._columns if n in known)
 
     def column(self, name: str) -> Column:
         """Return one column; raises KeyError naming it where the projection left it out."""
@@ -159,12 +161,13 @@ class TickBatch:
         if found is not None:
             return found
         made: Column
-        if self._records is not None and name in _NAMES:
+        known = self.table.columns
+        if self._records is not None and name in known.known:
             made = np.ascontiguousarray(self._records[name])
         elif name == "inst":
             made = self.table.dense(self.column("instrument_token"))
-        elif name in DERIVED:
-            made = self._divide(DERIVED[name])
+        elif name in known.derived:
+            made = self._divide(known.derived[name])
         else:
             raise KeyError(f"tick column {name!r} is not in this batch ({', '.join(self.names)})")
         self._columns[name] = made
@@ -179,7 +182,7 @@ class TickBatch:
         # (exact to 2**53); `* 0.01` is wrong on 17 % of values.
         values = self.column(source)
         extra = self.extra_scale if source == "price_int" else 0
-        divisor = self.table.divisor(SCALED[source][1], extra)
+        divisor = self.table.divisor(self.table.columns.scaled[source][1], extra)
         quotient: Column
         if isinstance(divisor, np.ndarray):
             quotient = divisor.take(self.column("inst"))
@@ -205,8 +208,8 @@ class TickBatch:
         )
 
     def to_records(self) -> npt.NDArray[Any]:
-        """Return TICK_DTYPE records; raises KeyError where a column is missing."""
-        records = np.zeros(len(self), TICK_DTYPE)
-        for name in COLUMNS:
+        """Return records of `table.tick_dtype`; raises KeyError where a column is missing."""
+        records = np.zeros(len(self), self.table.tick_dtype)
+        for name in self.table.columns.names:
             records[name] = self.column(name)
         return records

@@ -17,11 +17,9 @@ import msgspec
 import numpy.typing as npt
 
 from parity.model.errors import ConfigError, ParityError
-from parity.model.ticks import TICK_DTYPE
 from parity.recording.disk import sync_folder
 from parity.recording.manifest import Manifest, load_manifest, save_manifest
 from parity.recording.segments import (
-    RECORD_BYTES,
     Frame,
     checked_segments,
     frames_of,
@@ -94,6 +92,7 @@ class JournalWriter:
             raise
         left = [number_of(path) for path in segment_files(folder)]
         self._number = max([s.number for s in manifest.segments] + left, default=0)
+        self._dtype = manifest.table.tick_dtype
         self._recording_id = bytes.fromhex(manifest.recording_id)
         self._segment_bytes_max = segment_bytes_max
         self._durable = durability == "fdatasync"
@@ -120,13 +119,14 @@ class JournalWriter:
             JournalFailed: the disk refused; nothing more can be appended.
             ParityError: the seqs do not follow the last ones one by one, or the writer is closed.
         """
-        if records.dtype is not TICK_DTYPE and records.dtype != TICK_DTYPE:
+        if records.dtype is not self._dtype and records.dtype != self._dtype:
             raise ParityError(
                 f"{self._folder}: records of another dtype: {records.dtype}",
-                cure="append records of parity.model.ticks.TICK_DTYPE",
+                cure="append records of the recording's own: manifest.table.tick_dtype",
             )
         ticks = records.tobytes()
-        first, last = self._bounds(ticks, controls)
+        count = len(records)
+        first, last = self._bounds(ticks, count, controls)
         if not first:
             if not positions:
                 return
@@ -137,7 +137,7 @@ class JournalWriter:
             raise self._refusal()
         if self._file < 0:
             self._open_segment(first)
-        self._write(pack_data(ticks, controls, positions))
+        self._write(pack_data(ticks, count, controls, positions))
         self.last_seq = last
         if positions:
             self.positions.update(positions)
@@ -172,14 +172,14 @@ class JournalWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _bounds(self, ticks: bytes, controls: Sequence[Control]) -> tuple[int, int]:
+    def _bounds(self, ticks: bytes, count: int, controls: Sequence[Control]) -> tuple[int, int]:
         # O(1) a frame: the count between first and last must be right; sealing checks each one.
-        count = len(ticks) // RECORD_BYTES + len(controls)
+        count += len(controls)
         if not count:
             return 0, 0
         first = last = 0
         if ticks:
-            first, last = seq_bounds(ticks)
+            first, last = seq_bounds(ticks, self._dtype.itemsize)
         if controls:
             first = min(first or controls[0].seq, controls[0].seq)
             last = max(last, controls[-1].seq)

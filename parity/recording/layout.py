@@ -13,15 +13,17 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from parity.model.errors import InputRefused, RecordingCorrupt
 from parity.model.events import Control
-from parity.model.ticks import COLUMNS, SCALED, TICK_DTYPE
+from parity.model.extensions import PRESENT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from parity.model.extensions import Extension, TickColumns
     from parity.model.instruments import InstrumentTable
 
 Column = npt.NDArray[Any]
@@ -30,8 +32,7 @@ ROW_GROUP_ROWS: Final = 128 * 1024
 DIGITS: Final = 18
 _UNSIGNED: Final = {"seq": pa.uint64(), "flags": pa.uint32()}
 _DICTIONARIES: Final = ["instrument_token", "price", "quantity"]
-# in-memory name -> name in Parquet
-STORED: Final[dict[str, str]] = {n: SCALED[n][0] if n in SCALED else n for n in COLUMNS}
+_WORDS: Final = pa.dictionary(pa.int32(), pa.string())
 
 _EVENT_FIELDS: list[tuple[str, Any]] = [
     ("seq", pa.uint64()),
@@ -43,16 +44,20 @@ _EVENT_FIELDS: list[tuple[str, Any]] = [
 EVENT_SCHEMA: Final = pa.schema(_EVENT_FIELDS)
 
 
-def tick_schema(scales: Mapping[str, int]) -> pa.Schema:
-    """Return the Parquet schema of ticks at the scales of a recording."""
-    fields: list[pa.Field[Any]] = [pa.field(STORED[n], _arrow_type(n, scales)) for n in COLUMNS]
+def tick_schema(scales: Mapping[str, int], columns: TickColumns) -> pa.Schema:
+    """Return the Parquet schema of ticks at the scales of a recording, extensions last."""
+    fields: list[pa.Field[Any]] = [
+        pa.field(stored, _arrow_type(n, scales, columns)) for n, stored in columns.stored.items()
+    ]
     return pa.schema(fields)
 
 
-def _arrow_type(name: str, scales: Mapping[str, int]) -> pa.DataType:
-    if name in SCALED:
-        return pa.decimal64(DIGITS, scales[SCALED[name][1]])
-    return _UNSIGNED.get(name) or pa.from_numpy_dtype(TICK_DTYPE[name])
+def _arrow_type(name: str, scales: Mapping[str, int], columns: TickColumns) -> pa.DataType:
+    if name in columns.scaled:
+        return pa.decimal64(DIGITS, scales[columns.scaled[name][1]])
+    if name in columns.extensions and columns.extensions[name].kind == "text":
+        return _WORDS
+    return _UNSIGNED.get(name) or pa.from_numpy_dtype(columns.dtype[name])
 
 
 def tick_table(
@@ -60,15 +65,31 @@ def tick_table(
 ) -> pa.Table:
     """Return ticks as Arrow, scaled up to the recording's scales; refuses what does not fit."""
     dense = table.dense(columns["instrument_token"])
+    known = table.columns
     arrays = []
-    for name in COLUMNS:
+    for name in known.stored:
         values = np.ascontiguousarray(columns[name])
-        if name in SCALED:
+        if name in known.scaled:
             values = _scaled_up(name, values, dense, columns, table, scales)
-        kind = _arrow_type(name, scales)
+        kind = _arrow_type(name, scales, known)
+        if name in known.extensions:
+            there = (columns[PRESENT] & np.uint64(known.bits[name])) != 0
+            arrays.append(_nullable(known.extensions[name], values, there, kind))
+            continue
         data: Any = values  # the stubs do not know that numpy gives buffers
         arrays.append(pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(data)]))
-    return pa.Table.from_arrays(arrays, schema=tick_schema(scales))
+    return pa.Table.from_arrays(arrays, schema=tick_schema(scales, known))
+
+
+def _nullable(extension: Extension, values: Column, there: Column, kind: pa.DataType) -> Any:
+    """Return the values of an extension, null where it is absent."""
+    if extension.kind == "text":
+        codes: Any = pa.array(values.astype(np.int32), mask=~there)
+        return pa.DictionaryArray.from_arrays(codes, pa.array(extension.words, pa.string()))
+    data: Any = values
+    bits: Any = np.packbits(there, bitorder="little")
+    buffers: Any = [pa.py_buffer(bits), pa.py_buffer(data)]
+    return pa.Array.from_buffers(kind, len(values), buffers)
 
 
 def _scaled_up(
@@ -87,9 +108,9 @@ def _scaled_up(
     wrong = (values > limit) | (values < -limit)
     if wrong.any():
         row = int(np.argmax(wrong))
-        which = SCALED[name][1]
+        stored, which = table.columns.scaled[name]
         raise InputRefused(
-            f"{SCALED[name][0]} of instrument {int(columns['instrument_token'][row])} at seq "
+            f"{stored} of instrument {int(columns['instrument_token'][row])} at seq "
             f"{int(columns['seq'][row])}: {int(values[row])} at the instrument's scale has more "
             f"than {DIGITS} digits at the recording's {which} scale {scales[which]}",
             cure=f"lower {which}_scale in the instrument table, or record the instrument apart",
@@ -100,7 +121,7 @@ def _scaled_up(
 
 def scale_factors(name: str, table: InstrumentTable, scales: Mapping[str, int]) -> Column:
     """Return, per dense id, what an instrument's integers are multiplied with in Parquet."""
-    which = SCALED[name][1]
+    which = table.columns.scaled[name][1]
     own = table.price_scales if which == "price" else table.quantity_scales
     return np.array([10 ** int(scales[which] - s) for s in own], np.int64)
 
@@ -109,7 +130,7 @@ class Decoder:
     """Turns record batches from DuckDB into in-memory columns, without a copy where scales agree.
 
     Args:
-        names: in-memory names, in the order of the batch's columns.
+        names: in-memory names; the batch's columns are those of them that are stored, in order.
         place: named when a value is finer than its instrument's scale.
     """
 
@@ -120,23 +141,37 @@ class Decoder:
         scales: Mapping[str, int],
         place: str,
     ) -> None:
-        self._names = names
+        known = table.columns
+        self._present = PRESENT in names
+        self._names = [n for n in names if n in known.stored]
+        self._scaled = known.scaled
+        self._bits = known.bits
+        self._words = {
+            n: pa.array(known.extensions[n].words, pa.string())
+            for n in names
+            if n in known.extensions and known.extensions[n].kind == "text"
+        }
         self._table = table
         self._place = place
         # which scale -> (factor, by dense id whether it is the instrument's), where it is not 1
         self._factors: dict[str, list[tuple[int, Column]]] = {}
         for name in names:
-            if name in SCALED:
+            if name in self._scaled:
                 factors = scale_factors(name, table, scales)
                 others = [int(f) for f in np.unique(factors) if f != 1]
                 if others:
-                    self._factors[SCALED[name][1]] = [(f, factors == f) for f in others]
+                    self._factors[self._scaled[name][1]] = [(f, factors == f) for f in others]
 
     def __call__(self, batch: pa.RecordBatch) -> dict[str, Column]:
         """Return the columns of one record batch, read-only."""
         columns: dict[str, Column] = {}
+        if self._present:
+            columns[PRESENT] = np.zeros(batch.num_rows, np.uint64)
         for name, array in zip(self._names, batch.columns, strict=True):
-            if name in SCALED:
+            if name in self._bits:
+                columns[name] = self._extension(name, array, columns[PRESENT])
+                continue
+            if name in self._scaled:
                 array = array.view(pa.int64())
             values = array.to_numpy(zero_copy_only=True)
             columns[name] = values.view(np.int64) if name == "seq" else values
@@ -144,13 +179,39 @@ class Decoder:
             self._scale_down(columns)
         return columns
 
+    def _extension(self, name: str, array: Any, present: Column) -> Column:
+        """Return the integers of an extension, 0 where it is null, and note where it is there."""
+        if name in self._words:
+            array = self._codes(name, array)
+        elif name in self._scaled:
+            array = array.view(pa.int64())
+        bit = np.uint64(self._bits[name])
+        if array.null_count == 0:
+            present |= bit
+        else:
+            present[array.is_valid().to_numpy(zero_copy_only=False)] |= bit
+            array = array.fill_null(0)
+        values: Column = array.to_numpy(zero_copy_only=True)
+        return values
+
+    def _codes(self, name: str, array: Any) -> Any:
+        codes = pc.index_in(array.cast(pa.string()), self._words[name])
+        if codes.null_count > array.null_count:
+            lost = pc.and_(codes.is_null(), array.is_valid())
+            word = array.filter(lost)[0].as_py()
+            raise RecordingCorrupt(
+                f"{self._place}: {name}: {word[:64]!r} is not among the words of the manifest",
+                cure="the part was not written by parity; import its source again",
+            )
+        return codes.cast(pa.int64())
+
     def _scale_down(self, columns: dict[str, Column]) -> None:
         dense = self._table.dense(columns["instrument_token"])
         rows = {
             which: [(factor, np.flatnonzero(mine.take(dense))) for factor, mine in factors]
             for which, factors in self._factors.items()
         }
-        for name, (_, which) in SCALED.items():
+        for name, (_, which) in self._scaled.items():
             # A column that is absent everywhere (bid and ask of trades) is zero at any scale.
             if name in columns and which in rows and columns[name].any():
                 columns[name] = self._divided(name, columns[name], rows[which])
@@ -165,23 +226,25 @@ class Decoder:
             if wrong.any():
                 value = int(fine[np.argmax(wrong)])
                 raise RecordingCorrupt(
-                    f"{self._place}: {SCALED[name][0]}: {value} is finer than its instrument's "
-                    "scale",
+                    f"{self._place}: {self._scaled[name][0]}: {value} is finer than its "
+                    "instrument's scale",
                     cure="the part was not written by parity; import its source again",
                 )
             whole[own] = coarse
         return whole
 
 
-def open_tick_file(file: Any, scales: Mapping[str, int]) -> pq.ParquetWriter:
+def open_tick_file(file: Any, scales: Mapping[str, int], columns: TickColumns) -> pq.ParquetWriter:
     """Begin a Parquet file of ticks, in the encodings that are smallest and fastest to scan."""
-    stored = list(STORED.values())
+    words = [e.name for e in columns.extensions.values() if e.kind == "text"]
+    dictionaries = _DICTIONARIES + words
+    plain = [n for n in columns.stored.values() if n not in dictionaries]
     return pq.ParquetWriter(
         file,
-        tick_schema(scales),
+        tick_schema(scales, columns),
         compression="zstd",
-        use_dictionary=_DICTIONARIES,  # type: ignore[arg-type]  # the stubs miss the list
-        column_encoding={n: "DELTA_BINARY_PACKED" for n in stored if n not in _DICTIONARIES},
+        use_dictionary=dictionaries,  # type: ignore[arg-type]  # the stubs miss the list
+        column_encoding=dict.fromkeys(plain, "DELTA_BINARY_PACKED"),
         store_decimal_as_integer=True,
         write_statistics=["seq", "ts_event", "ts_recv", "instrument_token"],  # what filters ask
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from parity.model.errors import RecordingCorrupt, RecordingMissing
+from parity.model.extensions import Extension
 from parity.model.instruments import InstrumentTable
 from parity.recording.disk import replace_file
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
+# Left out of the text where empty, so that a recording without them reads as it always did.
+_LEFT_OUT: Final = ("extensions",)
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -60,6 +63,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         order: what seq follows: "ts_event", "ts_recv" or "arrival".
         scales: {"price": n, "quantity": n}, the scale of the DECIMAL columns in Parquet.
         durability: "fdatasync", "os" (a power loss may cost the end), or "" without a journal.
+        extensions: the columns that its ticks have beyond the tick columns.
     """
 
     recording_id: str
@@ -74,11 +78,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str] = []
     durability: str = ""
     format: int = FORMAT
+    extensions: list[Extension] = []
 
     @property
     def table(self) -> InstrumentTable:
-        """The instrument table."""
-        return InstrumentTable.from_json(self.instruments)
+        """The instrument table, with the extension columns."""
+        return InstrumentTable.from_json(self.instruments, self.extensions)
 
     @property
     def last_seq(self) -> int:
@@ -132,7 +137,7 @@ def load_manifest(folder: Path) -> Manifest:
         manifest = msgspec.convert(whole, Manifest)
     except msgspec.MsgspecError as error:
         raise RecordingCorrupt(f"{path}: {error}", cure=_CURE) from None
-    found = _digest(manifest)
+    found = _digest(whole)
     if claimed != found:
         raise RecordingCorrupt(
             f"{path}: was edited: its hash says {claimed}, its text gives {found}", cure=_CURE
@@ -145,7 +150,11 @@ _CURE = "restore the manifest from a copy, or make the recording again from its 
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the manifest atomically and durably."""
-    whole = msgspec.to_builtins(manifest) | {"sha256": _digest(manifest)}
+    whole = msgspec.to_builtins(manifest)
+    for name in _LEFT_OUT:
+        if not whole[name]:
+            del whole[name]
+    whole["sha256"] = _digest(whole)
     replace_file(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(whole), indent=1))
 
 
@@ -169,9 +178,10 @@ def add_streams(folder: Path, streams: Iterable[tuple[str, int]]) -> dict[tuple[
     return known
 
 
-def _digest(manifest: Manifest) -> str:
-    # Over the values, not the text: a formatter may re-indent the file, nothing else.
-    return hashlib.sha256(msgspec.json.encode(manifest, order="sorted")).hexdigest()
+def _digest(whole: dict[str, Any]) -> str:
+    # Over the values that stand in the file, not its text (a formatter may re-indent it), and not
+    # over what this version makes of them: a field that came later must not change an old hash.
+    return hashlib.sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()
 
 
 def _missing(folder: Path) -> RecordingMissing:

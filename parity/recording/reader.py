@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from parity.model.errors import ConfigError, RecordingCorrupt, did_you_mean
 from parity.model.events import Control, EventBatch
-from parity.model.ticks import COLUMNS, DERIVED, SCALED, TICK_DTYPE, TickBatch
+from parity.model.extensions import PRESENT
+from parity.model.ticks import TickBatch
 from parity.recording.journal import read_journal
 from parity.recording.manifest import Manifest, Part, load_manifest
 from parity.recording.segments import last_of
@@ -215,7 +216,10 @@ class Recording:
     def content_hash(self) -> str:
         """Return a hash over instruments, parts and any unsealed journal."""
         parts = [(p.kind, p.first_seq, p.last_seq, p.sha256) for p in self.manifest.parts]
-        body = hashlib.sha256(msgspec.json.encode([self.manifest.instruments, parts]))
+        held: list[Any] = [self.manifest.instruments, parts]
+        if self.manifest.extensions:
+            held.append(self.manifest.extensions)
+        body = hashlib.sha256(msgspec.json.encode(held))
         if self._tail.last_seq:
             for frame in read_journal(self.path):
                 body.update(frame.records.tobytes())
@@ -271,20 +275,22 @@ class Recording:
     # -- columns
 
     def _names(self, wanted: Sequence[str] | None) -> tuple[str, ...]:
+        known = self.table.columns
         if wanted is None:
-            return COLUMNS
+            return known.names
         found = {"seq"}
         for name in wanted:
-            own = "instrument_token" if name == "inst" else DERIVED.get(name, name)
-            if own not in COLUMNS:
+            own = "instrument_token" if name == "inst" else known.derived.get(name, name)
+            if own not in known.known:
                 raise ConfigError(
                     f"tick column {name!r} is not known",
-                    cure=did_you_mean(name, [*COLUMNS, *DERIVED, "inst"]),
+                    cure=did_you_mean(name, [*known.names, *known.derived, "inst"]),
                 )
             found.add(own)
-            if own in SCALED and not self._one_scale:
-                found.add("instrument_token")
-        return tuple(n for n in COLUMNS if n in found)
+        found = known.with_present(found)
+        if found & known.scaled.keys() and not self._one_scale:
+            found.add("instrument_token")
+        return tuple(n for n in known.names if n in found)
 
     @functools.cached_property
     def _one_scale(self) -> bool:
@@ -300,7 +306,8 @@ class Recording:
         from parity.recording import layout, scan
 
         files = [self.path / p.file for p in parts]
-        stored = [layout.STORED[n] for n in names]
+        known = self.table.columns.stored
+        stored = [known[n] for n in names if n in known]
         batches = scan.scan(files, stored, chosen.where(), batch_rows)
         decode = layout.Decoder(names, self.table, self.manifest.scales, str(self.path / "ticks"))
         try:
@@ -333,7 +340,10 @@ class Recording:
         for records in self._tail_records(batch_rows):
             kept = chosen.of(records)
             if len(kept):
-                yield {n: np.ascontiguousarray(kept[n]) for n in names}
+                columns = {n: np.ascontiguousarray(kept[n]) for n in names}
+                if PRESENT in columns:  # of what is read, as it is of parts
+                    columns[PRESENT] &= np.uint64(self.table.columns.mask_of(names))
+                yield columns
 
     def _tail_records(self, batch_rows: int) -> Iterator[npt.NDArray[Any]]:
         if not self._tail.tick_rows:
@@ -359,8 +369,8 @@ class Recording:
         from parity.recording.layout import tick_table
 
         pieces = list(self._tail_records(BATCH_ROWS))
-        records = np.concatenate(pieces) if pieces else np.zeros(0, TICK_DTYPE)
-        columns = {n: np.ascontiguousarray(records[n]) for n in COLUMNS}
+        records = np.concatenate(pieces) if pieces else np.zeros(0, self.table.tick_dtype)
+        columns = {n: np.ascontiguousarray(records[n]) for n in self.table.columns.names}
         return tick_table(columns, self.table, self.manifest.scales)
 
     # -- order
@@ -389,7 +399,7 @@ class Recording:
         order.finish()
         rest = chosen.controls(controls[at:], first, last)
         if rest:
-            empty = {n: np.zeros(0, TICK_DTYPE[n]) for n in names}
+            empty = {n: np.zeros(0, self.table.tick_dtype[n]) for n in names}
             yield EventBatch(TickBatch(empty, self.table), tuple(rest))
 
     def _views(self) -> Any:

@@ -13,6 +13,8 @@ Rules of the house:
 * A bad frame with a good one behind it, a frame of another segment, a frame number twice or
   skipped, a closed segment without its end frame: corruption, and nothing is read past it.
 * A length of zero is never a frame (zeros are what a power loss leaves behind).
+
+How long a tick record is, the manifest says: it has the recording's extension columns.
 """
 
 from __future__ import annotations
@@ -30,7 +32,6 @@ import numpy.typing as npt
 
 from parity.model.errors import RecordingCorrupt
 from parity.model.events import Control
-from parity.model.ticks import TICK_DTYPE
 from parity.recording.disk import sync_folder, write_all
 
 if TYPE_CHECKING:
@@ -51,9 +52,8 @@ _FRAME_BYTES: Final = _FRAME.size + _CRC.size
 _ID_AT: Final = 12  # of the segment id within a frame
 _DATA: Final = 0
 _END: Final = 1  # the frame that closes a segment
-RECORD_BYTES: Final = TICK_DTYPE.itemsize
 _JOINED_BYTES: Final = 4096  # below, one copy is cheaper than more pieces
-_BLOCK_BYTES: Final = 4096 * RECORD_BYTES
+_BLOCK_ROWS: Final = 4096
 _CURE = "restore the file from a copy; nothing behind it is taken on trust"
 
 _encode_controls = msgspec.msgpack.Encoder().encode
@@ -79,6 +79,7 @@ class Segment(NamedTuple):
     good_bytes: int
     torn_bytes: int
     data: bytes
+    dtype: np.dtype[Any]  # of its tick records
 
 
 def pack_header(identity: bytes, number: int, first_seq: int, recording_id: bytes) -> list[bytes]:
@@ -88,9 +89,9 @@ def pack_header(identity: bytes, number: int, first_seq: int, recording_id: byte
 
 
 def pack_data(
-    ticks: bytes, controls: Sequence[Control], positions: Mapping[int, int] | None
+    ticks: bytes, count: int, controls: Sequence[Control], positions: Mapping[int, int] | None
 ) -> list[bytes]:
-    """Return the payload of a frame, in pieces."""
+    """Return the payload of a frame with `count` tick records, in pieces."""
     tail = b""
     if positions:
         tail = b"".join([_POSITION.pack(*p) for p in positions.items()])
@@ -99,7 +100,6 @@ def pack_data(
         packed = _encode_controls(controls)
         control_bytes = len(packed)
         tail += packed
-    count = len(ticks) // RECORD_BYTES
     counts = _COUNTS.pack(count, len(positions) if positions else 0, control_bytes, _DATA)
     if len(ticks) < _JOINED_BYTES:
         return [counts + ticks + tail]
@@ -121,9 +121,9 @@ def pack_frame(identity: bytes, frame_no: int, payload: list[bytes]) -> list[byt
     return [head + _CRC.pack(crc), *payload]
 
 
-def seq_bounds(ticks: bytes) -> tuple[int, int]:
+def seq_bounds(ticks: bytes, record_bytes: int) -> tuple[int, int]:
     """Return the first and last seq of tick records given as bytes."""
-    return _SEQ.unpack_from(ticks)[0], _SEQ.unpack_from(ticks, len(ticks) - RECORD_BYTES)[0]
+    return _SEQ.unpack_from(ticks)[0], _SEQ.unpack_from(ticks, len(ticks) - record_bytes)[0]
 
 
 def last_of(frame: Frame) -> int:
@@ -164,12 +164,12 @@ def checked_segments(folder: Path, manifest: Manifest) -> Iterator[Segment]:
 
 def frames_of(segment: Segment) -> Iterator[Frame]:
     """Yield the frames of a checked segment; records are read-only views of its bytes."""
-    data = segment.data
+    data, dtype = segment.data, segment.dtype
     for lo, hi in segment.frames:
         ticks, places, control_bytes, _ = _COUNTS.unpack_from(data, lo)
         at = lo + _COUNTS.size
-        records = np.frombuffer(data, TICK_DTYPE, ticks, at)
-        at += ticks * RECORD_BYTES
+        records = np.frombuffer(data, dtype, ticks, at)
+        at += ticks * dtype.itemsize
         positions = dict(_POSITION.iter_unpack(data[at : hi - control_bytes])) if places else {}
         controls = tuple(_decode_controls(data[hi - control_bytes : hi])) if control_bytes else ()
         yield Frame(records, controls, positions)
@@ -177,17 +177,17 @@ def frames_of(segment: Segment) -> Iterator[Frame]:
 
 def columns_of(segment: Segment) -> dict[str, npt.NDArray[Any]]:
     """Return the ticks of a segment as columns."""
-    view = memoryview(segment.data)
+    view, dtype = memoryview(segment.data), segment.dtype
     spans = []
     for lo, _ in segment.frames:
         at = lo + _COUNTS.size
-        spans.append((at, at + _COUNTS.unpack_from(view, lo)[0] * RECORD_BYTES))
-    rows = sum(hi - lo for lo, hi in spans) // RECORD_BYTES
-    columns = {n: np.empty(rows, TICK_DTYPE[n]) for n in TICK_DTYPE.names or ()}
+        spans.append((at, at + _COUNTS.unpack_from(view, lo)[0] * dtype.itemsize))
+    rows = sum(hi - lo for lo, hi in spans) // dtype.itemsize
+    columns = {n: np.empty(rows, dtype[n]) for n in dtype.names or ()}
     done = 0
-    for block in _blocks(view, spans):
+    for block in _blocks(view, spans, _BLOCK_ROWS * dtype.itemsize):
         # A block stays in the cache while its fields are spread over the columns.
-        records = np.frombuffer(block, TICK_DTYPE)
+        records = np.frombuffer(block, dtype)
         for name, column in columns.items():
             column[done : done + len(records)] = records[name]
         done += len(records)
@@ -202,22 +202,24 @@ def sparse_of(segment: Segment) -> tuple[list[Control], dict[int, int]]:
     for lo, hi in segment.frames:
         ticks, places, control_bytes, _ = _COUNTS.unpack_from(data, lo)
         if places:
-            at = lo + _COUNTS.size + ticks * RECORD_BYTES
+            at = lo + _COUNTS.size + ticks * segment.dtype.itemsize
             positions.update(_POSITION.iter_unpack(data[at : hi - control_bytes]))
         if control_bytes:
             controls.extend(_decode_controls(data[hi - control_bytes : hi]))
     return controls, positions
 
 
-def _blocks(view: memoryview, spans: list[tuple[int, int]]) -> Iterator[bytes | memoryview]:
+def _blocks(
+    view: memoryview, spans: list[tuple[int, int]], block_bytes: int
+) -> Iterator[bytes | memoryview]:
     waiting: list[memoryview] = []
     size = 0
     for lo, hi in spans:
-        for at in range(lo, hi, _BLOCK_BYTES):
-            piece = view[at : min(at + _BLOCK_BYTES, hi)]
+        for at in range(lo, hi, block_bytes):
+            piece = view[at : min(at + block_bytes, hi)]
             waiting.append(piece)
             size += len(piece)
-            if size >= _BLOCK_BYTES:
+            if size >= block_bytes:
                 yield waiting[0] if len(waiting) == 1 else b"".join(waiting)
                 waiting, size = [], 0
     if waiting:
@@ -226,11 +228,12 @@ def _blocks(view: memoryview, spans: list[tuple[int, int]]) -> Iterator[bytes | 
 
 def _check_segment(path: Path, number: int, manifest: Manifest, *, last: bool) -> Segment:
     data = path.read_bytes()
+    dtype = manifest.table.tick_dtype
     size = len(data)
     head = data[: _SEGMENT.size]
     if size < HEADER_BYTES or _CRC.unpack_from(data, _SEGMENT.size)[0] != crc32(head):
         if last and (size <= HEADER_BYTES or not any(data)):
-            return Segment(path, number, b"", [], False, 0, size, data)
+            return Segment(path, number, b"", [], False, 0, size, data, dtype)
         raise RecordingCorrupt(f"{path}: its header is damaged", cure=_CURE)
     magic, version, identity, own_number, _, recording = _SEGMENT.unpack(head)
     if magic != MAGIC or version != JOURNAL_FORMAT:
@@ -244,18 +247,20 @@ def _check_segment(path: Path, number: int, manifest: Manifest, *, last: bool) -
             f"{manifest.recording_id}",
             cure="move it back to its own recording",
         )
-    return _check_frames(Segment(path, number, identity, [], False, 0, 0, data), last=last)
+    bare = Segment(path, number, identity, [], False, 0, 0, data, dtype)
+    return _check_frames(bare, last=last)
 
 
 def _check_frames(segment: Segment, *, last: bool) -> Segment:
     path, data, identity = segment.path, segment.data, segment.id
     view = memoryview(data)
+    record_bytes = segment.dtype.itemsize
     frames: list[tuple[int, int]] = []
     at, frame_no, ended, size = HEADER_BYTES, 0, False, len(data)
     while at < size:
-        found = _frame_at(view, at)
+        found = _frame_at(view, at, record_bytes)
         if found is None:
-            if not last or ended or _good_frame_after(data, at, identity):
+            if not last or ended or _good_frame_after(data, at, identity, record_bytes):
                 raise RecordingCorrupt(
                     f"{path}: frame {frame_no + 1} at byte {at} is damaged", cure=_CURE
                 )
@@ -277,7 +282,7 @@ def _check_frames(segment: Segment, *, last: bool) -> Segment:
     return segment._replace(frames=frames, ended=ended, good_bytes=at, torn_bytes=size - at)
 
 
-def _frame_at(view: memoryview, at: int) -> tuple[int, int, bytes, int] | None:
+def _frame_at(view: memoryview, at: int, record_bytes: int) -> tuple[int, int, bytes, int] | None:
     # -> (end, frame no, segment id, kind) of a frame whose crc is right, else None
     body = at + _FRAME_BYTES
     size = len(view)
@@ -290,17 +295,17 @@ def _frame_at(view: memoryview, at: int) -> tuple[int, int, bytes, int] | None:
     if claimed != crc32(view[body:end], crc32(view[at : at + _FRAME.size])):
         return None
     ticks, places, control_bytes, kind = _COUNTS.unpack_from(view, body)
-    if _COUNTS.size + ticks * RECORD_BYTES + places * _POSITION.size + control_bytes != length:
+    if _COUNTS.size + ticks * record_bytes + places * _POSITION.size + control_bytes != length:
         return None
     return (end, frame_no, owner, kind) if kind in (_DATA, _END) else None
 
 
-def _good_frame_after(data: bytes, at: int, identity: bytes) -> bool:
+def _good_frame_after(data: bytes, at: int, identity: bytes, record_bytes: int) -> bool:
     # Every frame carries the segment's id, so the good ones are found without their lengths.
     view = memoryview(data)
     place = data.find(identity, at + _ID_AT + 1)
     while place >= 0:
-        if _frame_at(view, place - _ID_AT) is not None:
+        if _frame_at(view, place - _ID_AT, record_bytes) is not None:
             return True
         place = data.find(identity, place + 1)
     return False

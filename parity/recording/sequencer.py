@@ -67,6 +67,9 @@ class Sequencer:
     ) -> None:
         self.next_seq = next_seq
         self._table = table
+        # Extension columns lie behind the tick columns: skipped, never judged.
+        beyond = table.tick_dtype.itemsize - _RECORD.size
+        self._record = struct.Struct(f"{_RECORD.format}{beyond}x") if beyond else _RECORD
         self._max_skew_ns = max_skew_ns
         self._by_recv = [i.clock == "recv" for i in table]
         self._dense = {i.token: n for n, i in enumerate(table)}
@@ -134,7 +137,7 @@ class Sequencer:
     # -- the loop, which is also the definition
 
     def _judge_few(self, records: npt.NDArray[Any]) -> None:
-        rows = list(_RECORD.iter_unpack(records.tobytes()))
+        rows = list(self._record.iter_unpack(records.tobytes()))
         dense = [self._dense.get(row[2], -1) for row in rows]
         if -1 in dense:  # before anything has changed
             self._table.dense(np.array([row[2] for row in rows], np.int64))
@@ -168,9 +171,10 @@ class Sequencer:
             records["flags"] = judged
             records["seq"] = np.arange(self.next_seq, self.next_seq + len(judged))
         else:
+            size = self._record.size
             for n, flags in enumerate(judged):
-                _FLAGS.pack_into(into, n * _RECORD.size + _FLAGS_AT, flags)
-                _SEQ.pack_into(into, n * _RECORD.size + _SEQ_AT, self.next_seq + n)
+                _FLAGS.pack_into(into, n * size + _FLAGS_AT, flags)
+                _SEQ.pack_into(into, n * size + _SEQ_AT, self.next_seq + n)
         self.next_seq += len(judged)
 
     def _ids_of(self, token: int) -> _SeenIds:

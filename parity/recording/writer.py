@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from parity.model.errors import ConfigError, InputRefused
-from parity.model.ticks import COLUMNS, TickBatch
 from parity.recording import layout
 from parity.recording.disk import HashedFile, sync_folder
 from parity.recording.holding import is_bare
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
     from parity.model.events import Control
     from parity.model.instruments import InstrumentTable
+    from parity.model.ticks import TickBatch
 
 ORDERS: Final = ("ts_event", "ts_recv", "arrival")
 _FOLDERS: Final = ("ticks", "events", "journal")
@@ -77,6 +77,7 @@ def create_recording(
         instruments=table.to_json(),
         streams=[Stream(n, topic, part) for n, (topic, part) in enumerate(streams)],
         durability=durability,
+        extensions=list(table.extensions),
     )
     for name in _FOLDERS:
         (folder / name).mkdir(exist_ok=True)
@@ -136,7 +137,7 @@ class RecordingWriter:
         self._controls.extend(controls)
         if not len(batch):
             return
-        self._waiting.append({n: batch.column(n) for n in COLUMNS})
+        self._waiting.append({n: batch.column(n) for n in self.table.columns.names})
         self._waiting_rows += len(batch)
         self.tick_rows += len(batch)
         if self._waiting_rows >= layout.ROW_GROUP_ROWS:
@@ -159,6 +160,7 @@ class RecordingWriter:
             instruments=self.table.to_json(),
             parts=self._parts,
             warnings=self.warnings,
+            extensions=list(self.table.extensions),
         )
         save_manifest(self._temporary, manifest)
         _check_free(self.folder)  # somebody else may have made it meanwhile
@@ -199,7 +201,8 @@ class RecordingWriter:
             self._made = True
 
     def _write_groups(self, group_rows: int) -> None:
-        columns = {n: np.concatenate([w[n] for w in self._waiting]) for n in COLUMNS}
+        names = self.table.columns.names
+        columns = {n: np.concatenate([w[n] for w in self._waiting]) for n in names}
         rows = self._waiting_rows
         done = rows - rows % group_rows
         for lo in range(0, done, layout.ROW_GROUP_ROWS):
@@ -236,7 +239,7 @@ class TickPart:
             self._folder = folder
             self._path = folder / part_name("ticks", self._first)
             self._file = HashedFile(self._path.with_suffix(".tmp"))
-            self._rows = layout.open_tick_file(self._file, self._scales)
+            self._rows = layout.open_tick_file(self._file, self._scales, self._table.columns)
         self._rows.write_table(rows, row_group_size=layout.ROW_GROUP_ROWS)
         self._last = int(columns["seq"][-1])
         self.rows += len(columns["seq"])
@@ -325,5 +328,8 @@ def _check_free(folder: Path) -> None:
 
 
 def _content_id(table: InstrumentTable, parts: Sequence[Part]) -> str:
-    body = msgspec.json.encode([table.to_json(), [p.sha256 for p in parts]])
+    held: list[Any] = [table.to_json(), [p.sha256 for p in parts]]
+    if table.extensions:
+        held.append(table.extensions)
+    body = msgspec.json.encode(held)
     return hashlib.blake2b(body, digest_size=16).hexdigest()

@@ -135,6 +135,7 @@ class NativeDecoder:
         self._kept_flags = (
             0xFFFF_FFFF if keep_verdicts else ~(flag.SEQUENCER_BITS | flag.NO_TS_RECV)
         )
+        self.dtype = table.tick_dtype
         by_scale = {s: _Exact(s) for i in table for s in (i.price_scale, i.quantity_scale)}
         self._exact = {
             i.token: (by_scale[i.price_scale], by_scale[i.quantity_scale]) for i in table

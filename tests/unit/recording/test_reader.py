@@ -20,6 +20,7 @@ import pytest
 
 from parity.model.errors import ConfigError, InputRefused
 from parity.model.events import Control
+from parity.model.extensions import NO_EXTENSIONS
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.ticks import COLUMNS, TICK_DTYPE, TickBatch
 from parity.recording import layout, scan, writer
@@ -77,7 +78,7 @@ def test_parquet_shows_real_prices_to_any_tool(
     price = file.schema.column(schema.names.index("price"))
     seq = file.metadata.row_group(0).column(0)
 
-    assert [layout.STORED[n] for n in COLUMNS] == schema.names
+    assert [NO_EXTENSIONS.stored[n] for n in COLUMNS] == schema.names
     assert ("INT64", "Decimal(precision=18, scale=4)") == (
         price.physical_type,
         str(price.logical_type),
