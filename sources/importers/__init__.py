@@ -3,6 +3,7 @@
 Nothing here rounds, guesses a time zone or goes through a float.
 """
 
-from parity.sources.importers.imports import FORMATS, ImportReport, import_ticks
+from parity.sources.importers.formats import FORMATS
+from parity.sources.importers.imports import ImportReport, import_ticks
 
 __all__ = ["FORMATS", "ImportReport", "import_ticks"]

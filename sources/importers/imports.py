@@ -19,15 +19,17 @@ from parity.model import ticks as flag
 from parity.model.errors import ConfigError, InputRefused, did_you_mean
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.ticks import TickBatch
+from parity.sources.importers.formats import FORMATS, Match, Options, open_file
 from parity.sources.importers.merge import OrderedFile, merge
+from parity.sources.importers.sample import Sample
 from parity.sources.importers.times import check_zone
 
 if TYPE_CHECKING:
     from parity.sources.importers.tables import Found, Records, Survey, TickFile
 
-FORMATS: Final = ("auto", "csv", "parquet")
 ORDERS: Final = ("ts_event", "ts_recv")
-_SUFFIXES: Final = {".parquet": "parquet", ".csv": "csv", ".txt": "csv", ".tsv": "csv"}
+# What of a folder is taken for ticks; a file that is named outright may have any name.
+_SUFFIXES: Final = (".parquet", ".csv", ".txt", ".tsv", ".feather", ".json", ".jsonl", ".ndjson")
 _COMPRESSED: Final = (".gz", ".zst", ".bz2")
 # What is worth a warning: kept as it is, but the reader should know.
 _WORTH: Final = (
@@ -78,9 +80,9 @@ def import_ticks(
     Args:
         sources: files, folders or globs; a folder or glob counts in name order.
         to: folder of the new recording; it must not exist.
-        format: "auto", "csv" or "parquet".
-        map: for CSV: our column -> the file's (`{"price": "px"}` or "price=px,…"; `#3` for the
-            third column of a file without a header, `=text` for a constant).
+        format: "auto", or one of `FORMATS`, for all files.
+        map: for texts: our column -> the file's (`{"price": "px"}` or "price=px,…"; `#3` for the
+            third column, `=text` for a constant).
         tz: the zone of times that carry none; without it such times are refused.
         order: "ts_event" or "ts_recv"; by default ts_recv where every row has one.
         instrument_table: a table, or a JSON file with one; else it is made from the files.
@@ -94,7 +96,9 @@ def import_ticks(
     _check_usage(target, format, order)
     check_zone(tz)
     given = _given_table(instrument_table)
-    files = _open_files(_expand(sources), format, parse_map(map), tz, given)
+    options = Options(columns=parse_map(map), tz=tz, given=given)
+    opened = [open_file(Sample(path), format, options) for path in _expand(sources)]
+    files = [file for file, _ in opened]
     surveys = [file.survey() for file in files]
     if not any(survey.rows for survey in surveys):
         raise InputRefused(f"{', '.join(str(f.path) for f in files)}: no ticks in there")
@@ -106,13 +110,20 @@ def import_ticks(
         recording=str(target),
         order=chosen,
         ticks=counts.rows,
-        files=[
-            {"path": str(f.path), "format": f.format, "rows": s.rows}
-            for f, s in zip(files, surveys, strict=True)
-        ],
+        files=[_file_of(f, m, s) for (f, m), s in zip(opened, surveys, strict=True)],
         instruments=table.to_json(),
         warnings=lines,
     )
+
+
+def _file_of(file: TickFile, match: Match, survey: Survey) -> dict[str, Any]:
+    return {
+        "path": str(file.path),
+        "format": file.format,
+        "layout": file.layout,
+        "known_by": match.why,
+        "rows": survey.rows,
+    }
 
 
 def parse_map(text: Mapping[str, str] | str | None) -> dict[str, str]:
@@ -209,7 +220,7 @@ def _expand(sources: Sequence[Path | str] | Path | str) -> list[Path]:
     for source in given:
         path = Path(source)
         if path.is_dir():
-            inside = [p for p in sorted(path.iterdir()) if p.is_file() and _format_of(p)]
+            inside = [p for p in sorted(path.iterdir()) if p.is_file() and _may_hold_ticks(p)]
         elif path.exists():
             inside = [path]
         else:
@@ -217,7 +228,7 @@ def _expand(sources: Sequence[Path | str] | Path | str) -> list[Path]:
         if not inside:
             raise InputRefused(
                 f"{source}: no file of ticks there",
-                cure=f"give a file, a glob or a folder of {', '.join(_SUFFIXES)}",
+                cure=f"give a file, a glob or a folder of {', '.join(_SUFFIXES)} or .zip",
             )
         paths += inside
     if not paths:
@@ -228,34 +239,9 @@ def _expand(sources: Sequence[Path | str] | Path | str) -> list[Path]:
     return paths
 
 
-def _format_of(path: Path) -> str | None:
+def _may_hold_ticks(path: Path) -> bool:
     suffixes = [s for s in path.suffixes if s not in _COMPRESSED]
-    return _SUFFIXES.get(suffixes[-1]) if suffixes else None
-
-
-def _open_files(
-    paths: Sequence[Path],
-    format: str,
-    columns: Mapping[str, str],
-    tz: str | None,
-    given: InstrumentTable | None,
-) -> list[TickFile]:
-    # The formats are loaded when used: pyarrow is heavy, and a refused usage needs none of it.
-    from parity.sources.importers.csv import CsvTickFile
-    from parity.sources.importers.parquet import ParquetTickFile
-
-    files: list[TickFile] = []
-    for path in paths:
-        kind = _format_of(path) if format == "auto" else format
-        if kind == "parquet":
-            files.append(ParquetTickFile(path))
-        elif kind == "csv":
-            files.append(CsvTickFile(path, columns, tz=tz, instruments=given))
-        else:
-            raise InputRefused(
-                f"{path}: cannot tell its format by its name", cure="say --format csv or parquet"
-            )
-    return files
+    return bool(suffixes) and suffixes[-1] in (*_SUFFIXES, ".zip")
 
 
 def _given_table(table: InstrumentTable | Path | str | None) -> InstrumentTable | None:

@@ -18,6 +18,7 @@ from parity.model import ticks as flag
 from parity.model.errors import InputRefused, did_you_mean
 from parity.model.ticks import TICK_DTYPE
 from parity.sources.importers import decimals
+from parity.sources.importers.formats import Match
 from parity.sources.importers.tables import (
     BATCH_ROWS,
     Found,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.model.instruments import InstrumentTable
+    from parity.sources.importers.formats import Options
+    from parity.sources.importers.sample import Sample
 
 _BOTH: Final = ("instrument", "instrument_token", "venue", "ts_event", "price_scale")
 _TRADE: Final = ("price", "price_i", "quantity", "quantity_i", "quantity_scale", "side")
@@ -76,6 +79,7 @@ class ParquetTickFile:
             ) from None
         refuse_bars(path, list(self._schema))
         self.trades = "bid_i" not in self._schema
+        self.layout = "trades" if self.trades else "quotes"
         for name in (*_BOTH, *(_TRADE if self.trades else _QUOTE)):
             if name not in self._schema:
                 raise InputRefused(
@@ -228,6 +232,29 @@ class ParquetTickFile:
                 "make the file again from its source",
             )
         return values, valid
+
+
+class ParquetFormat:
+    """Parquet with exact integers beside the decimal text."""
+
+    name = "parquet"
+
+    def recognise(self, sample: Sample, options: Options) -> list[Match]:
+        """Recognise a schema with our token, time and scale; of others the reader says more."""
+        if sample.schema is None or sample.kind != "parquet":
+            return []
+        names = set(sample.schema.names)
+        if not names >= set(_BOTH):
+            return []
+        layout = "quotes" if "bid_i" in names else "trades"
+        return [Match(self.name, layout, "its columns")]
+
+    def open(self, sample: Sample, match: Match | None, options: Options) -> ParquetTickFile:
+        """Open it, or refuse it by its columns."""
+        return ParquetTickFile(sample.path)
+
+
+FORMAT: Final = ParquetFormat()
 
 
 def _valid(batch: Any, name: str) -> Mask:

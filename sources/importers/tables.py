@@ -75,6 +75,7 @@ class TickFile(Protocol):
 
     path: Path
     format: str
+    layout: str
 
     def survey(self) -> Survey:
         """Read the file once: its instruments, their scales, which times it has."""

@@ -466,12 +466,12 @@ def test_progress_ends_at_the_total(tmp_path: Path) -> None:
     ("name", "data", "message"),
     [
         ("a.csv", b"ts_event,instrument_token,price,quantity\n1736154000,7,1\n", "equal rows"),
-        ("a.csv", b"", "expected CSV"),
+        ("a.csv", b"", "was empty"),
         ("a.csv", b"ts_event,instrument_token,price,quantity\n", "no ticks"),
         ("a.csv", b"\xff\xfe,\x00\n", "a.csv"),
-        ("a.csv.gz", b"not gzip", "expected CSV"),
+        ("a.csv.gz", b"not gzip", "expected a whole .gz"),
         ("a.parquet", b"PAR1", "expected a Parquet file"),
-        ("a.bin", b"", "cannot tell its format"),
+        ("a.bin", b"1,2", "no column for ts_event"),
     ],
 )
 def test_broken_files_are_refused_by_name(

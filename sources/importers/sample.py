@@ -1,0 +1,175 @@
+"""The start of a file, as detection and the readers see it: bytes, first rows, header or none.
+
+A `.zip` holds exactly one data file (its CHECKSUM beside it is no data), and that name counts.
+Nothing here decides what a column means.
+"""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import re
+import zipfile
+import zlib
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from parity.model.errors import InputRefused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START_BYTES: Final = 1 << 16
+ROWS_MAX: Final = 50
+_PACKED: Final = (".gz", ".zst", ".bz2", ".zip")
+_MAGIC: Final = {b"PAR1": "parquet", b"ARROW1": "arrow"}
+_NO_DATA: Final = (".checksum", ".md5", ".sha256", ".txt.asc")
+_NUMBER: Final = re.compile(r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$")
+_DATE: Final = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_CURE: Final = "take the file again from where it came"
+
+
+class Sample:
+    """A file of ticks by what its start shows.
+
+    Args:
+        path: the file, plain or packed (.gz, .zst, .bz2, or a .zip of one file).
+
+    Raises:
+        InputRefused: it cannot be read or unpacked.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._member = _only_member(path) if path.suffix.lower() == ".zip" else None
+
+    @property
+    def name(self) -> str:
+        """The name of the data: the file's or the zip member's, without .gz and the like."""
+        name = self.path.name if self._member is None else self._member.rpartition("/")[2]
+        for suffix in _PACKED:
+            if name.lower().endswith(suffix):
+                name = name[: -len(suffix)]
+        return name
+
+    @property
+    def stem(self) -> str:
+        """The name without its last suffix."""
+        return self.name.rpartition(".")[0] or self.name
+
+    def open(self) -> IO[bytes]:
+        """Open the unpacked bytes."""
+        try:
+            file: IO[bytes] = _unpacked(self.path, self._member)
+            return file
+        except (OSError, zipfile.BadZipFile, ValueError) as error:
+            raise self.unreadable(error) from None
+
+    def unreadable(self, error: BaseException) -> InputRefused:
+        """Return the refusal of a file that cannot be unpacked."""
+        packed = self.path.suffix.lower() if self.path.suffix.lower() in _PACKED else "file"
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return InputRefused(
+            f"{self.path}: expected a whole {packed}, was not ({detail})", cure=_CURE
+        )
+
+    @cached_property
+    def start(self) -> bytes:
+        """The first bytes, unpacked."""
+        try:
+            with self.open() as file:
+                return file.read(START_BYTES)
+        except UNPACKING_ERRORS as error:
+            raise self.unreadable(error) from None
+
+    @property
+    def kind(self) -> str:
+        """What the bytes are: "parquet", "arrow", "json" or "text"."""
+        for magic, kind in _MAGIC.items():
+            if self.start.startswith(magic):
+                return kind
+        return "json" if self.start.lstrip()[:1] in (b"{", b"[") else "text"
+
+    @cached_property
+    def schema(self) -> Any:
+        """The Arrow schema (with its metadata) of a Parquet or Arrow file, None of others."""
+        if self.kind not in ("parquet", "arrow"):
+            return None
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            if self.kind == "parquet":
+                return pq.read_schema(self.path)
+            return pa.ipc.open_file(str(self.path)).schema
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputRefused(
+                f"{self.path}: expected a {self.kind.capitalize()} file, was not a whole one "
+                f"({str(error).splitlines()[0]})",
+                cure=_CURE if self._member is None else "unpack it first",
+            ) from None
+
+    @cached_property
+    def rows(self) -> list[list[str]]:
+        """The first rows of a text of cells, a header included; [] of other kinds."""
+        if self.kind != "text":
+            return []
+        lines = self.start.decode("utf-8-sig", errors="replace").splitlines()
+        if len(self.start) == START_BYTES:
+            lines = lines[:-1]  # cut somewhere
+        given = [line for line in lines[: ROWS_MAX + 1] if line.strip()]
+        try:
+            return [[cell.strip() for cell in row] for row in csv.reader(given)]
+        except csv.Error:
+            return []
+
+    @property
+    def header(self) -> list[str] | None:
+        """The cells of the first row where none of them is a number or a date, else None."""
+        if not self.rows:
+            return None
+        first = self.rows[0]
+        values = any(_NUMBER.match(c) or _DATE.match(c) for c in first)
+        return None if values or not any(first) else first
+
+    @property
+    def data(self) -> list[list[str]]:
+        """The first rows without the header."""
+        return self.rows if self.header is None else self.rows[1:]
+
+
+UNPACKING_ERRORS: Final = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile)
+
+
+def _unpacked(path: Path, member: str | None) -> Any:
+    suffix = path.suffix.lower()
+    if member is not None:
+        return zipfile.ZipFile(path).open(member)
+    if suffix == ".gz":
+        return gzip.open(path, "rb")
+    if suffix == ".bz2":
+        return bz2.open(path, "rb")
+    if suffix == ".zst":
+        import pyarrow as pa
+
+        unpacked: Any = pa.CompressedInputStream(str(path), "zstd")
+        return io.BufferedReader(unpacked)
+    return path.open("rb")
+
+
+def _only_member(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as whole:
+            names = [i.filename for i in whole.infolist() if not i.is_dir()]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputRefused(f"{path}: expected a .zip, was not one ({error})", cure=_CURE) from None
+    data = [n for n in names if not n.lower().endswith(_NO_DATA) and "__MACOSX" not in n]
+    if len(data) != 1:
+        shown = ", ".join(data[:4]) + (", …" if len(data) > 4 else "")
+        raise InputRefused(
+            f"{path}: expected one file of ticks in the .zip, found {len(data)} ({shown})",
+            cure="unpack it and import the folder",
+        )
+    return data[0]
