@@ -22,6 +22,7 @@ from parity.model.ticks import TickBatch
 from parity.sources.importers.formats import FORMATS, Match, Options, open_file
 from parity.sources.importers.merge import OrderedFile, merge
 from parity.sources.importers.sample import Sample
+from parity.sources.importers.tables import merge_extensions
 from parity.sources.importers.times import check_zone
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def import_ticks(
     surveys = [file.survey() for file in files]
     if not any(survey.rows for survey in surveys):
         raise InputRefused(f"{', '.join(str(f.path) for f in files)}: no ticks in there")
-    table = given or _table_of(surveys)
+    table = _with_extensions(given or _table_of(surveys), surveys)
     chosen = _choose_order(order, files, surveys)
     counts = _Counts()
     lines = _write(target, files, table, chosen, counts, surveys, progress)
@@ -254,9 +255,8 @@ def _given_table(table: InstrumentTable | Path | str | None) -> InstrumentTable 
         raise ConfigError(f"--instrument-table: {path}: {error.strerror}") from None
     except msgspec.DecodeError as error:
         raise ConfigError(f"--instrument-table: {path}: expected JSON ({error})") from None
-    if isinstance(rows, dict):  # a recording's manifest holds one too
-        rows = rows.get("instruments")
-    if not isinstance(rows, list):
+    listed = rows.get("instruments") if isinstance(rows, dict) else rows  # or a whole manifest
+    if not isinstance(listed, list):
         raise ConfigError(f"--instrument-table: {path}: expected a list of instruments")
     return InstrumentTable.from_json(rows)
 
@@ -293,6 +293,12 @@ def _table_of(surveys: Sequence[Survey]) -> InstrumentTable:
         )
         for token, found in merged.items()
     )
+
+
+def _with_extensions(table: InstrumentTable, surveys: Sequence[Survey]) -> InstrumentTable:
+    found = [tuple(survey.extensions.values()) for survey in surveys]
+    extensions = merge_extensions([table.extensions, *found])
+    return InstrumentTable(table, extensions) if extensions else table
 
 
 def _choose_order(order: str | None, files: Sequence[TickFile], surveys: Sequence[Survey]) -> str:

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 
 from parity.model import ticks as flag
 from parity.model.errors import InputRefused, did_you_mean
-from parity.model.ticks import TICK_DTYPE
 from parity.sources.importers import decimals
 from parity.sources.importers.formats import Match
 from parity.sources.importers.tables import (
@@ -30,6 +29,8 @@ from parity.sources.importers.tables import (
     Survey,
     check_values,
     dense_of,
+    fill_extension,
+    place_of_words,
     refuse_bars,
 )
 
@@ -52,6 +53,7 @@ _KINDS: Final = {
     "COMEX": "future",
 }
 _NO_VENUE_TIME: Final = "ts=recv"  # what the text flags say where ts_event is the arrival time
+CONDITIONS: Final = "conditions"  # the text extension that keeps other text flags (sale conditions)
 _NO_BOOK: Final = flag.NO_BID | flag.NO_ASK | flag.NO_BID_QUANTITY | flag.NO_ASK_QUANTITY
 _NO_DAY: Final = flag.NO_VOLUME | flag.NO_OPEN_INTEREST
 
@@ -80,6 +82,7 @@ class ParquetTickFile:
         refuse_bars(path, list(self._schema))
         self.trades = "bid_i" not in self._schema
         self.layout = "trades" if self.trades else "quotes"
+        self._has_conditions = "flags" in self._schema
         for name in (*_BOTH, *(_TRADE if self.trades else _QUOTE)):
             if name not in self._schema:
                 raise InputRefused(
@@ -89,16 +92,15 @@ class ParquetTickFile:
 
     def survey(self) -> Survey:
         """Read tokens, names, scales and which times are absent; prices wait for the next pass."""
-        found = Survey(instruments={}, notes={})
+        found = Survey()
         wanted = [*_BOTH, "quantity_scale", "ts_recv", "flags", "trade_id", "bid_qty", "ask_qty"]
         for first_row, batch in self._read(wanted):
             found.rows += len(batch)
             found.rows_without_ts_recv += int((~_valid(batch, "ts_recv")).sum())
             without = _equals(batch, "flags", _NO_VENUE_TIME)
-            texts = int(_valid(batch, "flags").sum())
-            if texts:
-                note = "column flags (text) has no place in a recording and was left out"
-                found.notes[note] = found.notes.get(note, 0) + texts
+            if self._has_conditions and _valid(batch, "flags").any():
+                words = decimals.encode(batch.column("flags")).dictionary.to_pylist()
+                found.note_words(CONDITIONS, (w for w in words if w != _NO_VENUE_TIME))
             tokens = self._required(batch, "instrument_token", first_row)
             scales = self._required(batch, "price_scale", first_row)
             decimals_found = self._quantity_decimals(batch, first_row)
@@ -114,10 +116,10 @@ class ParquetTickFile:
         return found
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
-        """Yield records of TICK_DTYPE in file order; every value is checked on the way."""
+        """Yield records of the table's dtype in file order; every value is checked."""
         for first_row, batch in self._read(list(self._schema)):
             place = Place(self.path, "instrument_token", first_row)
-            records = np.zeros(len(batch), TICK_DTYPE)
+            records = np.zeros(len(batch), table.tick_dtype)
             records["instrument_token"] = self._required(batch, "instrument_token", first_row)
             dense = dense_of(table, records["instrument_token"], place)
             records["ts_event"] = self._required(batch, "ts_event", first_row)
@@ -129,8 +131,20 @@ class ParquetTickFile:
             else:
                 records["flags"] |= flag.QUOTE | flag.NO_PRICE | flag.NO_QUANTITY | _NO_DAY
                 self._fill_quotes(records, batch, dense, Scales(table), place)
+            if any(e.name == CONDITIONS for e in table.extensions):
+                self._fill_conditions(records, batch, table)
             check_values(records, dense, table, place)
             yield records
+
+    def _fill_conditions(self, records: Records, batch: Any, table: InstrumentTable) -> None:
+        if not self._has_conditions:
+            return
+        texts = decimals.encode(batch.column("flags"))
+        words = [None if w == _NO_VENUE_TIME else w for w in texts.dictionary.to_pylist()]
+        codes, valid = decimals.codes_of(texts)
+        said = np.array([w is not None for w in words] or [False])
+        values = place_of_words(table, CONDITIONS, words)[codes]
+        fill_extension(records, table, CONDITIONS, values, valid & said[codes])
 
     def _read(self, wanted: list[str]) -> Iterator[tuple[int, Any]]:
         texts = [n for n, t in self._schema.items() if pa.types.is_string(t)]

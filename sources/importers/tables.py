@@ -6,7 +6,7 @@ the same for all. No format knows another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parity.model.errors import InputRefused
+from parity.model.extensions import PRESENT, Extension
 from parity.model.instruments import InstrumentTable
 
 Ints = npt.NDArray[np.int64]
@@ -62,12 +63,25 @@ class Found(msgspec.Struct):
 
 
 class Survey(msgspec.Struct):
-    """What the first pass over a file found out."""
+    """What the first pass over a file found out.
+
+    Args:
+        extensions: columns beyond the tick's own, by name; a text one with the words it says.
+        notes: what is worth a warning -> in how many rows.
+    """
 
     rows: int = 0
     rows_without_ts_recv: int = 0
     instruments: dict[int, Found] = {}
     notes: dict[str, int] = {}
+    extensions: dict[str, Extension] = {}
+
+    def note_words(self, name: str, words: Iterable[str | None]) -> None:
+        """Add words to a text extension."""
+        more = {word for word in words if word is not None}
+        if more:
+            seen = self.extensions.get(name, Extension(name, "text"))
+            self.extensions[name] = Extension(name, "text", tuple(sorted({*seen.words, *more})))
 
 
 class TickFile(Protocol):
@@ -81,7 +95,7 @@ class TickFile(Protocol):
         """Read the file once: its instruments, their scales, which times it has."""
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
-        """Read it again: TICK_DTYPE records in file order, without seq."""
+        """Read it again: records of `table.tick_dtype` in file order, without seq."""
 
 
 class Scales(msgspec.Struct, frozen=True):
@@ -120,6 +134,39 @@ class Scales(msgspec.Struct, frozen=True):
 
     def _of(self, which: str) -> Ints:
         return self.table.price_scales if which == "price" else self.table.quantity_scales
+
+
+def merge_extensions(all_of: Iterable[Iterable[Extension]]) -> tuple[Extension, ...]:
+    """Return every extension that files or tables declare, once; texts with all their words."""
+    merged: dict[str, Extension] = {}
+    for extension in (one for some in all_of for one in some):
+        seen = merged.setdefault(extension.name, extension)
+        if seen.kind != extension.kind:
+            raise InputRefused(
+                f"column {extension.name} is {seen.kind} in one place and {extension.kind} in "
+                "another",
+                cure="import these files into recordings of their own",
+            )
+        # Words that a table declared keep their place, since ticks hold the place.
+        more = sorted(set(extension.words) - set(seen.words))
+        merged[extension.name] = Extension(seen.name, seen.kind, (*seen.words, *more))
+    return tuple(merged.values())
+
+
+def fill_extension(
+    records: Records, table: InstrumentTable, name: str, values: Ints, valid: Mask
+) -> None:
+    """Set an extension column, and that it is there, where a row has it."""
+    field = next(f for f, e in table.columns.extensions.items() if e.name == name)
+    records[field] = np.where(valid, values, 0)
+    records[PRESENT] |= np.where(valid, table.columns.bits[field], 0).astype(np.uint64)
+
+
+def place_of_words(table: InstrumentTable, name: str, words: Iterable[str | None]) -> Ints:
+    """Return where a text extension keeps each word (0 for none)."""
+    known = next(e.words for e in table.extensions if e.name == name)
+    at = {word: n for n, word in enumerate(known)}
+    return np.array([0 if word is None else at[word] for word in words] or [0], np.int64)
 
 
 def refuse_bars(file: Path, columns: list[str]) -> None:

@@ -7,14 +7,14 @@ every cell is converted exactly or refused with its row.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from parity.model import ticks as flag
 from parity.model.errors import InputRefused
-from parity.model.ticks import SCALED, TICK_DTYPE
+from parity.model.ticks import SCALED
 from parity.sources.importers import decimals
 from parity.sources.importers.layouts import SIDES, Columns
 from parity.sources.importers.tables import (
@@ -27,12 +27,15 @@ from parity.sources.importers.tables import (
     Survey,
     check_values,
     dense_of,
+    fill_extension,
+    place_of_words,
 )
 from parity.sources.importers.times import parse_times
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from parity.model.extensions import Extension
     from parity.model.instruments import InstrumentTable
 
 _MAKERS: Final = {"true": -1, "1": -1, "false": 1, "0": 1}
@@ -68,6 +71,8 @@ class TextTickFile:
         describe: (symbol, venue) -> what is known of an instrument.
         only: (venue, symbol) of a file of one instrument that has no column for it.
         finish: called with each block's records and columns.
+        extensions: declared columns beyond the tick's own, each under its name in `read`'s
+            columns where it is there; words of a text one are found in the file.
 
     Raises:
         InputRefused: columns missing, or no way to tell the instrument.
@@ -87,16 +92,20 @@ class TextTickFile:
         describe: Callable[[str, str], Found] = Found,
         only: tuple[str, str] | None = None,
         finish: Callable[[Records, Columns, Place], None] | None = None,
+        extensions: Sequence[Extension] = (),
     ) -> None:
         self.path, self.format, self.layout = path, format, layout
         self._read, self._has, self._tz = read, has, tz
         self._given, self._sides, self._describe = given, sides, describe
         self._only, self._finish = only, finish
+        self._extensions = tuple(e for e in extensions if e.name in has)
+        own = {name: which for name, which in SCALED.values()}
+        self._scaled = own | {e.name: e.kind for e in self._extensions if e.scaled}
         self._check_instrument()
 
     def survey(self) -> Survey:
         """Parse every value once: instruments, and the decimals that decide their scales."""
-        found = Survey(instruments={}, notes={})
+        found = Survey(extensions={e.name: e for e in self._extensions})
         for first_row, columns in self._read():
             place = Place(self.path, "instrument_token", first_row)
             tokens = self._tokens(columns, place)
@@ -108,6 +117,10 @@ class TextTickFile:
             scales = {
                 which: self._decimals(columns, which, place) for which in ("price", "quantity")
             }
+            for extension in self._extensions:
+                if extension.kind == "text":
+                    words = columns[extension.name].dictionary.to_pylist()
+                    found.note_words(extension.name, words)
             no_venue_time = ~_present(columns, "ts_event", len(tokens))
             for token in np.unique(tokens).tolist():
                 rows = tokens == token
@@ -122,11 +135,11 @@ class TextTickFile:
         return found
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
-        """Yield records of TICK_DTYPE in file order."""
+        """Yield records of the table's dtype in file order."""
         for first_row, columns in self._read():
             place = Place(self.path, "instrument_token", first_row)
             tokens = self._tokens(columns, place)
-            records = np.zeros(len(tokens), TICK_DTYPE)
+            records = np.zeros(len(tokens), table.tick_dtype)
             records["instrument_token"] = tokens
             dense = dense_of(table, tokens, place)
             records["stream"] = records["offset"] = -1
@@ -134,6 +147,7 @@ class TextTickFile:
             self._fill_scaled(records, columns, dense, Scales(table), place)
             self._fill_integers(records, columns, place)
             self._fill_side(records, columns, place)
+            self._fill_extensions(records, columns, dense, table, place)
             self._fill_kind(records, place)
             if self._finish is not None:
                 self._finish(records, columns, place)
@@ -209,7 +223,7 @@ class TextTickFile:
     # -- scales
 
     def _decimals(self, columns: Columns, which: str, place: Place) -> Ints:
-        named = [name for name, of in SCALED.values() if of == which and name in columns]
+        named = [name for name, of in self._scaled.items() if of == which and name in columns]
         counts = [decimals.decimals_of(columns[n], place.of(n)) for n in named]
         if not counts:
             return np.zeros(len(next(iter(columns.values()))), np.int64)
@@ -257,6 +271,23 @@ class TextTickFile:
         elif "buyer_maker" in columns:
             there = place.of("buyer_maker")
             records["side"] = _lookup(columns["buyer_maker"], _MAKERS, there, "true or false")[0]
+
+    def _fill_extensions(
+        self, records: Records, columns: Columns, dense: Ints, table: InstrumentTable, place: Place
+    ) -> None:
+        scales = Scales(table)
+        for extension in self._extensions:
+            name, texts, there = extension.name, columns[extension.name], place.of(extension.name)
+            if extension.kind == "text":
+                codes, _ = decimals.codes_of(texts)
+                words = place_of_words(table, name, texts.dictionary.to_pylist())
+                values, valid = words[codes], _present(columns, name, len(records))
+            elif extension.scaled:
+                values, valid = decimals.parse(texts, scales.recording(extension.kind), there)
+                values = scales.fit(values, valid, dense, extension.kind, there)
+            else:
+                values, valid = decimals.parse(texts, 0, there)
+            fill_extension(records, table, name, values, valid)
 
     def _fill_kind(self, records: Records, place: Place) -> None:
         flags = records["flags"]

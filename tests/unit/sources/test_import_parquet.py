@@ -12,6 +12,7 @@ import pytest
 
 from parity.model import ticks as flag
 from parity.model.errors import InputRefused
+from parity.model.extensions import Extension
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.ticks import COLUMNS
 from parity.recording.reader import open_recording
@@ -156,11 +157,26 @@ def test_quotes_without_venue_time_are_flagged(tmp_path: Path) -> None:
     columns = _quotes()
     columns["flags"] = ["ts=recv"] * 4
 
-    report = import_ticks(_write(tmp_path / "q.parquet", columns), tmp_path / "rec")
+    import_ticks(_write(tmp_path / "q.parquet", columns), tmp_path / "rec")
 
+    table = open_recording(tmp_path / "rec").table
     assert (_read(tmp_path / "rec")["flags"] & flag.NO_VENUE_TIME != 0).all()
-    assert open_recording(tmp_path / "rec").table.by_token(7).clock == "recv"
-    assert any("flags (text)" in line for line in report.warnings)
+    assert table.by_token(7).clock == "recv"
+    assert table.extensions == ()
+
+
+def test_other_text_flags_are_kept_as_conditions(tmp_path: Path) -> None:
+    """The sale conditions of US trades become a text extension, absent where there are none."""
+    _, columns = _trades(ticks=40)
+    said = ["@F", None, "T"] * len(columns["flags"])
+    columns["flags"] = said[: len(columns["flags"])]
+
+    import_ticks(_write(tmp_path / "t.parquet", columns), tmp_path / "rec")
+
+    recording = open_recording(tmp_path / "rec")
+    kept = recording.ticks().select("conditions").collect()["conditions"].to_list()
+    assert recording.table.extensions == (Extension("conditions", "text", ("@F", "T")),)
+    assert kept == columns["flags"]
 
 
 def _set(name: str, value: Any) -> Change:
