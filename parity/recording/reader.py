@@ -7,6 +7,7 @@ no gap over ticks and events.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -25,7 +26,9 @@ from parity.model.extensions import PRESENT
 from parity.model.ticks import TickBatch
 from parity.recording.journal import read_journal
 from parity.recording.manifest import Manifest, Part, load_manifest
+from parity.recording.order import RESTORE, Order, damaged
 from parity.recording.segments import last_of
+from parity.recording.selection import Selection
 
 if TYPE_CHECKING:
     import duckdb
@@ -37,12 +40,15 @@ if TYPE_CHECKING:
 Columns = dict[str, npt.NDArray[Any]]
 
 BATCH_ROWS: Final = 65536
-_RESTORE: Final = "restore it from a copy, or import its source again"
 _checked: dict[str, tuple[tuple[int, int, int], str]] = {}  # path -> (size, mtime, inode), sha256
 
 
-def open_recording(path: Path | str) -> Recording:
+def open_recording(path: Path | str, *, cached: bool = True) -> Recording:
     """Open a recording for reading; it is never changed by it.
+
+    Args:
+        path: its folder.
+        cached: whether ticks may come from its Arrow cache; proofs read the parts themselves.
 
     Raises:
         RecordingMissing: nothing there, or not a recording.
@@ -54,51 +60,10 @@ def open_recording(path: Path | str) -> Recording:
         try:
             size = (folder / part.file).stat().st_size
         except OSError:
-            raise _damaged(folder, part, "is missing") from None
+            raise damaged(folder, part, "is missing") from None
         if size != part.bytes:
-            raise _damaged(folder, part, f"has {size} bytes, expected {part.bytes}")
-    return Recording(folder, manifest)
-
-
-class Selection(NamedTuple):
-    """Which ticks are wanted; times are ts_event in [start_ns, end_ns)."""
-
-    tokens: tuple[int, ...] | None
-    start_ns: int | None
-    end_ns: int | None
-
-    @property
-    def everything(self) -> bool:
-        """Whether no tick is left out, so that gaps can be judged."""
-        return self == (None, None, None)
-
-    def where(self) -> list[str]:
-        """Return it as SQL conditions."""
-        found = []
-        if self.tokens is not None:
-            found.append(f"instrument_token IN ({', '.join(map(str, self.tokens)) or 'NULL'})")
-        if self.start_ns is not None:
-            found.append(f"ts_event >= {int(self.start_ns)}")
-        if self.end_ns is not None:
-            found.append(f"ts_event < {int(self.end_ns)}")
-        return found
-
-    def of(self, records: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the wanted ones of journal records."""
-        keep = np.ones(len(records), bool)
-        if self.tokens is not None:
-            keep &= np.isin(records["instrument_token"], self.tokens)
-        if self.start_ns is not None:
-            keep &= records["ts_event"] >= self.start_ns
-        if self.end_ns is not None:
-            keep &= records["ts_event"] < self.end_ns
-        return records if keep.all() else records[keep]
-
-    def controls(self, controls: Sequence[Control], first: int, last: int) -> list[Control]:
-        """Leave out controls before the first or after the last tick of a time range."""
-        lo = first if self.start_ns is not None else 0
-        hi = last if self.end_ns is not None else 2**63
-        return [c for c in controls if lo <= c.seq <= hi]
+            raise damaged(folder, part, f"has {size} bytes, expected {part.bytes}")
+    return Recording(folder, manifest, cached=cached)
 
 
 class _Tail(NamedTuple):
@@ -115,11 +80,13 @@ class Recording:
     Args:
         path: its folder.
         manifest: as `load_manifest` gives it.
+        cached: whether ticks may come from its Arrow cache.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, *, cached: bool = True) -> None:
         self.path = path
         self.manifest = manifest
+        self.cached = cached
         self.table: InstrumentTable = manifest.table
         self._connection: Any = None
 
@@ -197,21 +164,35 @@ class Recording:
         Raises:
             RecordingCorrupt: naming the part, its seq range, and both hashes.
         """
-        from parity.recording.layout import file_sha256
-
         for part in self.manifest.parts:
-            path = self.path / part.file
-            try:
-                stat = path.stat()
-            except OSError:
-                raise _damaged(self.path, part, "is missing") from None
-            key = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
-            known = _checked.get(str(path.resolve()))
-            if always or known is None or known[0] != key:
-                known = (key, file_sha256(path))
-                _checked[str(path.resolve())] = known
-            if known[1] != part.sha256:
-                raise _damaged(self.path, part, f"has sha256 {known[1]}, expected {part.sha256}")
+            self._check(part, always=always)
+
+    def build_cache(self) -> int:
+        """Write the Arrow cache of the sealed ticks, where it is not there already.
+
+        Returns:
+            Its bytes.
+
+        Raises:
+            RecordingCorrupt: a part is not what was written.
+            DiskRefused: it cannot be written; nothing half is left.
+        """
+        from parity.recording import cache
+
+        names, everything = self._names(None), Selection(None, None, None)
+
+        def read(part: Part) -> Iterator[Columns]:
+            self._check(part)
+            for columns in self._scanned([part], names, everything, cache.BATCH_ROWS):
+                yield {name: columns[name] for name in names}
+
+        return cache.build(self.path, self.manifest, read)
+
+    def remove_cache(self) -> None:
+        """Remove the Arrow cache; the recording stays as it is."""
+        from parity.recording import cache
+
+        cache.remove(self.path)
 
     def content_hash(self) -> str:
         """Return a hash over instruments, parts and any unsealed journal."""
@@ -300,7 +281,52 @@ class Recording:
     def _part_columns(
         self, names: Sequence[str], chosen: Selection, batch_rows: int
     ) -> Iterator[Columns]:
-        parts = self.manifest.of_kind("ticks")
+        waiting: list[Part] = []  # parts without a cache, read by one query: one each costs more
+        for part in self.manifest.of_kind("ticks"):
+            if not self._is_cached(part):
+                waiting.append(part)
+                continue
+            yield from self._scanned(waiting, names, chosen, batch_rows)
+            yield from self._mapped(part, names, chosen, batch_rows)
+            waiting = []
+        yield from self._scanned(waiting, names, chosen, batch_rows)
+
+    def _is_cached(self, part: Part) -> bool:
+        if not self.cached or not (self.path / "cache").is_dir():
+            return False
+        from parity.recording import cache
+
+        return cache.path_of(self.path, self.manifest, part).is_file()
+
+    def _mapped(
+        self, part: Part, names: Sequence[str], chosen: Selection, batch_rows: int
+    ) -> Iterator[Columns]:
+        from parity.recording import cache
+
+        self._check(part)  # a cache never hides that its part was edited
+        path = cache.path_of(self.path, self.manifest, part)
+        asked = np.uint64(self.table.columns.mask_of(names))
+        last_seq = 0
+        try:
+            for columns in cache.read_part(path, part, names, chosen, batch_rows):
+                if PRESENT in columns:  # of what is read, as it is of parts
+                    columns[PRESENT] = columns[PRESENT] & asked
+                last_seq = int(columns["seq"][-1])
+                yield columns
+        except cache.CacheDamaged:
+            with contextlib.suppress(OSError):  # where the folder is read-only it stays
+                path.unlink()
+            yield from self._scanned([part], names, chosen, batch_rows, behind=last_seq)
+
+    def _scanned(
+        self,
+        parts: Sequence[Part],
+        names: Sequence[str],
+        chosen: Selection,
+        batch_rows: int,
+        *,
+        behind: int = 0,
+    ) -> Iterator[Columns]:
         if not parts:
             return
         from parity.recording import layout, scan
@@ -308,7 +334,8 @@ class Recording:
         files = [self.path / p.file for p in parts]
         known = self.table.columns.stored
         stored = [known[n] for n in names if n in known]
-        batches = scan.scan(files, stored, chosen.where(), batch_rows)
+        where = chosen.where() + ([f"seq > {behind}"] if behind else [])
+        batches = scan.scan(files, stored, where, batch_rows)
         decode = layout.Decoder(names, self.table, self.manifest.scales, str(self.path / "ticks"))
         try:
             for batch in batches:
@@ -316,6 +343,22 @@ class Recording:
                     yield decode(batch)
         finally:
             batches.close()  # type: ignore[attr-defined]  # both are generators
+
+    def _check(self, part: Part, *, always: bool = False) -> None:
+        from parity.recording.layout import file_sha256
+
+        path = self.path / part.file
+        try:
+            stat = path.stat()
+        except OSError:
+            raise damaged(self.path, part, "is missing") from None
+        key = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        known = _checked.get(str(path.resolve()))
+        if always or known is None or known[0] != key:
+            known = (key, file_sha256(path))
+            _checked[str(path.resolve())] = known
+        if known[1] != part.sha256:
+            raise damaged(self.path, part, f"has sha256 {known[1]}, expected {part.sha256}")
 
     # -- the journal
 
@@ -354,7 +397,7 @@ class Recording:
             if frame.records["seq"].size and frame.records["seq"][0] <= self.manifest.last_seq:
                 raise RecordingCorrupt(
                     f"{self.path}: journal and parts both hold seq {frame.records['seq'][0]}",
-                    cure=_RESTORE,
+                    cure=RESTORE,
                 )
             waiting.append(frame.records)
             rows += len(frame.records)
@@ -380,7 +423,7 @@ class Recording:
     ) -> Iterator[EventBatch]:
         controls = self.controls()
         seqs = [c.seq for c in controls]
-        order = _Order(self, gaps=chosen.everything)
+        order = Order(self, gaps=chosen.everything)
         at, first, last = 0, 0, 0
         try:
             for columns in pieces:
@@ -425,62 +468,3 @@ class Recording:
                 union = f"SELECT * FROM read_parquet({scan.file_list(files)}) UNION ALL " + union
             connection.execute(f"CREATE VIEW {kind} AS {union}")
         return connection
-
-
-class _Order:
-    """Checks that seq rises strictly, and that nothing is missing where nothing was filtered."""
-
-    def __init__(self, recording: Recording, *, gaps: bool) -> None:
-        self._recording = recording
-        self._gaps = gaps
-        self._last = 0
-        self._first = min((p.first_seq for p in recording.manifest.parts), default=0)
-
-    def check(self, ticks: npt.NDArray[np.int64], controls: Sequence[int]) -> None:
-        """Take the next ticks and the controls among or before them."""
-        union = ticks
-        if controls:
-            union = np.sort(np.concatenate([ticks, np.array(controls, np.int64)]))
-            if (ticks[1:] <= ticks[:-1]).any():
-                raise self._wrong(ticks)
-        if not len(union):
-            return
-        if union[0] <= self._last or (union[1:] <= union[:-1]).any():
-            raise self._wrong(union)
-        if self._gaps:
-            if not self._last and self._first and int(union[0]) != self._first:
-                raise self._ends("starts", int(union[0]), self._first)
-            contiguous = int(union[-1]) - int(union[0]) == len(union) - 1
-            if not contiguous or (self._last and int(union[0]) != self._last + 1):
-                raise self._wrong(union)
-        self._last = int(union[-1])
-
-    def finish(self) -> None:
-        """Refuse an end before the last seq the manifest or the journal promises."""
-        if self._gaps and self._last != self._recording.last_seq:
-            raise self._ends("ends", self._last, self._recording.last_seq)
-
-    def _ends(self, verb: str, found: int, expected: int) -> RecordingCorrupt:
-        return RecordingCorrupt(
-            f"{self._recording.path}: {verb} at seq {found}, expected {expected}", cure=_RESTORE
-        )
-
-    def _wrong(self, union: npt.NDArray[np.int64]) -> RecordingCorrupt:
-        seqs = np.concatenate([[self._last], union]) if self._last else union
-        steps = np.diff(seqs)
-        row = int(np.argmax((steps != 1) if self._gaps else (steps < 1)))
-        before, after = int(seqs[row]), int(seqs[row + 1])
-        parts = self._recording.manifest.parts
-        named = [p.file for p in parts if p.first_seq <= after <= p.last_seq]
-        return RecordingCorrupt(
-            f"{self._recording.path}: seq {after} follows seq {before}"
-            + (f" in {', '.join(named)}" if named else ""),
-            cure=_RESTORE,
-        )
-
-
-def _damaged(folder: Path, part: Part, what: str) -> RecordingCorrupt:
-    return RecordingCorrupt(
-        f"{folder / part.file} (seq {part.first_seq}..{part.last_seq}) {what}",
-        cure=_RESTORE,
-    )
