@@ -56,13 +56,20 @@ def command(
         Path | None,
         typer.Option(metavar="RUN", help="Folder of the run; without it a new one below runs_dir."),
     ] = None,
+    cache: Annotated[
+        str | None,
+        typer.Option(
+            metavar="use|build|off",
+            help="The recording's Arrow cache: use it where there is one, build it first, or off.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run strategies over a recording and keep what they decided as a run."""
     start_ns, end_ns = instant(start, "--start"), instant(end, "--end")
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise ConfigError(f"--end: {end} is not after --start {start}")
-    settings = settings_of()
+    settings = settings_of(cache=cache)
     path = recording_path(recording)
     tokens = _tokens(instruments, path)
     specs = _on(tokens, specs_of(strategies, overrides))
@@ -78,8 +85,11 @@ def command(
             end_ns=end_ns,
             instruments=tokens or None,
             runs_dir=settings.runs_dir,
+            cache=settings.cache,
             progress=tell,
         )
+    for warning in finished.warnings:
+        say("warning: ", warning, style="yellow")
     _say_if_empty(finished, start, end)
     show_finished(finished, as_json)
 

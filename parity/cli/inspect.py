@@ -47,7 +47,7 @@ def _inspect_recording(path: Path, as_json: bool) -> None:
         raise RecordingMissing(
             f"{path}: no recording or run: nothing there", cure="check the path, or import one"
         )
-    recording = open_recording(path)
+    recording = open_recording(path, cached=False)
     recording.check_files(always=True)
     found = inspect_recording(recording)
     if as_json:

@@ -23,7 +23,7 @@ from parity.compose.plans import Prepared, prepare
 from parity.core.engine import Engine
 from parity.model.errors import ConfigError, ServiceDown
 from parity.proof.replayer import backtest_events
-from parity.recording.holding import held
+from parity.recording.holding import DiskRefused, held
 from parity.recording.reader import open_recording
 from parity.recording.runs import (
     MANIFEST,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from parity.live.runner import Limits, Outcome, Strategies
     from parity.model.instruments import InstrumentTable
     from parity.publishers import Publisher
+    from parity.recording.reader import Recording
     from parity.recording.runs import KeptStrategy
     from parity.settings.drafts import StrategySpec
     from parity.sources.arrivals import LiveSource
@@ -65,11 +66,12 @@ MODES: Final[dict[str, Mode]] = {
 
 
 class Finished(NamedTuple):
-    """A run that ended, the time it took, and the strategies it was started without."""
+    """A run that ended, the time it took, the strategies it was started without, and warnings."""
 
     run: RunFolder
     seconds: float
     skipped: list[dict[str, str]]
+    warnings: tuple[str, ...] = ()
 
 
 def backtest(
@@ -82,6 +84,7 @@ def backtest(
     end_ns: int | None = None,
     instruments: Sequence[int] | None = None,
     runs_dir: Path = Path("runs"),
+    cache: str = "use",
     progress: Callable[[int, int], None] | None = None,
 ) -> Finished:
     """Run strategies over a recording.
@@ -95,14 +98,16 @@ def backtest(
         end_ns: first ts_event not wanted any more.
         instruments: tokens; None means all.
         runs_dir: where runs without `out` go.
+        cache: "use" the recording's Arrow cache where there is one, "build" it first, or "off".
         progress: called with (ticks done, ticks of the recording).
 
     Raises:
         ParityError: the recording is missing or damaged, or a strategy is wrong. Nothing of the
             run is left then, nor after an interruption.
     """
-    with open_recording(recording) as source:
+    with open_recording(recording, cached=cache != "off") as source:
         source.check_files()
+        warnings = _build_cache(source) if cache == "build" else ()
         prepared = prepare(specs)
         engine = Engine(source.table, prepared.plans, seed=seed)
         run_id = _run_id()
@@ -137,7 +142,16 @@ def backtest(
             if mine and folder.exists():
                 _empty(folder) if existed else shutil.rmtree(folder)
             raise
-    return Finished(RunFolder(folder), seconds, prepared.skipped)
+    return Finished(RunFolder(folder), seconds, prepared.skipped, warnings)
+
+
+def _build_cache(recording: Recording) -> tuple[str, ...]:
+    # A cache only saves time: where there is no room for it, the parts are read.
+    try:
+        recording.build_cache()
+    except DiskRefused as error:
+        return (str(error),)
+    return ()
 
 
 class Feed(NamedTuple):

@@ -39,7 +39,7 @@ def verify(run: Path) -> Verdict:
         RecordingCorrupt: a file is not what was written.
     """
     folder = RunFolder(run)
-    with open_recording(folder.recording_path) as recording:
+    with open_recording(folder.recording_path, cached=False) as recording:
         _check_recording(folder, recording)
         prepared = _kept(folder)
         engine = Engine(recording.table, prepared.plans, seed=folder.manifest.seed)
@@ -63,7 +63,7 @@ def replay(
     """
     folder = RunFolder(run)
     today = apply_overrides(specs if specs is not None else todays_specs(folder), overrides)
-    with open_recording(folder.recording_path) as recording:
+    with open_recording(folder.recording_path, cached=False) as recording:
         _check_recording(folder, recording)
         prepared = prepare(today)
         engine = Engine(recording.table, prepared.plans, seed=folder.manifest.seed)

@@ -240,7 +240,7 @@ def _crc(values: npt.NDArray[Any]) -> int:
 
 def _write(path: Path, batches: Iterator[Columns]) -> None:
     temporary = path.with_suffix(".tmp")
-    file = HashedFile(temporary)
+    file: Any = HashedFile(temporary)
     writer: Any = None
     try:
         for number, columns in enumerate(batches):

@@ -1,4 +1,6 @@
-"""All reading of recordings: the parts through DuckDB in file order, then any unsealed journal.
+"""All reading of recordings: the parts in file order, then any unsealed journal.
+
+A part comes through DuckDB, or from its file in the Arrow cache where there is one.
 
 Order is checked, never trusted: seq must rise strictly in every batch, and without a filter leave
 no gap over ticks and events.

@@ -47,6 +47,7 @@ _EXPECTED: Final[dict[str, str]] = {
     "log_level": "DEBUG, INFO, WARNING or ERROR",
     "cache_dir": "a folder",
     "runs_dir": "a folder",
+    "cache": "use, build or off",
     "recordings_dir": "a folder",
     "durability": "fdatasync or os",
     "checkpoint_ticks": "an integer ≥ 1",
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
         ticks_topics: topics that carry ticks.
         log_level: least level that is logged.
         cache_dir: compiled drivers; private to the user.
+        cache: "use" a recording's Arrow cache where there is one, "build" it first, or "off".
         runs_dir: where runs without a folder of their own go.
         recordings_dir: where recordings named without a folder are.
         durability: "fdatasync" before a signal leaves, or "os" (the manifest says so).
@@ -95,6 +97,7 @@ class Settings(BaseSettings):
     ticks_topics: Annotated[tuple[str, ...], NoDecode, Field(min_length=1)] = ("market.ticks",)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     cache_dir: Path = Field(default_factory=_default_cache)
+    cache: Literal["use", "build", "off"] = "use"
     runs_dir: Path = Path("runs")
     recordings_dir: Path = Path("recordings")
     durability: Literal["fdatasync", "os"] = "fdatasync"
