@@ -80,7 +80,9 @@ class JournalWriter:
             raise ConfigError(f"durability: expected 'fdatasync' or 'os', was {durability!r}")
         self._folder = Path(folder) / "journal"
         manifest = load_manifest(Path(folder))
-        self._folder.mkdir(exist_ok=True)
+        if not self._folder.is_dir():  # it was sealed, and goes on
+            self._folder.mkdir()
+            sync_folder(Path(folder))
         self._lock = lock_journal(Path(folder))
         try:
             recovered = recover_locked(Path(folder), manifest)

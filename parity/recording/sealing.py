@@ -124,7 +124,8 @@ def _tick_part(folder: Path, manifest: Manifest, columns: Mapping[str, npt.NDArr
 
 def _remove_temporary(folder: Path) -> None:
     for kind in ("ticks", "events"):
-        (folder / kind).mkdir(exist_ok=True)
+        if not (folder / kind).is_dir():
+            (folder / kind).mkdir()
         for left in (folder / kind).glob("*.tmp"):
             left.unlink()
 

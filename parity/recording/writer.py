@@ -259,7 +259,8 @@ class TickPart:
         """Close the file without naming it; a second call, or one after finish, does nothing."""
         if self._file is not None:
             self._file.abandon()
-            self._rows.close()
+            if self._rows is not None:
+                self._rows.close()
             self._file.close()
             self._file = None
 
