@@ -77,8 +77,7 @@ def test_bench_replay(benchmark: Any, report: Report, kernel: str, cores: int) -
         pytest.skip(f"{cores} CPUs are not here")
     plan = generate.plan(kernel, KERNELS[kernel])
     source = generate.recording()
-    columns = columns_of(Prepared([plan], [], [], {}, {}))
-    assert columns is not None
+    columns = columns_of(Prepared([plan], [], [], {}, {}), source.table)
     loop = bare_loop(source, plan, columns)
     said: list[RunReport] = []
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from parity.codegen.reach import python_function, reach
 from parity.model.errors import KernelError
-from parity.model.ticks import COLUMNS, TICK_DTYPE
 
 if TYPE_CHECKING:
     from parity.model.kernel import KernelStrategy
@@ -99,7 +98,8 @@ def driver_text(kernel: KernelStrategy, *, boundscheck: bool) -> str:
     reached, step = reach(kernel.step)
     options = {"boundscheck": boundscheck, "error_model": "python", "fastmath": False}
     columns = [f"column_{n}" for n in range(len(kernel.columns))]
-    types = (f"_array(_types.{_column_type(name)}, True)," for name in kernel.columns)
+    known = kernel.column_types()
+    types = (f"_array(_types.{known[name]}, True)," for name in kernel.columns)
     settings = {n: getattr(numba.config, n, None) for n in ("OPT", "BOUNDSCHECK", "LOOP_VECTORIZE")}
     return _TEMPLATE.format(
         numba=numba.__version__,
@@ -128,10 +128,6 @@ def _check_parameters(kernel: KernelStrategy) -> None:
             f"kernel {kernel.name}: step takes ({', '.join(given)})",
             cure=f"it must take (state, params, out, {', '.join(kernel.columns)})",
         )
-
-
-def _column_type(name: str) -> str:
-    return TICK_DTYPE[name].name if name in COLUMNS else "float64"
 
 
 def _dtype_text(dtype: np.dtype[Any], where: str) -> str:

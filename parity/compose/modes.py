@@ -126,7 +126,7 @@ def backtest(
             writer = RunWriter(folder, _manifest(run_id, "backtest", seed, prepared, reference))
             _keep(writer, prepared)
             batches = source.batches(
-                columns=columns_of(prepared),
+                columns=columns_of(prepared, source.table),
                 instruments=instruments,
                 start_ns=start_ns,
                 end_ns=end_ns,
@@ -390,10 +390,13 @@ def _plain(kept: KeptStrategy) -> bytes:
     return msgspec.json.encode(kept, order="deterministic")
 
 
-def columns_of(prepared: Prepared) -> list[str] | None:
-    """Return the tick columns a backtest has to read; None means all that strategies may see."""
+def columns_of(prepared: Prepared, table: InstrumentTable) -> list[str]:
+    """Return the tick columns a backtest has to read.
+
+    A processor may look at whatever a tick has; of a kernel it is known what it reads.
+    """
     if any(plan.driver is None for plan in prepared.plans):
-        return [c for c in _STRATEGY_COLUMNS]
+        return [*_STRATEGY_COLUMNS, *table.columns.extensions]
     wanted = {"seq", "ts_event", "instrument_token", "flags", "price_int", "bid_int", "ask_int"}
     for plan in prepared.plans:
         wanted.update(plan.build().columns)  # type: ignore[union-attr] # a driver runs a kernel

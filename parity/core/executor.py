@@ -90,7 +90,7 @@ class Executor:
         self._limits = Limits.from_parameters(plan.config.parameters)
         self._last_signal: dict[int, int] = {}
         self.broker = PaperBroker(_terms(plan.config.parameters))
-        self.detector = _detector(plan, self.tokens, stores, len(table), seed)
+        self.detector = _detector(plan, self.tokens, stores, table, seed)
         self._mine = np.zeros(len(table), np.bool_)
         self._mine[list(self.tokens)] = True
         self._takes_all = len(self.tokens) == len(table)
@@ -354,14 +354,23 @@ def _detector(
     plan: ExecutorPlan,
     tokens: Mapping[int, int],
     stores: Callable[[int, int], HistoryStore],
-    table_size: int,
+    table: InstrumentTable,
     seed: int,
 ) -> ProcessorDetector | KernelDetector:
     made = plan.build()
+    try:
+        if isinstance(made, KernelStrategy):
+            made.check_extensions(table.columns)
+        else:
+            for name in getattr(made, "extensions", ()):
+                table.columns.extension(name)
+    except ConfigError as error:
+        where = f"strategy {plan.config.strategy_id}"
+        raise ConfigError(f"{where}: {error.message}", cure=error.cure) from None
     if isinstance(made, KernelStrategy):
         if plan.driver is None:
             raise ConfigError(f"strategy {plan.config.strategy_id}: a kernel without its driver")
-        return KernelDetector(made, plan.driver, tokens, table_size)
+        return KernelDetector(made, plan.driver, tokens, len(table))
     length = max(1, made.get_required_history_length())
     own = {dense: stores(dense, length) for dense in tokens}
     return ProcessorDetector(

@@ -51,6 +51,8 @@ class Extension(msgspec.Struct, frozen=True):
             raise ConfigError(
                 f"{where}: expected small letters, digits and _ , and no _int at the end"
             )
+        if self.name.startswith("has_"):
+            raise ConfigError(f"{where}: has_ before a name asks whether a value is there")
         if self.name in _TAKEN:
             raise ConfigError(f"{where}: every tick has a column of that name already")
         if self.kind not in KINDS:
@@ -78,6 +80,15 @@ class Extension(msgspec.Struct, frozen=True):
         return f"{self.name}_int" if self.scaled else self.name
 
 
+def forms(name: str) -> dict[str, str]:
+    """Return the columns a strategy may read of an extension, each with its type.
+
+    >>> forms("average_price")
+    {'average_price': 'float64', 'average_price_int': 'int64', 'has_average_price': 'boolean'}
+    """
+    return {name: "float64", f"{name}_int": "int64", f"has_{name}": "boolean"}
+
+
 class TickColumns(NamedTuple):
     """The columns that the ticks of one instrument table have.
 
@@ -87,6 +98,7 @@ class TickColumns(NamedTuple):
         known: the same as a set.
         scaled: integer column -> (name in Parquet and as derived float64, which scale).
         derived: derived float64 -> integer column.
+        sources: every other name of a column (`forms`) -> the integer column it is made of.
         stored: integer column -> name in Parquet; `present` is not stored, nulls say it.
         extensions: integer column -> the extension.
         bits: integer column -> the bit of `present` that says it is there.
@@ -97,9 +109,21 @@ class TickColumns(NamedTuple):
     known: frozenset[str]
     scaled: dict[str, tuple[str, str]]
     derived: dict[str, str]
+    sources: dict[str, str]
     stored: dict[str, str]
     extensions: dict[str, Extension]
     bits: dict[str, int]
+
+    def extension(self, name: str) -> Extension:
+        """Return the extension of a name; raises ConfigError naming those there are."""
+        found = self.extensions.get(f"{name}_int") or self.extensions.get(name)
+        if found is not None and found.name == name:
+            return found
+        known = [e.name for e in self.extensions.values()]
+        raise ConfigError(
+            f"extension column {name!r} is not in the instrument table",
+            cure=did_you_mean(name, known) if known else "it declares no extension column",
+        )
 
     def with_present(self, names: Iterable[str]) -> set[str]:
         """Return integer columns and what says whether they are there, one needing the other."""
@@ -119,7 +143,9 @@ def tick_columns(extensions: Sequence[Extension]) -> TickColumns:
     """Return the columns of ticks with these extensions; raises ConfigError where two clash."""
     stored = {n: SCALED[n][0] if n in SCALED else n for n in COLUMNS}
     if not extensions:
-        return TickColumns(TICK_DTYPE, COLUMNS, frozenset(COLUMNS), SCALED, DERIVED, stored, {}, {})
+        return TickColumns(
+            TICK_DTYPE, COLUMNS, frozenset(COLUMNS), SCALED, DERIVED, DERIVED, stored, {}, {}
+        )
     if len(extensions) > EXTENSIONS_MAX:
         raise ConfigError(
             f"extensions: expected at most {EXTENSIONS_MAX}, were {len(extensions)}",
@@ -136,12 +162,15 @@ def tick_columns(extensions: Sequence[Extension]) -> TickColumns:
         if extension.scaled:
             scaled[extension.field] = (extension.name, extension.kind)
     names = tuple(name for name, _ in fields)
+    derived = {name: source for source, (name, _) in scaled.items()}
+    others = {form: e.field for e in extensions for form in forms(e.name) if form != e.field}
     return TickColumns(
         np.dtype(fields),
         names,
         frozenset(names),
         scaled,
-        {name: source for source, (name, _) in scaled.items()},
+        derived,
+        derived | others,
         stored,
         {e.field: e for e in extensions},
         {e.field: 1 << n for n, e in enumerate(extensions)},

@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from parity.model.errors import KernelError
-from parity.model.ticks import COLUMNS, DERIVED
+from parity.model.errors import ConfigError, KernelError
+from parity.model.extensions import TickColumns, forms
+from parity.model.ticks import COLUMNS, DERIVED, TICK_DTYPE
 
 # The fields every `out` record starts with; what follows are the kernel's declared extras.
 OUT_FIELDS: Final = (("side", "i1"), ("confidence", "f8"), ("quantity", "f8"), ("price", "f8"))
@@ -32,6 +33,9 @@ class KernelStrategy(msgspec.Struct, frozen=True, kw_only=True):
         params: one record (shape ()) of the parameters' dtype.
         out: dtype made by out_dtype().
         columns: the tick columns step takes, in order, named as in TickBatch.
+        extensions: the extension columns it reads, by name; a recording without one is refused.
+            In `columns` stands for each of them `NAME` (float64, a price or a quantity),
+            `NAME_int` (int64: exact, a plain integer, or a word's number) or `has_NAME` (bool).
         history: ticks of one instrument before it may speak.
         describe: turns one candidate's `out` record (a dict of plain values) into
             (reasoning, metadata).
@@ -45,19 +49,44 @@ class KernelStrategy(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     history: int
     describe: Callable[[Mapping[str, Any]], tuple[str, dict[str, Any]]]
+    extensions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        types = self.column_types()
         for column in self.columns:
-            if column not in COLUMNS and column not in DERIVED:
+            if column not in types:
                 raise KernelError(
                     f"kernel {self.name}: column {column!r} is not a tick column",
-                    cure=f"columns are {', '.join((*COLUMNS, *DERIVED))}",
+                    cure=f"columns are {', '.join(types)}; others it names in `extensions`",
                 )
         names = tuple(self.out.names or ())
         if names[: len(OUT_FIELDS)] != tuple(n for n, _ in OUT_FIELDS):
             raise KernelError(
                 f"kernel {self.name}: out starts with {names}", cure="make it with out_dtype()"
             )
+
+    def column_types(self) -> dict[str, str]:
+        """Return every column it may declare, with the name of its numba type."""
+        types = {name: TICK_DTYPE[name].name for name in COLUMNS} | dict.fromkeys(
+            DERIVED, "float64"
+        )
+        for name in self.extensions:
+            types |= forms(name)
+        return types
+
+    def check_extensions(self, known: TickColumns) -> None:
+        """Refuse a table whose ticks lack what it reads.
+
+        Raises:
+            ConfigError: an extension is not declared there, or would be rounded to a float64.
+        """
+        for name in self.extensions:
+            extension = known.extension(name)
+            if name in self.columns and not extension.scaled:
+                raise ConfigError(
+                    f"kernel {self.name}: {name!r} is of kind {extension.kind}, never a float",
+                    cure=f"declare {name}_int in its columns",
+                )
 
     def get_required_history_length(self) -> int:
         """Return how many ticks of an instrument come before the first candidate."""

@@ -145,7 +145,7 @@ class TickBatch:
         return self._length
 
     def __contains__(self, name: str) -> bool:
-        return self.table.columns.derived.get(name, name) in self.names
+        return self.table.columns.sources.get(name, name) in self.names
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -168,6 +168,8 @@ class TickBatch:
             made = self.table.dense(self.column("instrument_token"))
         elif name in known.derived:
             made = self._divide(known.derived[name])
+        elif name in known.sources:
+            made = self._of_extension(name, known.sources[name])
         else:
             raise KeyError(f"tick column {name!r} is not in this batch ({', '.join(self.names)})")
         self._columns[name] = made
@@ -190,6 +192,12 @@ class TickBatch:
         else:
             quotient = values / divisor
         return quotient
+
+    def _of_extension(self, name: str, source: str) -> Column:
+        if not name.startswith("has_"):
+            return self.column(source)  # integers and words have no float, and one column
+        there: Column = self.column("present") & np.uint64(self.table.columns.bits[source]) != 0
+        return there
 
     def slice(self, lo: int, hi: int) -> TickBatch:
         """Return rows [lo, hi) as views."""

@@ -117,6 +117,41 @@ class MarketTick(msgspec.Struct, frozen=True, gc=False):
         """Open interest, or None."""
         return None if self.flags & flag.NO_OPEN_INTEREST else self._integer("open_interest")
 
+    def extension(self, name: str) -> float | int | str | None:
+        """An extension column: a price or quantity as float, an integer, or a word.
+
+        None where this tick has no value.
+
+        Raises:
+            ConfigError: the recording declares no such column.
+        """
+        known = self._batch.table.columns.extension(name)
+        if known.scaled:
+            return self._real(name) if self._has(name) else None
+        value = self.extension_int(name)
+        return known.words[value] if known.kind == "text" and value is not None else value
+
+    def extension_int(self, name: str) -> int | None:
+        """The same as an exact integer at the instrument's scale, or a word's number, or None."""
+        known = self._batch.table.columns.extension(name)
+        return self._integer(known.field) if self._has(name) else None
+
+    def extension_exact(self, name: str) -> Decimal | None:
+        """The same as a Decimal, or None; a word has none and raises ConfigError."""
+        table = self._batch.table
+        known = table.columns.extension(name)
+        if known.kind == "text":
+            raise ConfigError(f"extension column {name!r} is text", cure="read it by extension()")
+        value = self.extension_int(name)
+        if value is None or not known.scaled:
+            return None if value is None else Decimal(value)
+        scales = table.price_scales if known.kind == "price" else table.quantity_scales
+        scale = int(scales[int(self._batch.column("inst")[self._row])])
+        return Decimal(value).scaleb(-scale, _EXACT)
+
+    def _has(self, name: str) -> bool:
+        return bool(self._batch.column(f"has_{name}")[self._row])
+
     def _integer(self, name: str) -> int:
         return int(self._batch.column(name)[self._row])
 

@@ -263,11 +263,11 @@ class Recording:
             return known.names
         found = {"seq"}
         for name in wanted:
-            own = "instrument_token" if name == "inst" else known.derived.get(name, name)
+            own = "instrument_token" if name == "inst" else known.sources.get(name, name)
             if own not in known.known:
                 raise ConfigError(
                     f"tick column {name!r} is not known",
-                    cure=did_you_mean(name, [*known.names, *known.derived, "inst"]),
+                    cure=did_you_mean(name, [*known.names, *known.sources, "inst"]),
                 )
             found.add(own)
         found = known.with_present(found)
