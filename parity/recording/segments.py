@@ -19,6 +19,7 @@ How long a tick record is, the manifest says: it has the recording's extension c
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +43,7 @@ JOURNAL_FORMAT: Final = 1
 
 _SEGMENT = struct.Struct("<8sI16sQq16s")
 _FRAME = struct.Struct("<IQ16s")
-_FRAME_AND_CRC = struct.Struct("<IQ16sI")
+_HEAD = struct.Struct("<IQ16sIIIII")  # of a frame, with its crc and counts
 _CRC = struct.Struct("<I")
 _COUNTS = struct.Struct("<IIII")
 _POSITION = struct.Struct("<iq")
@@ -50,10 +51,14 @@ _SEQ = struct.Struct("<q")
 HEADER_BYTES: Final = _SEGMENT.size + _CRC.size
 _FRAME_BYTES: Final = _FRAME.size + _CRC.size
 _ID_AT: Final = 12  # of the segment id within a frame
+_CRC_AT: Final = _FRAME.size
+_COUNTS_BYTES: Final = _COUNTS.size
+_POSITION_BYTES: Final = _POSITION.size
 _DATA: Final = 0
 _END: Final = 1  # the frame that closes a segment
 _JOINED_BYTES: Final = 4096  # below, one copy is cheaper than more pieces
 _BLOCK_ROWS: Final = 4096
+SECTOR_BYTES: Final = 512  # what a disk writes whole or not at all
 _CURE = "restore the file from a copy; nothing behind it is taken on trust"
 
 _encode_controls = msgspec.msgpack.Encoder().encode
@@ -149,6 +154,7 @@ def checked_segments(folder: Path, manifest: Manifest) -> Iterator[Segment]:
     paths = segment_files(folder)
     sealed = {s.number: s.id for s in manifest.segments}
     expected = max(sealed, default=0)
+    dtype = manifest.table.tick_dtype
     for path in paths:
         number = number_of(path)
         if number in sealed:
@@ -159,7 +165,14 @@ def checked_segments(folder: Path, manifest: Manifest) -> Iterator[Segment]:
                 cure="restore it from a copy",
             )
         expected = number
-        yield _check_segment(path, number, manifest, last=path == paths[-1])
+        yield parse_segment(
+            path.read_bytes(),
+            path=path,
+            number=number,
+            recording_id=manifest.recording_id,
+            dtype=dtype,
+            last=path == paths[-1],
+        )
 
 
 def frames_of(segment: Segment) -> Iterator[Frame]:
@@ -171,7 +184,7 @@ def frames_of(segment: Segment) -> Iterator[Frame]:
         records = np.frombuffer(data, dtype, ticks, at)
         at += ticks * dtype.itemsize
         positions = dict(_POSITION.iter_unpack(data[at : hi - control_bytes])) if places else {}
-        controls = tuple(_decode_controls(data[hi - control_bytes : hi])) if control_bytes else ()
+        controls = tuple(_controls(segment, hi - control_bytes, hi)) if control_bytes else ()
         yield Frame(records, controls, positions)
 
 
@@ -205,8 +218,17 @@ def sparse_of(segment: Segment) -> tuple[list[Control], dict[int, int]]:
             at = lo + _COUNTS.size + ticks * segment.dtype.itemsize
             positions.update(_POSITION.iter_unpack(data[at : hi - control_bytes]))
         if control_bytes:
-            controls.extend(_decode_controls(data[hi - control_bytes : hi]))
+            controls.extend(_controls(segment, hi - control_bytes, hi))
     return controls, positions
+
+
+def _controls(segment: Segment, lo: int, hi: int) -> list[Control]:
+    try:
+        return _decode_controls(segment.data[lo:hi])
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise RecordingCorrupt(
+            f"{segment.path}: the controls at byte {lo} cannot be read: {error}", cure=_CURE
+        ) from None
 
 
 def _blocks(
@@ -226,9 +248,28 @@ def _blocks(
         yield b"".join(waiting)
 
 
-def _check_segment(path: Path, number: int, manifest: Manifest, *, last: bool) -> Segment:
-    data = path.read_bytes()
-    dtype = manifest.table.tick_dtype
+def parse_segment(
+    data: bytes,
+    *,
+    path: Path,
+    number: int,
+    recording_id: str,
+    dtype: np.dtype[Any],
+    last: bool,
+) -> Segment:
+    """Check the bytes of a segment and say where its good frames are; reads and writes nothing.
+
+    Args:
+        data: the whole file.
+        path: for messages.
+        number: of the segment, as its name says.
+        recording_id: of the recording it should belong to, in hex.
+        dtype: of its tick records.
+        last: whether no segment follows, so that its end may be torn.
+
+    Raises:
+        RecordingCorrupt: naming path, frame and byte; whatever the bytes are, nothing else.
+    """
     size = len(data)
     head = data[: _SEGMENT.size]
     if size < HEADER_BYTES or _CRC.unpack_from(data, _SEGMENT.size)[0] != crc32(head):
@@ -241,10 +282,10 @@ def _check_segment(path: Path, number: int, manifest: Manifest, *, last: bool) -
             f"{path}: journal format {version}, this version reads {JOURNAL_FORMAT}",
             cure="seal it with the version of parity that wrote it",
         )
-    if own_number != number or recording.hex() != manifest.recording_id:
+    if own_number != number or recording.hex() != recording_id:
         raise RecordingCorrupt(
             f"{path}: is segment {own_number} of recording {recording.hex()}, expected {number} of "
-            f"{manifest.recording_id}",
+            f"{recording_id}",
             cure="move it back to its own recording",
         )
     bare = Segment(path, number, identity, [], False, 0, 0, data, dtype)
@@ -253,14 +294,13 @@ def _check_segment(path: Path, number: int, manifest: Manifest, *, last: bool) -
 
 def _check_frames(segment: Segment, *, last: bool) -> Segment:
     path, data, identity = segment.path, segment.data, segment.id
-    view = memoryview(data)
-    record_bytes = segment.dtype.itemsize
+    view, record_bytes = memoryview(data), segment.dtype.itemsize
     frames: list[tuple[int, int]] = []
     at, frame_no, ended, size = HEADER_BYTES, 0, False, len(data)
     while at < size:
         found = _frame_at(view, at, record_bytes)
         if found is None:
-            if not last or ended or _good_frame_after(data, at, identity, record_bytes):
+            if not last or ended or _lies(data, at, identity, record_bytes):
                 raise RecordingCorrupt(
                     f"{path}: frame {frame_no + 1} at byte {at} is damaged", cure=_CURE
                 )
@@ -273,8 +313,9 @@ def _check_frames(segment: Segment, *, last: bool) -> Segment:
                 + ("nothing behind the end" if ended else f"frame {frame_no + 1}"),
                 cure=_CURE,
             )
-        ended = kind == _END
-        if not ended:
+        if kind == _END:
+            ended = True
+        else:
             frames.append((at + _FRAME_BYTES, end))
         at, frame_no = end, own_no
     if not last and not ended:
@@ -285,19 +326,38 @@ def _check_frames(segment: Segment, *, last: bool) -> Segment:
 def _frame_at(view: memoryview, at: int, record_bytes: int) -> tuple[int, int, bytes, int] | None:
     # -> (end, frame no, segment id, kind) of a frame whose crc is right, else None
     body = at + _FRAME_BYTES
-    size = len(view)
-    if body + _COUNTS.size > size:
+    if body + _COUNTS_BYTES > len(view):
         return None
-    length, frame_no, owner, claimed = _FRAME_AND_CRC.unpack_from(view, at)
+    length, frame_no, owner, claimed, ticks, places, controls, kind = _HEAD.unpack_from(view, at)
     end = body + length
-    if length < _COUNTS.size or end > size:
+    counted = _COUNTS_BYTES + ticks * record_bytes + places * _POSITION_BYTES + controls
+    if length != counted or end > len(view):
         return None
-    if claimed != crc32(view[body:end], crc32(view[at : at + _FRAME.size])):
+    if claimed != crc32(view[body:end], crc32(view[at : at + _CRC_AT])):
         return None
-    ticks, places, control_bytes, kind = _COUNTS.unpack_from(view, body)
-    if _COUNTS.size + ticks * record_bytes + places * _POSITION.size + control_bytes != length:
+    if kind == _END and length != _COUNTS_BYTES:
         return None
-    return (end, frame_no, owner, kind) if kind in (_DATA, _END) else None
+    return (end, frame_no, owner, kind) if kind <= _END else None
+
+
+def _lies(data: bytes, at: int, identity: bytes, record_bytes: int) -> bool:
+    """Return whether a bad frame is no torn tail: a good one follows it, or it is all there.
+
+    What a disk did not take is missing at the end, or zeros by the sector. A frame that ends with
+    the file, by its length or by its counts, and has no sector of zeros was written whole and
+    changed afterwards.
+    """
+    if _good_frame_after(data, at, identity, record_bytes):
+        return True
+    body, size = at + _FRAME_BYTES, len(data)
+    if body + _COUNTS_BYTES > size:
+        return False
+    length, *_, ticks, places, controls, _ = _HEAD.unpack_from(data, at)
+    counted = _COUNTS_BYTES + ticks * record_bytes + places * _POSITION_BYTES + controls
+    if size - body not in (length, counted):
+        return False
+    edges = [at, *range(at - at % SECTOR_BYTES + SECTOR_BYTES, size, SECTOR_BYTES), size]
+    return all(any(data[lo:hi]) for lo, hi in itertools.pairwise(edges))
 
 
 def _good_frame_after(data: bytes, at: int, identity: bytes, record_bytes: int) -> bool:
