@@ -79,6 +79,14 @@ def fills(run: Path) -> pl.DataFrame:
     return found.select(*_KEY, "side", *money, *exact, "signal_id")
 
 
+def decisions(run: Path) -> pl.DataFrame:
+    """Return every decision as the run keeps it: verdicts, fills, refusals, failures, transitions.
+
+    `price` and `quantity` are floats; of fills and refusals the money is exact beside them.
+    """
+    return _readable(_table(run, "decisions"))
+
+
 def failures(run: Path) -> pl.DataFrame:
     """Return the ticks that a strategy failed at and so skipped, with the error as reason."""
     found = _table(run, "decisions").filter(pl.col("kind") == "failure")

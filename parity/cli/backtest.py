@@ -9,14 +9,17 @@ import typer
 
 from parity.cli.console import grouped, say, show, show_json, told
 from parity.cli.options import (
+    End,
     Json,
     Overrides,
     Seed,
+    Start,
     StrategyFiles,
     instant,
     recording_path,
     settings_of,
     specs_of,
+    tokens_of,
 )
 from parity.model.errors import ConfigError
 
@@ -42,15 +45,8 @@ def command(
             metavar="all|TOKEN,…", help="Instruments instead of those the strategies name."
         ),
     ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help="First ts_event: ISO 8601 with a zone, or ns since 1970."
-        ),
-    ] = None,
-    end: Annotated[
-        str | None, typer.Option(metavar="TIME", help="First ts_event not wanted any more.")
-    ] = None,
+    start: Start = None,
+    end: End = None,
     seed: Seed = 0,
     out: Annotated[
         Path | None,
@@ -71,7 +67,11 @@ def command(
         raise ConfigError(f"--end: {end} is not after --start {start}")
     settings = settings_of(cache=cache)
     path = recording_path(recording)
-    tokens = _tokens(instruments, path)
+    tokens = None
+    if instruments is not None:
+        from parity.recording.reader import open_recording
+
+        tokens = tokens_of(instruments, open_recording(path).table)
     specs = _on(tokens, specs_of(strategies, overrides))
     from parity.compose.modes import backtest
 
@@ -99,25 +99,6 @@ def _say_if_empty(finished: Finished, start: str | None, end: str | None) -> Non
     if report is not None and report.ticks == 0:
         asked = f" from {start or 'the first'} to {end or 'the last'}" if start or end else ""
         say("warning: ", f"no tick was read{asked}; see: parity inspect REC", style="yellow")
-
-
-def _tokens(text: str | None, recording: Path) -> tuple[int, ...] | None:
-    """Return the tokens of --instruments; none of them means all, and None as the rows say."""
-    if text is None or text == "all":
-        return None if text is None else ()
-    from parity.recording.reader import open_recording
-
-    table = open_recording(recording).table
-    known = ", ".join(f"{one.token} ({one.symbol})" for one in list(table)[:8])
-    tokens = []
-    for word in text.split(","):
-        if not word.strip().isdecimal():
-            raise ConfigError(
-                f"--instruments: expected all or instrument tokens, was {word!r}",
-                cure=f"known: {known}",
-            )
-        tokens.append(table.by_token(int(word)).token)
-    return tuple(tokens)
 
 
 def _on(tokens: tuple[int, ...] | None, specs: list[StrategySpec]) -> list[StrategySpec]:

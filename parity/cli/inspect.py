@@ -22,21 +22,13 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Show what a recording or a run holds; every file of a recording is hashed and read."""
+    from parity.recording.runs import is_run
+
     path = recording_path(path)
-    if _is_run(path):
+    if is_run(path):
         _inspect_run(path, as_json)
     else:
         _inspect_recording(path, as_json)
-
-
-def _is_run(path: Path) -> bool:
-    import json
-
-    try:
-        manifest = json.loads((path / "manifest.json").read_bytes())
-    except (OSError, ValueError):
-        return False  # the reader of recordings says what is wrong with it
-    return isinstance(manifest, dict) and "run_id" in manifest
 
 
 def _inspect_recording(path: Path, as_json: bool) -> None:

@@ -58,6 +58,13 @@ ExitAtEnd = Annotated[
     bool,
     typer.Option("--exit-at-end", help="Stop at the offsets that were last when it started."),
 ]
+Start = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="First ts_event: ISO 8601 with a zone, or ns since 1970."),
+]
+End = Annotated[
+    str | None, typer.Option(metavar="TIME", help="First ts_event not wanted any more.")
+]
 TableSource = Annotated[
     Path | None,
     typer.Option(
@@ -148,12 +155,13 @@ def _table_of_file(file: Path) -> InstrumentTable:
         raise ConfigError(f"--instrument-table: {file}: {error.message}", cure=error.cure) from None
 
 
-def instant(text: str | None, flag: str) -> int | None:
+def instant(text: str | None, flag: str, zone: str | None = None) -> int | None:
     """Return an instant of the command line in ns UTC, exactly.
 
     Args:
         text: ISO 8601 with a zone, or an integer of ns since 1970; None stays None.
         flag: the option, for the error.
+        zone: the zone of a time that has none; without it such a time is refused.
 
     Raises:
         ConfigError: no instant, or one that would have to be guessed at.
@@ -175,9 +183,56 @@ def instant(text: str | None, flag: str) -> int | None:
     match = _ISO.fullmatch(text.strip())
     if match is None:
         naive = re.fullmatch(r"\d{4}-\d\d-\d\d([T ][\d:.,]+)?", text.strip())
+        if naive and zone is not None:
+            return _local(text.strip(), zone, flag)
         problem = "has no time zone" if naive else "is no instant"
         raise ConfigError(f"{flag}: {text!r} {problem}", cure=cure)
     return _iso_ns(match, text, flag, cure)
+
+
+def tokens_of(text: str | None, table: InstrumentTable) -> tuple[int, ...] | None:
+    """Return the tokens of --instruments; none of them means all, and None that it is not given."""
+    if text is None or text == "all":
+        return None if text is None else ()
+    known = ", ".join(f"{one.token} ({one.symbol})" for one in list(table)[:8])
+    tokens = []
+    for word in text.split(","):
+        if not word.strip().isdecimal():
+            raise ConfigError(
+                f"--instruments: expected all or instrument tokens, was {word!r}",
+                cure=f"known: {known}",
+            )
+        tokens.append(table.by_token(int(word)).token)
+    return tuple(tokens)
+
+
+def _local(text: str, zone: str, flag: str) -> int:
+    """Return the instant of a time without a zone, which has to be one and only one there."""
+    import datetime as dt
+    import zoneinfo
+
+    try:
+        there = zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        raise ConfigError(
+            f"--tz: no time zone {zone!r} on this machine", cure="use a name such as Asia/Kolkata"
+        ) from None
+    whole, _, part = text.replace(",", ".").partition(".")
+    try:
+        naive = dt.datetime.fromisoformat(whole)
+    except ValueError as error:
+        raise ConfigError(f"{flag}: {text!r} is no instant ({error})") from None
+    readings = {naive.replace(tzinfo=there, fold=fold).astimezone(dt.UTC) for fold in (0, 1)}
+    moment = min(readings)
+    if len(readings) > 1:
+        here = [m for m in sorted(readings) if m.astimezone(there).replace(tzinfo=None) == naive]
+        what = "is twice" if here else "is never"
+        raise ConfigError(
+            f"{flag}: {text!r} {what} in {zone}: its clocks change there",
+            cure=f"write it with its offset: {flag} 2025-03-30T02:30:00+02:00",
+        )
+    since = moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    return (since.days * 86_400 + since.seconds) * 10**9 + int((part or "0").ljust(9, "0")[:9])
 
 
 def _iso_ns(match: re.Match[str], text: str, flag: str, cure: str) -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
 # Left out of the text where empty, so that a recording without them reads as it always did.
-_LEFT_OUT: Final = ("extensions",)
+_LEFT_OUT: Final = ("extensions", "origin")
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -64,6 +64,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         scales: {"price": n, "quantity": n}, the scale of the DECIMAL columns in Parquet.
         durability: "fdatasync", "os" (a power loss may cost the end), or "" without a journal.
         extensions: the columns that its ticks have beyond the tick columns.
+        origin: of a slice: `recording_id, first_seq, last_seq` of what it was cut from, and how.
     """
 
     recording_id: str
@@ -79,6 +80,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     durability: str = ""
     format: int = FORMAT
     extensions: list[Extension] = []
+    origin: dict[str, Any] = {}
 
     @property
     def table(self) -> InstrumentTable:

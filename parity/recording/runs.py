@@ -130,6 +130,15 @@ class RunManifest(msgspec.Struct, kw_only=True):
     files: dict[str, str] = {}  # of a complete run: sha256 by path below its folder
 
 
+def is_run(path: Path) -> bool:
+    """Return whether a folder holds a run, as its manifest says."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return False  # the reader of recordings says what is wrong with it
+    return isinstance(manifest, dict) and "run_id" in manifest
+
+
 class RunFolder:
     """A run on disk, read only.
 

@@ -96,6 +96,8 @@ class RecordingWriter:
         folder: the recording to make; must not exist, or be empty.
         order: what seq follows: "ts_event", "ts_recv" or "arrival".
         warnings: for the manifest; more can be appended to `.warnings` until close.
+        streams: topics and partitions by the ids that the ticks carry.
+        origin: what a slice was cut from, for the manifest.
 
     As a context manager it closes on success and aborts on an exception.
     """
@@ -108,6 +110,8 @@ class RecordingWriter:
         order: str,
         created_by: str,
         warnings: Iterable[str] = (),
+        streams: Sequence[Stream] = (),
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
         _check_order(order)
@@ -117,6 +121,8 @@ class RecordingWriter:
         self.tick_rows = 0
         self._order = order
         self._created_by = created_by
+        self._streams = list(streams)
+        self._origin = dict(origin or {})
         self._scales = scales_of(table)
         self._last_seq = 0
         self._waiting: list[Mapping[str, npt.NDArray[Any]]] = []
@@ -158,9 +164,11 @@ class RecordingWriter:
             created_by=self._created_by,
             scales=self._scales,
             instruments=self.table.to_json(),
+            streams=self._streams,
             parts=self._parts,
             warnings=self.warnings,
             extensions=list(self.table.extensions),
+            origin=self._origin,
         )
         save_manifest(self._temporary, manifest)
         _check_free(self.folder)  # somebody else may have made it meanwhile
