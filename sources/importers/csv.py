@@ -15,7 +15,7 @@ import pyarrow.csv as pc_csv
 from parity.model.errors import ConfigError, InputRefused, did_you_mean
 from parity.sources.importers import decimals
 from parity.sources.importers.formats import Match
-from parity.sources.importers.layouts import KEYS, Columns, Layout, with_map
+from parity.sources.importers.layouts import KEYS, Columns, Layout, extension_keys, with_map
 from parity.sources.importers.sample import UNPACKING_ERRORS
 from parity.sources.importers.tables import Place, refuse_bars
 from parity.sources.importers.texts import TextTickFile
@@ -46,7 +46,8 @@ class CsvFormat:
     def open(self, sample: Sample, match: Match | None, options: Options) -> TextTickFile:
         """Open it with the map on top of the columns that bear our names."""
         if sample.header is not None:
-            refuse_bars(sample.path, sample.header)
+            declared = {*extension_keys(options)}  # Kite's open, high, low and close, say
+            refuse_bars(sample.path, [name for name in sample.header if name not in declared])
         sources = with_map(own_names(sample, options), options, headerless=sample.header is None)
         _check_sources(sample, sources)
         _check_enough(sample, sources)
@@ -97,6 +98,7 @@ def open_csv(
         given=options.given,
         only=only,
         finish=None if layout is None else layout.finish,
+        extensions=() if options.given is None else options.given.extensions,
         **declared,  # type: ignore[arg-type]  # two kinds of values under their own names
     )
 
@@ -172,7 +174,8 @@ def own_names(sample: Sample, options: Options) -> dict[str, str]:
     if taken & {"side", "buyer_maker"}:
         taken |= {"side", "buyer_maker"}  # they say the same; the one that was named counts
     header = sample.header or []
-    return {key: key for key in KEYS if key in header and key not in taken}
+    keys = (*KEYS, *extension_keys(options))
+    return {key: key for key in keys if key in header and key not in taken}
 
 
 def _number(sample: Sample, source: str) -> int:

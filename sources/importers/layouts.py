@@ -152,11 +152,17 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         return by_lower.get(name.strip().lower(), name)
 
 
+def extension_keys(options: Options) -> tuple[str, ...]:
+    """Return the extension columns that the --instrument-table declares."""
+    return () if options.given is None else tuple(e.name for e in options.given.extensions)
+
+
 def with_map(sources: dict[str, str], options: Options, *, headerless: bool) -> dict[str, str]:
     """Return a layout's columns with the user's --map on top; names and #n do not mix."""
+    keys = (*KEYS, *extension_keys(options))
     for key, source in options.columns.items():
-        if key not in KEYS:
-            raise ConfigError(f"--map: {key!r} is not a tick column", cure=did_you_mean(key, KEYS))
+        if key not in keys:
+            raise ConfigError(f"--map: {key!r} is not a tick column", cure=did_you_mean(key, keys))
         if not source.startswith("=") and headerless != source.startswith("#"):
             raise ConfigError(
                 f"--map: {key}={source}: names and #n are mixed",
