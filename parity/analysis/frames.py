@@ -14,7 +14,7 @@ import polars as pl
 from parity.model import ticks as flag
 from parity.model.errors import RecordingCorrupt
 from parity.model.instruments import SCALE_MAX
-from parity.model.ticks import FLAG_NAMES, SCALED
+from parity.model.ticks import FLAG_NAMES
 from parity.model.values import SIDE_NAMES
 from parity.recording.runs import SCHEMAS, RunFolder
 
@@ -104,13 +104,18 @@ def ticks(ticks: pl.LazyFrame | pl.DataFrame, table: InstrumentTable) -> pl.Data
 
     Returns:
         The same rows with instants, prices as the float64 that a strategy sees, null where absent,
-        `symbol`, and the flags beyond the kind as a list of names.
+        `symbol`, and the flags beyond the kind as a list of names. Extension columns are floats,
+        integers and words.
     """
     frame = ticks.collect() if isinstance(ticks, pl.LazyFrame) else ticks
     have = set(frame.columns)
     frame = frame.with_columns(
-        _as_float(frame, name, which, table) for name, which in SCALED.values() if name in have
+        _as_float(frame, name, which, table)
+        for name, which in table.columns.scaled.values()
+        if name in have
     )
+    texts = [e.name for e in table.extensions if e.kind == "text" and e.name in have]
+    frame = frame.with_columns(pl.col(texts).cast(pl.String))
     if "flags" in have:
         frame = frame.with_columns(
             pl.when((pl.col("flags") & bit) == 0).then(pl.col(name)).alias(name)
@@ -140,7 +145,7 @@ def _as_float(frame: pl.DataFrame, name: str, which: str, table: InstrumentTable
     column = frame[name]
     if not isinstance(column.dtype, pl.Decimal):
         return column.cast(pl.Float64)
-    values = column.to_physical().cast(pl.Int64).to_numpy()
+    values = column.to_physical().cast(pl.Int64).fill_null(0).to_numpy()
     scales = np.full(len(values), column.dtype.scale)
     if "instrument_token" in frame.columns:
         own = table.price_scales if which == "price" else table.quantity_scales
@@ -148,7 +153,10 @@ def _as_float(frame: pl.DataFrame, name: str, which: str, table: InstrumentTable
         values = values // 10 ** (scales - own[dense])  # without remainder: it was scaled up
         scales = own[dense]
     powers = np.array([float(10**scale) for scale in range(SCALE_MAX + 1)])
-    return pl.Series(name, values / powers[scales])
+    found = pl.Series(name, values / powers[scales])
+    if column.null_count():  # an extension column's own absence
+        found = found.zip_with(column.is_not_null(), pl.Series([None], dtype=pl.Float64))
+    return found
 
 
 def _flag_names() -> pl.Expr:

@@ -1,7 +1,8 @@
 """The native wire format: one JSON object a tick with every tick column exactly.
 
 Prices and quantities are decimal strings, times integer ns UTC, the rest integers under the
-columns' own names; a column whose flag says absent is left out. seq, stream, offset and sub are
+columns' own names; a column whose flag says absent is left out. Extension columns that the
+instrument table declares stand under their names beside them (a word as itself). seq, stream, offset and sub are
 not on the wire: they belong to whoever reads. Where `flags` is left out (a hand-written
 producer), they follow from what is there. The market_tick envelope of older services is read too.
 
@@ -10,8 +11,7 @@ Never here: floats on the way to a price, a guess, or any exception but Undecoda
 
 from __future__ import annotations
 
-import datetime as dt
-import re
+import functools
 import struct
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -22,15 +22,17 @@ import numpy.typing as npt
 from parity.model import ticks as flag
 from parity.model.errors import InputRefused
 from parity.model.ticks import COLUMNS, TICK_DTYPE, TickBatch
-from parity.sources.codecs import Undecodable
-from parity.sources.codecs.exact import LIMIT, decimal_text, integer_at_scale, shortest_text
+from parity.sources.codecs import Undecodable, market_tick
+from parity.sources.codecs.exact import LIMIT, decimal_text, integer_at_scale
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from parity.model.extensions import Extension
     from parity.model.instruments import InstrumentTable
 
-Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Int64 = market_tick.Int64
 UInt32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
-Number = str | int | float
 
 _KINDS: Final = frozenset((flag.TRADE, flag.QUOTE, flag.INDEX, flag.SNAPSHOT))
 # wire name -> flag bit of its absence; prices and quantities, in the order of the columns
@@ -67,40 +69,25 @@ class _Wire(msgspec.Struct, omit_defaults=True, gc=False):
     data: msgspec.Raw = msgspec.Raw(b"")
 
 
-class _Level(msgspec.Struct, gc=False):
-    price: Number = 0
-    quantity: Number = 0
-
-
-class _Depth(msgspec.Struct, gc=False):
-    buy: list[_Level] = []
-    sell: list[_Level] = []
-
-
-class _MarketTick(msgspec.Struct, gc=False):
-    """`data` of a market_tick envelope; what else stands there is not read."""
-
-    instrument_token: Int64
-    last_price: Number
-    timestamp: str
-    last_traded_quantity: Number | None = None
-    volume_traded: Number | None = None
-    oi: Int64 | None = None
-    depth: _Depth | None = None
-
-
-_decode_wire: Final = msgspec.json.Decoder(_Wire).decode
-_decode_market_tick: Final = msgspec.json.Decoder(_MarketTick).decode
 _encode_wire: Final = msgspec.json.Encoder().encode
 
 _LETTERS: Final = {"<i8": "q", "|i1": "b", "<u4": "I", "<i4": "i"}
 # One pack_into fills a whole record: a third of the cost of assigning its fields one by one.
 _RECORD: Final = struct.Struct("<" + "".join(_LETTERS[TICK_DTYPE[n].str] for n in COLUMNS))
 
-_ISO: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
-)
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_EXTENSION_TYPES: Final[dict[str, Any]] = {
+    **dict.fromkeys(("price", "quantity", "text"), str | None),
+    "integer": Int64 | None,
+}
+
+
+@functools.lru_cache(maxsize=8)
+def _wire_of(extensions: tuple[Extension, ...]) -> Any:
+    """Return the message's type with extension columns, under their own names, behind the rest."""
+    if not extensions:
+        return _Wire
+    fields = [(e.name, _EXTENSION_TYPES[e.kind], None) for e in extensions]
+    return msgspec.defstruct("_Wire", fields, bases=(_Wire,), omit_defaults=True, gc=False)
 
 
 class _Exact(dict[str | None, int]):
@@ -136,6 +123,16 @@ class NativeDecoder:
             0xFFFF_FFFF if keep_verdicts else ~(flag.SEQUENCER_BITS | flag.NO_TS_RECV)
         )
         self.dtype = table.tick_dtype
+        self._extensions = table.extensions
+        self._size = self.dtype.itemsize
+        self._beyond = struct.Struct(f"<Q{len(table.extensions)}q")
+        self._words = {
+            e.name: {word: n for n, word in enumerate(e.words)}
+            for e in table.extensions
+            if e.kind == "text"
+        }
+        self._wire = _wire_of(table.extensions)
+        self._decode = msgspec.json.Decoder(self._wire).decode
         by_scale = {s: _Exact(s) for i in table for s in (i.price_scale, i.quantity_scale)}
         self._exact = {
             i.token: (by_scale[i.price_scale], by_scale[i.quantity_scale]) for i in table
@@ -154,7 +151,7 @@ class NativeDecoder:
 
         Args:
             payload: the bytes of the message; None where it has none.
-            records: contiguous TICK_DTYPE array.
+            records: contiguous array of the table's `tick_dtype`.
             row: which of them to fill.
             stream: the reader's dense id of topic and partition.
             offset: of the message in its partition.
@@ -166,9 +163,9 @@ class NativeDecoder:
                 written.
         """
         try:
-            wire = _decode_wire(payload or b"")
+            wire: _Wire = self._decode(payload or b"")
             if wire.type is not None:
-                wire = _from_envelope(wire)
+                wire = self._from_envelope(wire)
             self._fill(wire, records, row, stream, offset, broker_ns)
         except Undecodable:
             raise
@@ -206,16 +203,52 @@ class NativeDecoder:
         buffer: Any = records  # it is one, though numpy's types say so only from Python 3.12 on
         try:
             at_price, at_quantity = self._exact[wire.instrument_token]  # type: ignore[index]  # None is refused below
+            beyond = self._extension_values(wire, at_price, at_quantity) if self._extensions else ()
             _RECORD.pack_into(
-                buffer, row * _RECORD.size,
+                buffer, row * self._size,
                 0, broker_ns if ts_event is None else ts_event, wire.ts_recv, wire.instrument_token,
                 at_price[price], at_quantity[quantity], wire.side, at_price[bid], at_price[ask],
                 at_quantity[bid_quantity], at_quantity[ask_quantity], at_quantity[volume],
                 open_interest or 0, -1 if trade_id is None else trade_id,
                 flags & self._kept_flags, stream, offset, 0,
             )  # fmt: skip
+            if beyond:
+                self._beyond.pack_into(buffer, row * self._size + _RECORD.size, *beyond)
         except (KeyError, Undecodable):
             self._refuse(wire)
+
+    def _extension_values(
+        self, wire: _Wire, at_price: _Exact, at_quantity: _Exact
+    ) -> tuple[int, ...]:
+        """Return `present` and the integers; KeyError or Undecodable where one does not fit."""
+        present = 0
+        values = []
+        for n, extension in enumerate(self._extensions):
+            value = getattr(wire, extension.name)
+            if value is not None:
+                present |= 1 << n
+                if extension.kind == "text":
+                    value = self._words[extension.name][value]
+                elif extension.scaled:
+                    value = (at_price if extension.kind == "price" else at_quantity)[value]
+            values.append(value or 0)
+        return (present, *values)
+
+    def _from_envelope(self, envelope: _Wire) -> _Wire:
+        """Return the native form of a market_tick: a conflated snapshot, without aggressor."""
+        if envelope.type != "market_tick":
+            raise Undecodable(f"type: expected 'market_tick', was {str(envelope.type)[:64]!r}")
+        if self._extensions:
+            found = market_tick.full_columns(envelope.data)
+            mine = {e.name for e in self._extensions if market_tick.KITE.get(e.name) == e.kind}
+            found = {n: v for n, v in found.items() if n in mine or n not in market_tick.KITE}
+        else:
+            found = market_tick.columns(envelope.data)
+        wire: _Wire = self._wire(**found)
+        absent = sum(bit for name, bit in _DECIMALS.items() if getattr(wire, name) is None)
+        absent |= flag.NO_OPEN_INTEREST if wire.open_interest is None else 0
+        wire.flags = flag.SNAPSHOT | flag.NO_TS_RECV | flag.NO_TRADE_ID | absent
+        return wire
 
     def _refuse(self, wire: _Wire) -> None:
         """Raise Undecodable naming the field; off the hot path, which does not know names."""
@@ -233,6 +266,16 @@ class NativeDecoder:
             if text is not None:
                 scale = at_price.scale if name in _PRICES else at_quantity.scale
                 integer_at_scale(text, scale, name)
+        for extension in self._extensions:
+            text = getattr(wire, extension.name)
+            if text is not None and extension.scaled:
+                scale = at_price.scale if extension.kind == "price" else at_quantity.scale
+                integer_at_scale(text, scale, extension.name)
+            elif extension.kind == "text" and text not in (None, *self._words[extension.name]):
+                raise Undecodable(
+                    f"{extension.name}: {text[:64]!r} is not among its words",
+                    cure="declare the word in the instrument table of a new recording",
+                )
 
 
 def _flags(wire: _Wire, absent: int) -> int:
@@ -243,54 +286,6 @@ def _flags(wire: _Wire, absent: int) -> int:
         raise Undecodable(f"flags: expected exactly one kind of tick, was {wire.flags}")
     missing = [n for n, bit in flag.FLAG_NAMES.items() if absent & ~wire.flags & bit]
     raise Undecodable(f"flags: {wire.flags} lacks {', '.join(missing)} for what is absent")
-
-
-def _from_envelope(envelope: _Wire) -> _Wire:
-    """Return the native form of a market_tick: a conflated snapshot, without aggressor."""
-    if envelope.type != "market_tick":
-        raise Undecodable(f"type: expected 'market_tick', was {str(envelope.type)[:64]!r}")
-    tick = _decode_market_tick(envelope.data)
-    wire = _Wire(
-        instrument_token=tick.instrument_token,
-        ts_event=_nanoseconds(tick.timestamp),
-        price=shortest_text(tick.last_price),
-        open_interest=tick.oi,
-    )
-    if tick.last_traded_quantity is not None:
-        wire.quantity = shortest_text(tick.last_traded_quantity)
-    if tick.volume_traded is not None:
-        wire.volume = shortest_text(tick.volume_traded)
-    # A level of zeros is how the vendor says that there is none.
-    depth = tick.depth or _Depth()
-    if depth.buy and float(depth.buy[0].price):
-        wire.bid = shortest_text(depth.buy[0].price)
-        wire.bid_quantity = shortest_text(depth.buy[0].quantity)
-    if depth.sell and float(depth.sell[0].price):
-        wire.ask = shortest_text(depth.sell[0].price)
-        wire.ask_quantity = shortest_text(depth.sell[0].quantity)
-    absent = sum(bit for name, bit in _DECIMALS.items() if getattr(wire, name) is None)
-    absent |= flag.NO_OPEN_INTEREST if tick.oi is None else 0
-    wire.flags = flag.SNAPSHOT | flag.NO_TS_RECV | flag.NO_TRADE_ID | absent
-    return wire
-
-
-def _nanoseconds(text: str) -> int:
-    found = _ISO.fullmatch(text)
-    if found is None:
-        raise Undecodable(f"timestamp: expected ISO 8601 with a zone, was {text[:64]!r}")
-    day, clock, fraction, zone = found.groups()
-    if zone is None:
-        raise Undecodable(
-            f"timestamp: expected a zone (Z or +05:30), was the naive {text!r}",
-            cure="let the producer write aware times",
-        )
-    # The fraction stays text: datetime holds microseconds only.
-    instant = dt.datetime.fromisoformat(f"{day}T{clock}{zone}") - _EPOCH
-    seconds = instant.days * 86_400 + instant.seconds
-    nanoseconds = seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
-    if not -(2**63) <= nanoseconds < 2**63:
-        raise Undecodable(f"timestamp: expected a year from 1678 to 2261, was {text!r}")
-    return nanoseconds
 
 
 def decode_into(
@@ -308,7 +303,10 @@ def encode(batch: TickBatch, row: int) -> bytes:
 def encode_batch(batch: TickBatch) -> list[bytes]:
     """Return the messages of all ticks, in order."""
     flags = batch.column("flags")
-    decimals = [_texts(batch, name, (flags & bit) != 0) for name, bit in _DECIMALS.items()]
+    decimals = [
+        _texts(batch, f"{name}_int", (batch.column(f"{name}_int") == 0) & ((flags & bit) != 0))
+        for name, bit in _DECIMALS.items()
+    ]
     price, quantity, bid, ask, bid_quantity, ask_quantity, volume = decimals
     rows = zip(
         batch.column("instrument_token").tolist(),
@@ -327,7 +325,28 @@ def encode_batch(batch: TickBatch) -> list[bytes]:
         flags.tolist(),
         strict=True,
     )
-    return [_encode_wire(_Wire(*row)) for row in rows]
+    if not batch.table.extensions:
+        return [_encode_wire(_Wire(*row)) for row in rows]
+    wire = _wire_of(batch.table.extensions)
+    columns = [_extension_texts(batch, extension) for extension in batch.table.extensions]
+    bare = _Wire()
+    neither = (bare.type, bare.data)  # of an envelope: the defaults themselves are left out
+    beyond = zip(*columns, strict=True)
+    return [
+        _encode_wire(wire(*row, *neither, *more)) for row, more in zip(rows, beyond, strict=True)
+    ]
+
+
+def _extension_texts(batch: TickBatch, extension: Extension) -> Sequence[str | int | None]:
+    there = batch.column(f"has_{extension.name}")
+    if extension.scaled:
+        return _texts(batch, extension.field, ~there)
+    values: list[int] = batch.column(extension.field).tolist()
+    words = extension.words
+    return [
+        None if not has else words[value] if extension.kind == "text" else value
+        for value, has in zip(values, there.tolist(), strict=True)
+    ]
 
 
 def _present(column: npt.NDArray[Any], neutral: int, absent: npt.NDArray[Any]) -> list[int | None]:
@@ -339,11 +358,12 @@ def _present(column: npt.NDArray[Any], neutral: int, absent: npt.NDArray[Any]) -
     return values
 
 
-def _texts(batch: TickBatch, name: str, absent: npt.NDArray[np.bool_]) -> list[str | None]:
-    column = batch.column(f"{name}_int")
-    left_out = (column == 0) & absent
+def _texts(batch: TickBatch, field: str, left_out: npt.NDArray[np.bool_]) -> list[str | None]:
     if left_out.all():
         return [None] * len(batch)
+    column = batch.column(field)
+    table = batch.table
+    name, which = table.columns.scaled[field]
     if ((column <= -LIMIT) | (column >= LIMIT)).any():
         row = int(np.flatnonzero((column <= -LIMIT) | (column >= LIMIT))[0])
         raise InputRefused(
@@ -351,8 +371,7 @@ def _texts(batch: TickBatch, name: str, absent: npt.NDArray[np.bool_]) -> list[s
             f"{int(batch.column('ts_event')[row])}: {name}: expected at most 18 digits, "
             f"was {int(column[row])}"
         )
-    table = batch.table
-    scales = (table.price_scales if name in _PRICES else table.quantity_scales)[
+    scales = (table.price_scales if which == "price" else table.quantity_scales)[
         batch.column("inst")
     ]
     return [
