@@ -83,16 +83,17 @@ def build(
         DiskRefused: the folder cannot be written, or the disk is full; nothing half is left.
     """
     wanted = {path_of(folder, manifest, p): p for p in manifest.of_kind("ticks")}
+    dtype = manifest.table.tick_dtype
     cache = folder / FOLDER
     try:
         cache.mkdir(exist_ok=True)
         with _locked(cache):
             for path in _files(cache):
-                if path not in wanted or not _holds(path, wanted[path]):
+                if path not in wanted or not _holds(path, wanted[path], dtype):
                     path.unlink()
             for path, part in wanted.items():
                 if not path.exists():
-                    _write(path, read(part))
+                    _write(path, dtype, read(part))
             return sum(path.stat().st_size for path in wanted)
     except OSError as error:
         raise DiskRefused(
@@ -113,21 +114,27 @@ def remove(folder: Path) -> None:
 
 
 def read_part(
-    path: Path, part: Part, names: Sequence[str], chosen: Selection, batch_rows: int
+    path: Path,
+    part: Part,
+    dtype: np.dtype[Any],
+    names: Sequence[str],
+    chosen: Selection,
+    batch_rows: int,
 ) -> Iterator[Columns]:
     """Yield the wanted ticks of a part from its cache, mapped: read-only, copied where filtered.
 
     Args:
         path: from `path_of`.
         part: the part it stands for.
-        names: in-memory columns wanted, in TICK_DTYPE's order.
+        dtype: of a tick's record, as the instrument table has it.
+        names: in-memory columns wanted.
         chosen: which ticks.
         batch_rows: most ticks in a batch.
 
     Raises:
         CacheDamaged: it is not what was written; what was yielded before holds.
     """
-    file = _Mapped(path, part, [*names, *(n for n in chosen.columns if n not in names)])
+    file = _Mapped(path, part, dtype, [*names, *(n for n in chosen.columns if n not in names)])
     for number in range(file.batches):
         head, columns = file.batch(number, chosen)
         if columns is None:
@@ -145,24 +152,27 @@ def read_part(
 class _Mapped:
     """A mapped file of the cache, with the columns asked for."""
 
-    def __init__(self, path: Path, part: Part, names: Sequence[str]) -> None:
+    def __init__(self, path: Path, part: Part, dtype: np.dtype[Any], names: Sequence[str]) -> None:
         try:
             with path.open("rb") as file:
                 stat = os.fstat(file.fileno())
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             self._buffer = pa.py_buffer(self._map)
-            schema = pa.ipc.open_file(self._buffer).schema
-            self._at = {n: schema.names.index(n) for n in names}
-            options = pa.ipc.IpcReadOptions(included_fields=sorted(self._at.values()))
-            self._file: Any = pa.ipc.open_file(self._buffer, options=options)
+            # All fields: to ask pyarrow for some of them makes it copy those (measured). Pages of
+            # columns that nobody looks at are never read.
+            self._file: Any = pa.ipc.open_file(self._buffer)
+            schema = self._file.schema
             self.batches: int = self._file.num_record_batches
             key = (schema.metadata or {}).get(_KEY, b"").decode("ascii", "replace")
         except (OSError, ValueError, pa.ArrowException) as error:
             raise CacheDamaged(f"{path}: {error}") from None
         if key != path.stem:
             raise CacheDamaged(f"{path}: it says it is {key!r}")
+        if not schema.equals(_schema(dtype)):
+            raise CacheDamaged(f"{path}: has other columns")
         self._path = path
         self._part = part
+        self._at = {n: schema.names.index(n) for n in names}
         self._column_count = len(schema.names)
         self._known = _checked.setdefault(
             (str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino), {}
@@ -185,18 +195,18 @@ class _Mapped:
             raise CacheDamaged(f"{self._path}: batch {number} has {held.num_rows} ticks")
         if chosen.outside(head.ts_min, head.ts_max):
             return head, None
-        columns = {n: self._column(held, n, number, sums[at]) for n, at in self._at.items()}
+        columns = {n: self._column(held, n, number, sums) for n in self._at}
         self._release(columns)
         return head, columns
 
-    def _column(self, held: Any, name: str, number: int, crc: int) -> npt.NDArray[Any]:
+    def _column(self, held: Any, name: str, number: int, sums: Sequence[int]) -> npt.NDArray[Any]:
         try:
-            values: npt.NDArray[Any] = held.column(name).to_numpy(zero_copy_only=True)
+            values: npt.NDArray[Any] = held.column(self._at[name]).to_numpy(zero_copy_only=True)
         except (KeyError, ValueError, pa.ArrowException) as error:
             raise CacheDamaged(f"{self._path}: {name} of batch {number}: {error}") from None
         known = self._known.setdefault(name, set())
         if number not in known:
-            if _crc(values) != crc:
+            if _crc(values) != sums[self._at[name]]:
                 raise CacheDamaged(f"{self._path}: {name} of batch {number} was altered")
             known.add(number)
         return values
@@ -238,17 +248,14 @@ def _crc(values: npt.NDArray[Any]) -> int:
     return zlib.crc32(data)
 
 
-def _write(path: Path, batches: Iterator[Columns]) -> None:
+def _write(path: Path, dtype: np.dtype[Any], batches: Iterator[Columns]) -> None:
     temporary = path.with_suffix(".tmp")
     file: Any = HashedFile(temporary)
-    writer: Any = None
+    schema = _schema(dtype).with_metadata({_KEY: path.stem.encode()})
     try:
+        writer: Any = pa.ipc.new_file(file, schema)
         for number, columns in enumerate(batches):
             arrays = [pa.array(values) for values in columns.values()]
-            if writer is None:
-                fields = [pa.field(n, a.type) for n, a in zip(columns, arrays, strict=True)]
-                schema = pa.schema(fields, metadata={_KEY: path.stem.encode()})
-                writer = pa.ipc.new_file(file, schema)
             writer.write_batch(
                 pa.RecordBatch.from_arrays(arrays, schema=schema),
                 custom_metadata={_BLOCK: _block(columns, path.stem, number)},
@@ -263,15 +270,17 @@ def _write(path: Path, batches: Iterator[Columns]) -> None:
         file.close()
 
 
-def _holds(path: Path, part: Part) -> bool:
+def _schema(dtype: np.dtype[Any]) -> pa.Schema:
+    return pa.schema([pa.field(n, pa.from_numpy_dtype(dtype[n])) for n in dtype.names or ()])
+
+
+def _holds(path: Path, part: Part, dtype: np.dtype[Any]) -> bool:
     """Return whether a file is whole, every bit of it that is ever read."""
+    everything = Selection(None, None, None)
     try:
-        with path.open("rb") as file:
-            names = pa.ipc.open_file(file).schema.names
-        everything = Selection(None, None, None)
-        for _ in read_part(path, part, names, everything, BATCH_ROWS):
+        for _ in read_part(path, part, dtype, dtype.names or (), everything, BATCH_ROWS):
             pass
-    except (OSError, ValueError, pa.ArrowException, CacheDamaged):
+    except CacheDamaged:
         return False
     return True
 

@@ -13,7 +13,7 @@ import contextlib
 import functools
 import hashlib
 import itertools
-import weakref
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -91,6 +91,7 @@ class Recording:
         self.cached = cached
         self.table: InstrumentTable = manifest.table
         self._connection: Any = None
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Recording({str(self.path)!r}, {self.tick_rows} ticks, {self.manifest.state})"
@@ -216,12 +217,17 @@ class Recording:
         return {(s.topic, s.partition): found[s.id] for s in self.manifest.streams if s.id in found}
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
-        """Run a query over the views `ticks`, `events` and `instruments`."""
-        if self._connection is None:
-            self._connection = self._views()
-            weakref.finalize(self, self._connection.close)
-        relation: duckdb.DuckDBPyRelation = self._connection.cursor().sql(query)
-        return relation
+        """Run a query over the views `ticks`, `events` and `instruments`, prices as decimals.
+
+        Any thread may ask. A relation reads when it is fetched from, and may outlive the recording;
+        the views are of the journal as it was when the first query came.
+        """
+        from parity.recording.scan import cursor_of
+
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._views()
+            return cursor_of(self._connection).sql(query)
 
     def ticks(self) -> pl.LazyFrame:
         """Return all ticks as a polars LazyFrame, prices as decimals."""
@@ -244,10 +250,8 @@ class Recording:
         return polars.concat(frames)
 
     def close(self) -> None:
-        """Let go of the connection that `sql` opened."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Let go of the connection that `sql` opened; it ends with the last of its relations."""
+        self._connection = None
 
     def __enter__(self) -> Recording:
         return self
@@ -310,7 +314,8 @@ class Recording:
         asked = np.uint64(self.table.columns.mask_of(names))
         last_seq = 0
         try:
-            for columns in cache.read_part(path, part, names, chosen, batch_rows):
+            dtype = self.table.tick_dtype
+            for columns in cache.read_part(path, part, dtype, names, chosen, batch_rows):
                 if PRESENT in columns:  # of what is read, as it is of parts
                     columns[PRESENT] = columns[PRESENT] & asked
                 last_seq = int(columns["seq"][-1])

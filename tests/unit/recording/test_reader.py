@@ -310,6 +310,7 @@ def test_process_ends_quietly_whatever_is_left_open(recorded: Path) -> None:
         batches = recording.batches(batch_rows=10)
         next(batches)
         relation = recording.sql("SELECT * FROM ticks")
+        orphan = reader.open_recording(recording.path).sql("SELECT * FROM ticks")
     """
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-c", script], capture_output=True, text=True, check=False
