@@ -199,17 +199,21 @@ def import_ticks(
     map: Mapping[str, str] | str | None = None,
     tz: str | None = None,
     order: str | None = None,
+    sort: str | None = None,
+    append: bool = False,
     instrument_table: InstrumentTable | str | Path | None = None,
 ) -> Recording:
     """Import files of ticks into a new recording, exactly.
 
     Args:
         sources: files, folders or globs.
-        to: the recording's folder, new.
-        format: "auto", "parquet" or "csv".
-        map: our column name to the file's, for CSV.
+        to: the recording's folder, new unless appended to.
+        format: "auto", or what `parity import --help` lists.
+        map: our column name to the file's, for texts.
         tz: zone of times that have none.
         order: "ts_event" or "ts_recv"; default by what the rows have.
+        sort: "id" puts each file's rows in the order of their trade ids first.
+        append: add later ticks to a recording that an import made.
         instrument_table: scales and names, where the files do not say.
 
     Raises:
@@ -224,6 +228,8 @@ def import_ticks(
         map=map,
         tz=tz,
         order=order,
+        sort=sort,
+        append=append,
         instrument_table=instrument_table,
     )
     return open_recording(Path(to))

@@ -10,12 +10,16 @@ import typer
 from parity.cli.console import counted, grouped, say, show, show_json, table_of, told
 from parity.cli.options import Json
 
+# As parity.sources.importers.FORMATS has them: help must not load what reads them.
+FORMATS = ("auto", "binance-spot", "binance-um", "binance-cm", "csv", "parquet")
+
 if TYPE_CHECKING:
     from rich.table import Table
 
 EXAMPLE = (
     "Examples:\n\n"
-    "parity import BTCUSDT-trades.parquet recordings/btc\n\n"
+    "parity import BTCUSDT-trades-2025-06-01.zip recordings/btc\n\n"
+    "parity import BTCUSDT-trades-2025-06-02.zip recordings/btc --append\n\n"
     "parity import ticks.csv recordings/nse --map price=ltp,quantity=qty,ts_event=time "
     "--tz Asia/Kolkata"
 )
@@ -25,8 +29,8 @@ def command(
     sources: Annotated[
         list[str], typer.Argument(metavar="SRC…", help="Files, folders or globs, in this order.")
     ],
-    recording: Annotated[Path, typer.Argument(metavar="REC", help="Folder of the new recording.")],
-    format: Annotated[str, typer.Option(help="auto, parquet or csv.")] = "auto",
+    recording: Annotated[Path, typer.Argument(metavar="REC", help="Folder of the recording.")],
+    format: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(FORMATS)}.")] = "auto",
     map: Annotated[
         str | None,
         typer.Option(
@@ -46,6 +50,15 @@ def command(
             help="What seq follows; ts_recv where every row has one, else ts_event.",
         ),
     ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="id", help="Put each file's rows in the order of their trade ids first."
+        ),
+    ] = None,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add later ticks to a recording that an import made.")
+    ] = False,
     instrument_table: Annotated[
         Path | None,
         typer.Option(
@@ -55,7 +68,7 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Import files of ticks into a new recording; what would have to be guessed at is refused."""
+    """Import files of ticks into a recording; what would have to be guessed at is refused."""
     from parity.sources.importers import import_ticks
 
     table = instrument_table
@@ -69,6 +82,8 @@ def command(
             map=map,
             tz=tz,
             order=order,
+            sort=sort,
+            append=append,
             instrument_table=table,
             progress=tell,
         )

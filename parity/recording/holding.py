@@ -10,7 +10,8 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Collection, Iterator
+import shutil
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -39,7 +40,7 @@ def held(folder: Path) -> Iterator[None]:
         DiskRefused: the disk refused a write meanwhile.
     """
     try:
-        descriptor = _locked(folder)
+        descriptor = hold(folder)
         try:
             yield
         finally:
@@ -55,7 +56,12 @@ def held(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _locked(folder: Path) -> int:
+def hold(folder: Path) -> int:
+    """Make a folder where it is not there and hold it, until the descriptor is closed.
+
+    Raises:
+        ConfigError: another process holds it, or it is no folder.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -70,6 +76,22 @@ def _locked(folder: Path) -> int:
             cure="stop that one first, or name another folder",
         ) from None
     return descriptor
+
+
+def remove_left_over(folders: Iterable[Path]) -> None:
+    """Remove folders that a killed writer left; one that a living process holds stays."""
+    for folder in folders:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            continue  # gone meanwhile, or not ours
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            pass  # its writer lives
+        finally:
+            os.close(descriptor)
 
 
 def is_bare(folder: Path, names: Collection[str]) -> bool:

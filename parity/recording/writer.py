@@ -1,12 +1,16 @@
 """New recordings: the whole of an import at once, or the empty one that a live run fills.
 
 An import is written into a hidden sibling folder and renamed when complete, so that a recording
-either is there whole or is not there.
+either is there whole or is not there. One that is appended to gets further parts, which count only
+when the manifest names them: that is one rename too. What a kill leaves is removed by the next
+import into the same recording.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,11 +24,12 @@ import numpy.typing as npt
 from parity.model.errors import ConfigError, InputRefused
 from parity.recording import layout
 from parity.recording.disk import HashedFile, sync_folder
-from parity.recording.holding import is_bare
+from parity.recording.holding import hold, is_bare, remove_left_over
 from parity.recording.manifest import (
     Manifest,
     Part,
     Stream,
+    load_manifest,
     save_manifest,
     scales_of,
 )
@@ -98,6 +103,8 @@ class RecordingWriter:
         warnings: for the manifest; more can be appended to `.warnings` until close.
         streams: topics and partitions by the ids that the ticks carry.
         origin: what a slice was cut from, for the manifest.
+        append: add parts to the sealed recording that is there, which the caller holds. Its id, a
+            hash of its ticks, is another one afterwards.
 
     As a context manager it closes on success and aborts on an exception.
     """
@@ -112,10 +119,13 @@ class RecordingWriter:
         warnings: Iterable[str] = (),
         streams: Sequence[Stream] = (),
         origin: Mapping[str, Any] | None = None,
+        append: bool = False,
     ) -> None:
         self.folder = Path(folder)
         _check_order(order)
-        _check_free(self.folder)
+        self._before = load_manifest(self.folder) if append else None
+        if self._before is None:
+            _check_free(self.folder)
         self.table = table
         self.warnings = list(warnings)
         self.tick_rows = 0
@@ -124,7 +134,7 @@ class RecordingWriter:
         self._streams = list(streams)
         self._origin = dict(origin or {})
         self._scales = scales_of(table)
-        self._last_seq = 0
+        self._last_seq = 0 if self._before is None else self._before.last_seq
         self._waiting: list[Mapping[str, npt.NDArray[Any]]] = []
         self._waiting_rows = 0
         self._controls: list[Control] = []
@@ -132,6 +142,9 @@ class RecordingWriter:
         self._part = TickPart(self._scales, table)
         self._finished = False
         self._temporary = self.folder.parent / f".{self.folder.name}.{uuid.uuid4().hex[:8]}.partial"
+        if self._before is not None:
+            self._temporary = self.folder
+        self._held = -1
         self._made = False
 
     def append(self, batch: TickBatch, controls: Sequence[Control] = ()) -> None:
@@ -157,7 +170,27 @@ class RecordingWriter:
         self._finish_part()
         if self._controls:
             self._parts.append(event_part(self._temporary, self._controls))
-        manifest = Manifest(
+        manifest = self._manifest()
+        save_manifest(self._temporary, manifest)
+        if self._before is None:
+            _check_free(self.folder)  # somebody else may have made it meanwhile
+            self._temporary.replace(self.folder)
+            sync_folder(self.folder.parent)
+        self._finished = True
+        self._let_go()
+        return manifest
+
+    def _manifest(self) -> Manifest:
+        if self._before is not None:
+            parts = [*self._before.parts, *self._parts]
+            return msgspec.structs.replace(
+                self._before,
+                recording_id=_content_id(self.table, parts),
+                parts=parts,
+                warnings=[*self._before.warnings, *self.warnings],
+                extensions=list(self.table.extensions),
+            )
+        return Manifest(
             recording_id=_content_id(self.table, self._parts),
             state="sealed",
             order=self._order,
@@ -170,19 +203,17 @@ class RecordingWriter:
             extensions=list(self.table.extensions),
             origin=self._origin,
         )
-        save_manifest(self._temporary, manifest)
-        _check_free(self.folder)  # somebody else may have made it meanwhile
-        self._temporary.replace(self.folder)
-        sync_folder(self.folder.parent)
-        self._finished = True
-        return manifest
 
     def abort(self) -> None:
         """Give up and leave nothing behind."""
         if not self._finished:
             self._part.discard()
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            if self._before is None:
+                shutil.rmtree(self._temporary, ignore_errors=True)
+            elif self._made:
+                self._remove_unnamed()
             self._finished = True
+            self._let_go()
 
     def __enter__(self) -> RecordingWriter:
         return self
@@ -203,10 +234,33 @@ class RecordingWriter:
 
     def _make_folder(self) -> None:
         # Not in __init__: an interrupt between it and the with block would leave the folder.
-        if not self._made:
-            for name in ("ticks", "events"):
-                (self._temporary / name).mkdir(parents=True, exist_ok=True)
-            self._made = True
+        if self._made:
+            return
+        if self._before is None:
+            left = re.compile(rf"\.{re.escape(self.folder.name)}\.[0-9a-f]{{8}}\.partial")
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            siblings = [p for p in self.folder.parent.iterdir() if left.fullmatch(p.name)]
+            remove_left_over(siblings)
+            self._held = hold(self._temporary)
+        for name in ("ticks", "events"):
+            (self._temporary / name).mkdir(parents=True, exist_ok=True)
+        self._made = True
+        if self._before is not None:
+            self._remove_unnamed()
+
+    def _remove_unnamed(self) -> None:
+        # What an append wrote before its manifest is no part of the recording.
+        named = {p.file for p in self._before.parts} if self._before is not None else set()
+        for name in ("ticks", "events"):
+            for path in (self.folder / name).iterdir():
+                ours = path.suffix in (".parquet", ".tmp")
+                if ours and str(path.relative_to(self.folder)) not in named:
+                    path.unlink()
+
+    def _let_go(self) -> None:
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
 
     def _write_groups(self, group_rows: int) -> None:
         names = self.table.columns.names

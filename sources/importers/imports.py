@@ -2,43 +2,37 @@
 
 Two passes: the first finds the instruments, their scales and which times there are, so that every
 scale is fixed before the first tick; the second converts, merges, numbers and writes. A refusal,
-an interrupt or a kill in between leaves no recording behind.
+an interrupt or a kill in between leaves no recording behind, or the one that was there as it was.
 """
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 
-from parity.model import ticks as flag
 from parity.model.errors import ConfigError, InputRefused, did_you_mean
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.ticks import TickBatch
 from parity.sources.importers.formats import FORMATS, Match, Options, open_file
-from parity.sources.importers.merge import OrderedFile, merge
+from parity.sources.importers.growing import Before, appending
+from parity.sources.importers.inputs import expand, given_table, parse_map
+from parity.sources.importers.merge import OrderedFile, merge, numbered
+from parity.sources.importers.odd import Oddities
 from parity.sources.importers.sample import Sample
+from parity.sources.importers.sorting import SortedTickFile
 from parity.sources.importers.tables import merge_extensions
 from parity.sources.importers.times import check_zone
 
 if TYPE_CHECKING:
-    from parity.sources.importers.tables import Found, Records, Survey, TickFile
+    from parity.sources.importers.tables import Found, Survey, TickFile
 
 ORDERS: Final = ("ts_event", "ts_recv")
-# What of a folder is taken for ticks; a file that is named outright may have any name.
-_SUFFIXES: Final = (".parquet", ".csv", ".txt", ".tsv", ".feather", ".json", ".jsonl", ".ndjson")
-_COMPRESSED: Final = (".gz", ".zst", ".bz2")
-# What is worth a warning: kept as it is, but the reader should know.
-_WORTH: Final = (
-    (flag.DUPLICATE, "ticks are flagged duplicate (trade id already seen)"),
-    (flag.SKEWED, "ticks are flagged skewed (ts_event far ahead of ts_recv)"),
-    (flag.LATE, "ticks are flagged late (ts_event before an earlier tick's)"),
-)
-
+SORTS: Final = ("id",)
 Progress = Callable[[int, int], None]
 
 
@@ -73,19 +67,23 @@ def import_ticks(
     map: Mapping[str, str] | str | None = None,
     tz: str | None = None,
     order: str | None = None,
+    sort: str | None = None,
+    append: bool = False,
     instrument_table: InstrumentTable | Path | str | None = None,
     progress: Progress | None = None,
 ) -> ImportReport:
-    """Import files of ticks into a new recording, exactly.
+    """Import files of ticks into a new recording, exactly, or append them to one.
 
     Args:
         sources: files, folders or globs; a folder or glob counts in name order.
-        to: folder of the new recording; it must not exist.
+        to: folder of the recording; it must not exist, unless appended to.
         format: "auto", or one of `FORMATS`, for all files.
         map: for texts: our column -> the file's (`{"price": "px"}` or "price=px,…"; `#3` for the
             third column, `=text` for a constant).
         tz: the zone of times that carry none; without it such times are refused.
         order: "ts_event" or "ts_recv"; by default ts_recv where every row has one.
+        sort: "id" puts the rows of each file in the order of their trade ids first.
+        append: add ticks that are later than all of a sealed import, of the same instruments.
         instrument_table: a table, or a JSON file with one; else it is made from the files.
         progress: called with (rows done, rows in all).
 
@@ -94,23 +92,34 @@ def import_ticks(
         ConfigError: the usage is wrong.
     """
     target = Path(to)
-    _check_usage(target, format, order)
+    _check_usage(target, format, order, sort, append)
     check_zone(tz)
-    given = _given_table(instrument_table)
-    options = Options(columns=parse_map(map), tz=tz, given=given)
-    opened = [open_file(Sample(path), format, options) for path in _expand(sources)]
-    files = [file for file, _ in opened]
-    surveys = [file.survey() for file in files]
-    if not any(survey.rows for survey in surveys):
-        raise InputRefused(f"{', '.join(str(f.path) for f in files)}: no ticks in there")
-    table = _with_extensions(given or _table_of(surveys), surveys)
-    chosen = _choose_order(order, files, surveys)
-    counts = _Counts()
-    lines = _write(target, files, table, chosen, counts, surveys, progress)
+    with ExitStack() as stack:
+        before = None
+        if append:
+            held = appending(target, order, instrument_table is not None)
+            before = stack.enter_context(held)
+        given = before.manifest.table if before is not None else given_table(instrument_table)
+        options = Options(columns=parse_map(map), tz=tz, given=given)
+        opened = [open_file(Sample(path), format, options) for path in expand(sources)]
+        files = [file for file, _ in opened]
+        surveys = [file.survey() for file in files]
+        if not any(survey.rows for survey in surveys):
+            raise InputRefused(f"{', '.join(str(f.path) for f in files)}: no ticks in there")
+        table = _with_extensions(given or _table_of(surveys), surveys)
+        if before is not None:
+            before.check(table, files, surveys)
+            order = before.manifest.order
+        chosen = _choose_order(order, files, surveys)
+        if sort is not None:
+            files = [SortedTickFile(f, n, target.parent) for n, f in enumerate(files)]
+        plan = _Plan(target, files, surveys, table, chosen, before)
+        odd = Oddities([f.path for f in files], [f.layout for f in files], table)
+        lines = _write(plan, odd, progress)
     return ImportReport(
         recording=str(target),
         order=chosen,
-        ticks=counts.rows,
+        ticks=odd.rows,
         files=[_file_of(f, m, s) for (f, m), s in zip(opened, surveys, strict=True)],
         instruments=table.to_json(),
         warnings=lines,
@@ -127,138 +136,70 @@ def _file_of(file: TickFile, match: Match, survey: Survey) -> dict[str, Any]:
     }
 
 
-def parse_map(text: Mapping[str, str] | str | None) -> dict[str, str]:
-    """Return a map from the text of --map ("price=px,quantity=#4"), or from a mapping.
+class _Plan(NamedTuple):
+    """What is to be written where."""
 
-    >>> parse_map("price=px,instrument_token==900001")
-    {'price': 'px', 'instrument_token': '=900001'}
-    """
-    if text is None:
-        return {}
-    if not isinstance(text, str):
-        return dict(text)
-    pairs: dict[str, str] = {}
-    for item in text.split(","):
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip() or not value.strip():
-            raise ConfigError(
-                f"--map: expected column=name, was {item!r}", cure="such as price=px,quantity=qty"
-            )
-        if key.strip() in pairs:
-            raise ConfigError(f"--map: {key.strip()} stands twice")
-        pairs[key.strip()] = value.strip()
-    return pairs
+    target: Path
+    files: Sequence[TickFile]
+    surveys: Sequence[Survey]
+    table: InstrumentTable
+    order: str
+    before: Before | None
 
 
-class _Counts:
-    """Counts what is odd, with the first seq of each kind."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self._odd: dict[str, list[int]] = {}
-
-    def take(self, records: Records) -> None:
-        self.rows += len(records)
-        flags = records["flags"]
-        trades = (flags & flag.TRADE) != 0
-        self._note("trades have quantity zero", trades & (records["quantity_int"] == 0), records)
-        self._note("trades have no trade id", trades & (flags & flag.NO_TRADE_ID != 0), records)
-        for bit, words in _WORTH:
-            self._note(words, (flags & bit) != 0, records)
-
-    def _note(self, words: str, hit: Any, records: Records) -> None:
-        if hit.any():
-            seen = self._odd.setdefault(words, [0, int(records["seq"][np.argmax(hit)])])
-            seen[0] += int(hit.sum())
-
-    def warnings(self, surveys: Sequence[Survey]) -> list[str]:
-        lines = [f"{n} {words}, the first at seq {seq}" for words, (n, seq) in self._odd.items()]
-        notes: dict[str, int] = {}
-        for survey in surveys:
-            for words, n in survey.notes.items():
-                notes[words] = notes.get(words, 0) + n
-        return lines + [f"{words} ({n} rows)" for words, n in notes.items()]
-
-
-def _write(
-    target: Path,
-    files: Sequence[TickFile],
-    table: InstrumentTable,
-    order: str,
-    counts: _Counts,
-    surveys: Sequence[Survey],
-    progress: Progress | None,
-) -> list[str]:
+def _write(plan: _Plan, odd: Oddities, progress: Progress | None) -> list[str]:
     from parity.recording.sequencer import Sequencer
     from parity.recording.writer import RecordingWriter
 
-    total = sum(survey.rows for survey in surveys)
-    sequencer = Sequencer(table)
-    ordered = [OrderedFile(f.path, f.batches(table), order) for f in files]
-    with RecordingWriter(target, table, order=order, created_by="parity import") as writer:
-        for records in merge(ordered):
+    table, before = plan.table, plan.before
+    total = sum(survey.rows for survey in plan.surveys)
+    sequencer, end = Sequencer(table), 0
+    if before is not None:
+        sequencer, end = before.sequencer(table)
+    with RecordingWriter(
+        plan.target, table, order=plan.order, created_by="parity import", append=before is not None
+    ) as writer:
+        for records in merge([_ordered(plan, n) for n in range(len(plan.files))]):
+            rows, files = records["seq"].copy(), records["sub"].astype(np.int64)
+            if before is not None and not odd.rows:
+                before.check_later(records, end, plan.files[int(files[0])].path)
+            records["sub"] = 0
             sequenced = sequencer.sequence(records)
             writer.append(TickBatch.from_records(sequenced, table))
-            counts.take(sequenced)
+            odd.take(sequenced, files, rows)
             if progress is not None:
-                progress(counts.rows, total)
-        writer.warnings = counts.warnings(surveys)
+                progress(odd.rows, total)
+        if odd.rows != total:
+            raise AssertionError(f"{total} rows were surveyed, {odd.rows} written")
+        writer.warnings = odd.warnings(plan.surveys)
     return writer.warnings
 
 
-def _check_usage(target: Path, format: str, order: str | None) -> None:
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise ConfigError(f"{target}: exists already", cure="name a new folder, or remove it first")
-    if format not in FORMATS:
-        raise ConfigError(f"--format: {format!r} is not known", cure=did_you_mean(format, FORMATS))
-    if order is not None and order not in ORDERS:
-        raise ConfigError(f"--order: {order!r} is not known", cure=did_you_mean(order, ORDERS))
+def _ordered(plan: _Plan, number: int) -> OrderedFile:
+    file = plan.files[number]
+    batches = file.batches(plan.table)
+    by_id = isinstance(file, SortedTickFile)
+    if not by_id:
+        batches = numbered(batches, number)
+    return OrderedFile(file.path, batches, plan.order, by_id=by_id)
 
 
-def _expand(sources: Sequence[Path | str] | Path | str) -> list[Path]:
-    given = [sources] if isinstance(sources, Path | str) else list(sources)
-    paths: list[Path] = []
-    for source in given:
-        path = Path(source)
-        if path.is_dir():
-            inside = [p for p in sorted(path.iterdir()) if p.is_file() and _may_hold_ticks(p)]
-        elif path.exists():
-            inside = [path]
-        else:
-            inside = [Path(p) for p in sorted(glob.glob(str(source)))]
-        if not inside:
-            raise InputRefused(
-                f"{source}: no file of ticks there",
-                cure=f"give a file, a glob or a folder of {', '.join(_SUFFIXES)} or .zip",
-            )
-        paths += inside
-    if not paths:
-        raise ConfigError("import: expected at least one source, was none")
-    for n, path in enumerate(paths):
-        if path.resolve() in {p.resolve() for p in paths[:n]}:
-            raise InputRefused(f"{path}: given twice", cure="name each file once")
-    return paths
-
-
-def _may_hold_ticks(path: Path) -> bool:
-    suffixes = [s for s in path.suffixes if s not in _COMPRESSED]
-    return bool(suffixes) and suffixes[-1] in (*_SUFFIXES, ".zip")
-
-
-def _given_table(table: InstrumentTable | Path | str | None) -> InstrumentTable | None:
-    if table is None or isinstance(table, InstrumentTable):
-        return table
-    path = Path(table)
-    try:
-        rows = msgspec.json.decode(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"--instrument-table: {path}: {error.strerror}") from None
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"--instrument-table: {path}: expected JSON ({error})") from None
-    listed = rows.get("instruments") if isinstance(rows, dict) else rows  # or a whole manifest
-    if not isinstance(listed, list):
-        raise ConfigError(f"--instrument-table: {path}: expected a list of instruments")
-    return InstrumentTable.from_json(rows)
+def _check_usage(
+    target: Path, format: str, order: str | None, sort: str | None, append: bool
+) -> None:
+    free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+    if not append and not free:
+        raise ConfigError(
+            f"{target}: exists already",
+            cure="name a new folder, remove it first, or --append later ticks to it",
+        )
+    for option, value, known in (
+        ("--format", format, FORMATS),
+        ("--order", order, ORDERS),
+        ("--sort", sort, SORTS),
+    ):
+        if value is not None and value not in known:
+            raise ConfigError(f"{option}: {value!r} is not known", cure=did_you_mean(value, known))
 
 
 def _table_of(surveys: Sequence[Survey]) -> InstrumentTable:

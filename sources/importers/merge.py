@@ -16,13 +16,17 @@ from parity.sources.importers.tables import Place, Records
 
 
 class OrderedFile(msgspec.Struct):
-    """A file's batches, checked to be in order by one time column, and the batch at its head."""
+    """A file's numbered batches, checked to be in order by one column, and the one at its head.
+
+    Args:
+        by_id: whether they were sorted by id before.
+    """
 
     path: Path
     batches: Iterator[Records]
     order: str
+    by_id: bool = False
     head: Records | None = None
-    rows: int = 0
     last: int = -(2**63)
 
     def advance(self) -> bool:
@@ -33,18 +37,33 @@ class OrderedFile(msgspec.Struct):
         times = self.head[self.order]
         before = np.concatenate(([self.last], times[:-1]))
         if (times < before).any():
-            row = int(np.argmax(times < before))
-            other = "ts_recv" if self.order == "ts_event" else "ts_event"
-            Place(self.path, self.order, self.rows).refuse(
-                row,
-                int(times[row]),
-                f"expected rows in {self.order} order, not before {int(before[row])} of the row "
-                "above",
-                f"name the order the file has (--order {other}), or sort it first",
-            )
+            self._refuse(self.head, before)
         self.last = int(times[-1])
-        self.rows += len(times)
         return True
+
+    def _refuse(self, head: Records, before: Records) -> None:
+        at = int(np.argmax(head[self.order] < before))
+        other = "ts_recv" if self.order == "ts_event" else "ts_event"
+        cure = f"name the order the file has (--order {other}), or sort it"
+        cure += ": --sort id puts rows in the order of their trade ids"
+        if self.by_id:
+            cure = "its ids do not follow time either: mend the file, or sort it by time yourself"
+        Place(self.path, self.order, int(head["seq"][at]) - 1).refuse(
+            0,
+            int(head[self.order][at]),
+            f"expected rows in {self.order} order, not before {int(before[at])} of the row above",
+            cure,
+        )
+
+
+def numbered(batches: Iterator[Records], place: int) -> Iterator[Records]:
+    """Yield a file's records with their row (from 1) in `seq` and the file's place in `sub`."""
+    first = 1
+    for records in batches:
+        records["seq"] = np.arange(first, first + len(records))
+        records["sub"] = place
+        first += len(records)
+        yield records
 
 
 def merge(files: Sequence[OrderedFile]) -> Iterator[Records]:

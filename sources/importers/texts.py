@@ -190,10 +190,10 @@ class TextTickFile:
         return known[0]
 
     def _token_of_all(self) -> int:
-        if self._given is not None and len(self._given) == 1:
-            return int(self._given.tokens[0])
         if self._only is None:
-            raise AssertionError("a file without tokens needs an instrument table")
+            if self._given is None:
+                raise AssertionError("a file without tokens needs an instrument table")
+            return int(self._given.tokens[0])
         venue, symbol = self._only
         if self._given is None:
             return made_token(venue, symbol)

@@ -413,21 +413,6 @@ def test_quotes_have_what_they_have(tmp_path: Path) -> None:
     assert sides == [(False, False), (False, True), (True, False)]
 
 
-def test_oddities_are_kept_and_counted(tmp_path: Path) -> None:
-    """Zero quantities and missing ids are warned of with a count; the manifest keeps that."""
-    header = ["ts_event", "instrument_token", "price", "quantity", "trade_id"]
-    rows = [["1736154000001", "7", "1", "0", ""], ["1736154000002", "7", "1", "1", "5"]] * 1
-    rows += [["1736154000003", "7", "1", "1", "5"]]
-    _write(tmp_path / "a.csv", rows, header)
-
-    report = import_ticks(tmp_path / "a.csv", tmp_path / "rec")
-
-    assert "1 trades have quantity zero, the first at seq 1" in report.warnings
-    assert "1 trades have no trade id, the first at seq 1" in report.warnings
-    assert any(w.startswith("1 ticks are flagged duplicate") for w in report.warnings)
-    assert open_recording(tmp_path / "rec").manifest.warnings == report.warnings
-
-
 def test_an_existing_recording_is_never_touched(tmp_path: Path) -> None:
     """A target that holds something is refused before anything is read."""
     _one(tmp_path / "one.csv", instrument_token="7")

@@ -1,0 +1,92 @@
+"""What an import is given: files by name, folder or glob, a map of columns, an instrument table."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from parity.model.errors import ConfigError, InputRefused
+from parity.model.instruments import InstrumentTable
+
+# What of a folder is taken for ticks; a file that is named outright may have any name.
+_SUFFIXES: Final = (".parquet", ".csv", ".txt", ".tsv", ".feather", ".json", ".jsonl", ".ndjson")
+_COMPRESSED: Final = (".gz", ".zst", ".bz2")
+
+
+def parse_map(text: Mapping[str, str] | str | None) -> dict[str, str]:
+    """Return a map from the text of --map ("price=px,quantity=#4"), or from a mapping.
+
+    >>> parse_map("price=px,instrument_token==900001")
+    {'price': 'px', 'instrument_token': '=900001'}
+    """
+    if text is None:
+        return {}
+    if not isinstance(text, str):
+        return dict(text)
+    pairs: dict[str, str] = {}
+    for item in text.split(","):
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise ConfigError(
+                f"--map: expected column=name, was {item!r}", cure="such as price=px,quantity=qty"
+            )
+        if key.strip() in pairs:
+            raise ConfigError(f"--map: {key.strip()} stands twice")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def expand(sources: Sequence[Path | str] | Path | str) -> list[Path]:
+    """Return the files of sources in their order; a folder or glob counts in name order.
+
+    Raises:
+        InputRefused: a source has no file of ticks, or a file is given twice.
+    """
+    given = [sources] if isinstance(sources, Path | str) else list(sources)
+    paths: list[Path] = []
+    for source in given:
+        path = Path(source)
+        if path.is_dir():
+            inside = [p for p in sorted(path.iterdir()) if p.is_file() and _may_hold_ticks(p)]
+        elif path.exists():
+            inside = [path]
+        else:
+            inside = [Path(p) for p in sorted(glob.glob(str(source)))]
+        if not inside:
+            raise InputRefused(
+                f"{source}: no file of ticks there",
+                cure=f"give a file, a glob or a folder of {', '.join(_SUFFIXES)} or .zip",
+            )
+        paths += inside
+    if not paths:
+        raise ConfigError("import: expected at least one source, was none")
+    for n, path in enumerate(paths):
+        if path.resolve() in {p.resolve() for p in paths[:n]}:
+            raise InputRefused(f"{path}: given twice", cure="name each file once")
+    return paths
+
+
+def _may_hold_ticks(path: Path) -> bool:
+    suffixes = [s for s in path.suffixes if s not in _COMPRESSED]
+    return bool(suffixes) and suffixes[-1] in (*_SUFFIXES, ".zip")
+
+
+def given_table(table: InstrumentTable | Path | str | None) -> InstrumentTable | None:
+    """Return the table of --instrument-table: a table, a JSON file of one, or a manifest."""
+    if table is None or isinstance(table, InstrumentTable):
+        return table
+    path = Path(table)
+    try:
+        rows = msgspec.json.decode(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"--instrument-table: {path}: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"--instrument-table: {path}: expected JSON ({error})") from None
+    listed = rows.get("instruments") if isinstance(rows, dict) else rows  # or a whole manifest
+    if not isinstance(listed, list):
+        raise ConfigError(f"--instrument-table: {path}: expected a list of instruments")
+    return InstrumentTable.from_json(rows)

@@ -1,0 +1,141 @@
+"""What an import kept as it is although it looks odd: counted, with the first rows of each kind.
+
+Nothing here changes or refuses a tick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+from parity.model import ticks as flag
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from parity.model.instruments import InstrumentTable
+    from parity.sources.importers.tables import Ints, Mask, Records, Survey
+
+ROWS_SHOWN: Final = 5
+ONE_SIDED_MIN: Final = 100  # so many trades of one side only are no chance
+_VERDICTS: Final = (
+    (flag.DUPLICATE, "ticks with a trade id that was there before, flagged duplicate"),
+    (flag.SKEWED, "ticks with a ts_event far ahead of ts_recv, flagged skewed"),
+    (flag.LATE, "ticks with a ts_event before an earlier tick's, flagged late"),
+)
+
+
+class _Kind(msgspec.Struct):
+    count: int = 0
+    rows: int = 0  # where; a gap of many ids is one
+    first: list[tuple[int, int]] = []  # (file, row from 1)
+
+
+class Oddities:
+    """Counts what is odd in an import.
+
+    Args:
+        files: the files in their order; ticks say which by its place.
+        layouts: of the files; ids of trades and of aggregates are counted apart.
+        table: venues, because ids are consecutive at Binance only.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], layouts: Sequence[str], table: InstrumentTable
+    ) -> None:
+        self.rows = 0
+        self._files = files
+        self._kinds: dict[str, _Kind] = {}
+        self._sides = np.zeros((len(files), 3), np.int64)  # sold, unknown, bought
+        self._consecutive = {i.token for i in table if i.venue.lower().startswith("binance")}
+        self._last_ids: dict[tuple[int, int], int] = {}  # (layout, token) -> last trade id
+        known = list(dict.fromkeys(layouts))
+        self._layouts = np.array([known.index(layout) for layout in layouts])
+
+    def take(self, records: Records, files: Ints, rows: Ints) -> None:
+        """Take ticks with their verdicts, and where each stood: file's place and row from 1."""
+        self.rows += len(records)
+        flags = np.ascontiguousarray(records["flags"])
+        trades = (flags & flag.TRADE) != 0
+        place = (files, rows)
+        self._note("trades with quantity zero", trades & (records["quantity_int"] == 0), place)
+        without = (flags & flag.NO_TRADE_ID) != 0
+        self._note("trades without a trade id", trades & without, place)
+        for bit, words in _VERDICTS:
+            self._note(words, (flags & bit) != 0, place)
+        bit = flag.TRADE | flag.NO_TRADE_ID | flag.DUPLICATE
+        self._gaps(records, (flags & bit) == flag.TRADE, place)
+        sides = records["side"][trades].astype(np.int64) + 1
+        if len(self._files) == 1:
+            self._sides[0] += np.bincount(sides, minlength=3)
+        else:
+            np.add.at(self._sides, (files[trades], sides), 1)
+
+    def warnings(self, surveys: Sequence[Survey]) -> list[str]:
+        """Return what was odd, a line each, with what the surveys of the files noted."""
+        lines = [
+            f"{words}: {kind.count} ({self._where(kind)})" for words, kind in self._kinds.items()
+        ]
+        for path, (sold, unknown, bought) in zip(self._files, self._sides.tolist(), strict=True):
+            if not unknown and min(sold, bought) == 0 and sold + bought >= ONE_SIDED_MIN:
+                word = "seller" if sold else "buyer"
+                lines.append(
+                    f"trades of one side only: {sold + bought}, the {word} always the aggressor "
+                    f"({path.name})"
+                )
+        notes: dict[str, int] = {}
+        for survey in surveys:
+            for words, n in survey.notes.items():
+                notes[words] = notes.get(words, 0) + n
+        return lines + [f"{words}: {n} rows" for words, n in notes.items()]
+
+    def _gaps(self, records: Records, having: Mask, place: tuple[Ints, Ints]) -> None:
+        if not self._consecutive or not having.any():
+            return
+        at = np.flatnonzero(having)
+        tokens, ids = records["instrument_token"][at], records["trade_id"][at]
+        files = place[0][at]
+        layouts = self._layouts[files]
+        for layout in np.unique(layouts).tolist():
+            for token in np.unique(tokens).tolist():
+                mine = (tokens == token) & (layouts == layout)
+                if token not in self._consecutive or not mine.any():
+                    continue
+                own = ids[mine]
+                before = self._last_ids.get((layout, token), int(own[0]) - 1)
+                steps = np.diff(own, prepend=before)
+                self._last_ids[layout, token] = int(own[-1])
+                missing = steps > 1
+                if missing.any():
+                    where = at[mine][missing]
+                    self._add(
+                        "missing trade ids, gaps before",
+                        int((steps[missing] - 1).sum()),
+                        len(where),
+                        (place[0][where], place[1][where]),
+                    )
+
+    def _note(self, words: str, hit: Mask, place: tuple[Ints, Ints]) -> None:
+        if hit.any():
+            at = np.flatnonzero(hit)
+            self._add(
+                words, len(at), len(at), (place[0][at[:ROWS_SHOWN]], place[1][at[:ROWS_SHOWN]])
+            )
+
+    def _add(self, words: str, count: int, rows: int, place: tuple[Ints, Ints]) -> None:
+        kind = self._kinds.setdefault(words, _Kind(first=[]))
+        kind.count += count
+        kind.rows += rows
+        room = ROWS_SHOWN - len(kind.first)
+        places: Any = zip(place[0][:room].tolist(), place[1][:room].tolist(), strict=True)
+        kind.first.extend(places)
+
+    def _where(self, kind: _Kind) -> str:
+        shown: dict[int, list[str]] = {}
+        for file, row in kind.first:
+            shown.setdefault(file, []).append(str(row))
+        lists = [f"{self._files[f].name} row {', '.join(rows)}" for f, rows in shown.items()]
+        return "; ".join(lists) + (", …" if kind.rows > len(kind.first) else "")
