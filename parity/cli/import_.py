@@ -16,6 +16,8 @@ FORMATS = ("auto", "binance-spot", "binance-um", "binance-cm", "csv", "parquet")
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from parity.sources.importers import ImportReport
+
 EXAMPLE = (
     "Examples:\n\n"
     "parity import BTCUSDT-trades-2025-06-01.zip recordings/btc\n\n"
@@ -90,6 +92,10 @@ def command(
     if as_json:
         show_json(report.to_json())
         return
+    _show(report)
+
+
+def _show(report: ImportReport) -> None:
     show(_table(report.files))
     ticks, instruments = (
         counted(report.ticks, "tick"),

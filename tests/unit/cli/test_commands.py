@@ -392,7 +392,7 @@ def test_a_path_the_machine_refuses_is_no_defect(tmp_path: Path, out: str) -> No
 def test_what_a_file_says_cannot_steer_the_terminal(tmp_path: Path) -> None:
     """Control characters quoted in an error are shown, not sent."""
     source = tmp_path / "t.csv"
-    source.write_bytes(b"a,b\nx\x1b[2J\n")
+    source.write_bytes(b"a\x1b[2J,b\n1,2\n")
 
     code, _, said = run("import", source, tmp_path / "rec")
 

@@ -158,7 +158,7 @@ def test_what_does_not_follow_is_not_appended(
     path = _write(tmp_path / name, rows)
 
     with pytest.raises((InputRefused, ConfigError), match=message):
-        import_ticks(path, tmp_path / "rec", append=True, **more)  # type: ignore[arg-type]
+        import_ticks(path, tmp_path / "rec", append=True, **more)  # type: ignore[arg-type]  # any option
 
     assert _tree(tmp_path / "rec") == before
 
