@@ -52,7 +52,7 @@ def signals(run: Path) -> pl.DataFrame:
     """Return the approved signals with confidence, metadata (JSON text) and reasoning."""
     found = _verdicts(run, "approved")
     columns = ["price", "quantity", "confidence", "metadata", "reasoning", "signal_no", "signal_id"]
-    return found.select(*_KEY, "side", *columns)
+    return found.with_columns(quantity="ordered").select(*_KEY, "side", *columns)
 
 
 def drops(run: Path) -> pl.DataFrame:
@@ -60,8 +60,9 @@ def drops(run: Path) -> pl.DataFrame:
 
     These are candidates that a validator dropped, and orders of approved signals that the paper
     broker refused at their fill: `paper_…`, with a signal_id and the price that was refused.
+    `seen` is JSON text: the values that decided.
     """
-    columns = ["side", "reason", "price", "quantity", "confidence", "metadata", "reasoning"]
+    columns = ["side", "reason", "seen", "price", "quantity", "confidence", "metadata", "reasoning"]
     dropped = _verdicts(run, "dropped").select(*_KEY, *columns, pl.lit("").alias("signal_id"))
     refused = _paper(run, "refused").select(
         *_KEY, "side", ("paper_" + pl.col("reason")).alias("reason"), "price", "signal_id"
@@ -196,7 +197,11 @@ def _verdicts(run: Path, kind: str) -> pl.DataFrame:
     said = _numbered(_table(run, "candidates"))
     verdicts = pl.col("kind").is_in(["approved", "dropped"])
     decided = _numbered(_table(run, "decisions").filter(verdicts))
-    joined = decided.select(*_KEY, "twin", "kind", "reason", "signal_no", "signal_id").join(
+    if "seen" not in decided.columns:  # an older run
+        decided = decided.with_columns(seen=pl.lit(None, pl.String))
+    decided = decided.with_columns(ordered="quantity")  # limits may have changed what was said
+    own = ["kind", "reason", "seen", "ordered", "signal_no", "signal_id"]
+    joined = decided.select(*_KEY, "twin", *own).join(
         said, on=[*_KEY, "twin"], how="left", validate="1:1", maintain_order="left"
     )
     lost = joined.filter(pl.col("side").is_null())

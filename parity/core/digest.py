@@ -177,3 +177,17 @@ def signal_id(
 def signal_prefix(strategy_id: str, broker: str) -> bytes:
     """Return what the ids of one executor's signals begin with."""
     return canonical(strategy_id) + canonical(broker)
+
+
+def suppression_key(prefix: bytes, token: int, side: int, level: str, bucket: int) -> str:
+    """Return the key under which signals that say the same are one.
+
+    Args:
+        prefix: canonical() of the strategy's id.
+        token: instrument.
+        side: +1 or -1.
+        level: the price's bucket, as text.
+        bucket: of the clock.
+    """
+    record = prefix + b"".join([canonical(one) for one in (token, side, level, bucket)])
+    return hashlib.blake2b(_framed(b"l", record), digest_size=16).hexdigest()

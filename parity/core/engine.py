@@ -17,10 +17,10 @@ import msgspec
 from parity.core.digest import DIGEST_BYTES, canonical
 from parity.core.executor import Executor, ExecutorPlan
 from parity.core.history import HistoryStore
+from parity.core.market import last_price
 from parity.core.merge import merged
-from parity.core.paper_broker import EXACT
+from parity.core.validators.context import RiskPolicy
 from parity.core.view import Scan, Segment
-from parity.model import ticks as flag
 from parity.model.effects import ApprovedSignal, Effect
 from parity.model.errors import ConfigError
 from parity.model.events import Control, EventBatch
@@ -33,7 +33,6 @@ SNAPSHOT_FORMAT: Final = 1
 # Ticks looked at together: what is made for them stays in the processor's cache (measured).
 _ROWS_MAX: Final = 16_384
 _FEW_ROWS: Final = 32
-_SIDES: Final = (("bid_int", flag.NO_BID), ("ask_int", flag.NO_ASK))
 
 
 class ExecutorReport(msgspec.Struct, frozen=True):
@@ -144,7 +143,7 @@ class Engine:
         effects: list[Effect] = []
         for part in _cut(batch):
             if isinstance(part, Control):
-                self._controls[part.verb] += 1
+                self._control(part)
             else:
                 self.ticks += len(part)
                 segment = Segment(part, self._scan)
@@ -152,6 +151,13 @@ class Engine:
                 effects += self._run_segment(segment)
         self.last_seq = last_seq
         return effects
+
+    def _control(self, control: Control) -> None:
+        self._controls[control.verb] += 1
+        if control.verb == "policy_changed":
+            policy = RiskPolicy.of(control.detail)
+            for executor in self.executors:
+                executor.gate.follow(policy)
 
     def _run_segment(self, segment: Segment) -> list[Effect]:
         if not len(segment):
@@ -177,7 +183,7 @@ class Engine:
         if traded and len(segment) < _FEW_ROWS:
             traded &= set(segment.batch.column("instrument_token").tolist())
         for token in traded:
-            price = _last_price(segment, self.table.dense_id(token))
+            price = last_price(segment, self.table.dense_id(token))
             if price is not None:
                 self._marks[token] = price
 
@@ -267,18 +273,3 @@ def _pieces(ticks: TickBatch, lo: int, hi: int) -> Iterator[TickBatch]:
         return
     for start in range(lo, hi, _ROWS_MAX):
         yield ticks.slice(start, min(hi, start + _ROWS_MAX))
-
-
-def _last_price(segment: Segment, dense: int) -> Decimal | None:
-    """Return the instrument's last price in the segment: of a trade, the mid, or the one side."""
-    flags = segment.batch.column("flags")
-    scale = segment.batch.table.by_dense(dense).price_scale
-    for row in segment.rows_of(dense)[::-1]:
-        bits = int(flags[row])
-        if bits & flag.TRADE_LIKE and not bits & flag.NO_PRICE:
-            return Decimal(int(segment.batch.column("price_int")[row])).scaleb(-scale, EXACT)
-        sides = [n for n, absent in _SIDES if bits & flag.QUOTE and not bits & absent]
-        if sides:
-            total = sum(int(segment.batch.column(n)[row]) for n in sides)
-            return Decimal(total * 10 // len(sides)).scaleb(-scale - 1, EXACT)
-    return None

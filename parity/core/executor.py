@@ -25,7 +25,8 @@ from parity.core.detect import (
 )
 from parity.core.digest import Chain, canonical, pack_head, signal_id, signal_prefix
 from parity.core.paper_broker import Execution, Order, PaperBroker, Terms
-from parity.core.validators import Context, Limits, validate
+from parity.core.validators.checks import plain_seen
+from parity.core.validators.gate import Gate
 from parity.core.view import NO_TIME
 from parity.model import ticks as flag
 from parity.model.effects import (
@@ -87,9 +88,8 @@ class Executor:
         self.errors = 0
         self.drops: Counter[str] = Counter()
         self.tokens = _tokens(plan, table)
-        self._limits = Limits.from_parameters(plan.config.parameters)
-        self._last_signal: dict[int, int] = {}
         self.broker = PaperBroker(_terms(plan.config.parameters))
+        self.gate = Gate(plan.config, table, self.tokens, self.broker)
         self.detector = _detector(plan, self.tokens, stores, table, seed)
         self._mine = np.zeros(len(table), np.bool_)
         self._mine[list(self.tokens)] = True
@@ -119,6 +119,7 @@ class Executor:
             queue.sort(key=lambda entry: entry[0])  # stable: at one row transitions come first
         self._queue, self._at, self._rows, self._clocks = queue, 0, rows, None
         self.broker.enter(view.segment)
+        self.gate.enter_segment()
 
     def _transitions(self, view: View, rows: Rows | None) -> list[tuple[int, Transition]]:
         """Plan the changes of state in this segment; decide() carries them out in their turn."""
@@ -214,16 +215,15 @@ class Executor:
     def _judge(self, candidate: Candidate, row: int, segment: Segment, signal_no: int) -> Effect:
         self.clock = max(self.clock, self._clock_at(row, segment))
         self.candidates.add(candidate.record)
-        token = candidate.instrument_token
-        context = Context(self.state, self.clock, self._last_signal.get(token))
-        reason = validate(candidate, self._limits, context)
-        if reason is not None:
-            self.drops[reason] += 1
-            record = b"D" + candidate.record + canonical(reason)
+        drop, quantity = self.gate.judge(candidate, self.state, self.clock, row, segment)
+        if drop is not None:
+            self.drops[drop.reason] += 1
+            record = b"D" + candidate.record + canonical(drop.reason)
             self.decisions.add(record)
-            return DroppedSignal(candidate, reason, record)
+            return DroppedSignal(candidate, drop.reason, record, plain_seen(drop.seen))
         self.signals += 1
-        self._last_signal[token] = self.clock
+        self.gate.approved(candidate, quantity, self.clock)
+        token = candidate.instrument_token
         identity = signal_id(
             self._prefix,
             token,
@@ -232,11 +232,13 @@ class Executor:
             candidate.ts_event,
             self.signals,
         )
-        record = b"A" + candidate.record
+        record, sized = b"A" + candidate.record, None
+        if quantity != candidate.quantity_exact:
+            record, sized = record + canonical(quantity), quantity
         self.decisions.add(record)
-        order = Order(self._dense[token], token, candidate.side, candidate.quantity_exact, identity)
+        order = Order(self._dense[token], token, candidate.side, quantity, identity)
         self.broker.place(order, row, segment)
-        return ApprovedSignal(candidate, signal_no, identity, record)
+        return ApprovedSignal(candidate, signal_no, identity, record, sized)
 
     def _clock_at(self, row: int, segment: Segment) -> int:
         """Return the largest time of the executor's own ticks up to a row of its own."""
@@ -269,6 +271,7 @@ class Executor:
             self.drops[f"paper_{done.reason}"] += 1
         else:
             self.fills += 1
+            self.gate.filled(done, self.clock)
         return Fill(
             int(segment.seq[row]),
             *self.key,
@@ -290,6 +293,7 @@ class Executor:
         if count:
             row = count - 1 if self._rows is None else int(self._rows[-1])
             self.clock = max(self.clock, self._clock_at(view.position(row), view.segment))
+        self.gate.leave_segment(view)
 
     # -- snapshot ----------------------------------------------------------------------------
 
@@ -303,7 +307,7 @@ class Executor:
             "decisions": [self.decisions.value, self.decisions.count],
             "counts": [self.signals, self.fills, self.errors],
             "drops": dict(self.drops),
-            "last_signal": {str(t): ts for t, ts in self._last_signal.items()},
+            "gate": self.gate.snapshot(),
             "seen": {str(d): n for d, n in self._seen.items()},
             "broker": self.broker.snapshot(),
             "detector": self.detector.snapshot(),
@@ -319,7 +323,7 @@ class Executor:
         self.decisions = Chain(*state["decisions"])
         self.signals, self.fills, self.errors = state["counts"]
         self.drops = Counter(state["drops"])
-        self._last_signal = {int(t): ts for t, ts in state["last_signal"].items()}
+        self.gate.restore(state["gate"])
         self._seen = {int(d): n for d, n in state["seen"].items()}
         self.broker.restore(state["broker"])
         self.detector.restore(state["detector"])

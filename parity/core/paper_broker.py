@@ -24,6 +24,7 @@ EXACT: Final = DecimalContext(prec=200, traps=[Inexact, InvalidOperation, Overfl
 # A sum of what was exact one by one always fits.
 WIDE: Final = DecimalContext(prec=2_000, traps=[Inexact, InvalidOperation, Overflow])
 CASH: Final = Decimal(1_000_000)
+_NONE: Final = Decimal(0)
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -83,6 +84,26 @@ class PaperBroker:
         if found is not None:
             insort(self._due, (found, order), key=_row_of)  # right: equal rows, oldest first
 
+    def projected(self, token: int) -> Decimal:
+        """Return a position as the pending orders will leave it, refusals foreseen where sure."""
+        held = self.positions.get(token, _NONE)
+        for order in self.orders:
+            if order.token != token or self._is_short(order, held):
+                continue
+            try:
+                held = EXACT.fma(order.side, order.quantity, held)
+            except Inexact:
+                continue  # it will be refused as not exact
+        return held
+
+    def engaged(self) -> dict[int, Decimal]:
+        """Return the projected position of every token that has one, or a pending order."""
+        tokens = dict.fromkeys([*self.positions, *(order.token for order in self.orders)])
+        return {token: self.projected(token) for token in sorted(tokens)}
+
+    def _is_short(self, order: Order, held: Decimal) -> bool:
+        return order.side < 0 and not self.terms.allow_short and order.quantity > held
+
     def next_row(self) -> int | None:
         """Return the first row of the segment at which a pending order fills, or None."""
         return self._due[0][0] if self._due else None
@@ -118,7 +139,7 @@ class PaperBroker:
     def _refusal(self, order: Order, held: Decimal, cash: Decimal, kind: str) -> str:
         if kind == "inverse":
             return "inverse_contract"  # its profit is in the base coin; said, not guessed
-        if order.side < 0 and not self.terms.allow_short and order.quantity > held:
+        if self._is_short(order, held):
             return "short_not_allowed"
         if order.side > 0 and cash < 0:
             return "insufficient_cash"

@@ -40,20 +40,32 @@ class ApprovedSignal(msgspec.Struct, frozen=True):
         signal_no: number of the approved signal in the run, from 1 (header of its message).
         signal_id: stable id, the same in every replay.
         record: the canonical bytes that enter the decision digest.
+        sized: the quantity to be ordered, where limits made it another than the candidate's.
     """
 
     candidate: Candidate
     signal_no: int
     signal_id: str
     record: bytes
+    sized: Decimal | None = None
+
+    @property
+    def quantity_exact(self) -> Decimal:
+        """The quantity to be ordered."""
+        return self.candidate.quantity_exact if self.sized is None else self.sized
 
 
 class DroppedSignal(msgspec.Struct, frozen=True):
-    """A candidate that was refused, with the stable reason."""
+    """A candidate that was refused, with the stable reason.
+
+    Args:
+        seen: the values that decided, numbers and text; they enter no digest.
+    """
 
     candidate: Candidate
     reason: str
     record: bytes
+    seen: dict[str, Any] = {}
 
 
 class Fill(msgspec.Struct, frozen=True):

@@ -50,7 +50,7 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
 # What a run wrote beside its records, which a replay by the same code gives again.
 WRITTEN: Final[dict[str, tuple[str, ...]]] = {
     "candidates": (*FIELDS["candidates"], "seq"),
-    "decisions": (*FIELDS["decisions"], "seq", "signal_no", "signal_id"),
+    "decisions": (*FIELDS["decisions"], "seq", "signal_no", "signal_id", "seen"),
 }
 
 
@@ -194,6 +194,8 @@ def _edited(stream: str, row_a: Row, row_b: Row) -> str | None:
         a, b = row_a.get(name), row_b.get(name)
         if name == "record" or (name == "reason" and row_a["kind"] == "failure"):
             continue  # compared already; the text of an exception may hold an address
+        if name == "seen" and name not in row_a:
+            continue  # a run of a version that did not write it
         same = a == b or (a != a and b != b) or (not a and not b and None in (a, b))
         if not same:
             return name

@@ -41,7 +41,7 @@ def encode_signal(signal: ApprovedSignal, run_id: str) -> bytes:
         "strategy_id": said.strategy_id,
         "instrument_token": said.instrument_token,
         "signal_type": SIDE_NAMES[said.side],
-        "quantity": _quantity(said.quantity_exact),
+        "quantity": _quantity(signal.quantity_exact),
         "price": said.price,
         "timestamp": instant,
         "confidence": said.confidence,

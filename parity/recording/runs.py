@@ -70,6 +70,7 @@ DECISIONS: Final = pa.schema(
         "reason": pa.string(),
         "signal_no": pa.int64(),
         "signal_id": pa.string(),
+        "seen": pa.string(),  # JSON: the values that decided a drop; absent in older runs
         "record": pa.binary(),
     }
 )
@@ -394,8 +395,11 @@ def decision_row(effect: Effect) -> dict[str, Any]:
         row.update(side=candidate.side, price=candidate.price, quantity=candidate.quantity)
         if isinstance(effect, ApprovedSignal):
             row.update(kind="approved", signal_no=effect.signal_no, signal_id=effect.signal_id)
+            if effect.sized is not None:
+                row.update(quantity=float(effect.sized), quantity_exact=str(effect.sized))
         else:
-            row.update(kind="dropped", reason=effect.reason)
+            seen = msgspec.json.encode(effect.seen).decode() if effect.seen else None
+            row.update(kind="dropped", reason=effect.reason, seen=seen)
         row["record"] = effect.record
         return row
     if isinstance(effect, Fill):

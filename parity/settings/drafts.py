@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from parity.core.validators.limits import RISK_SPELLINGS
 from parity.model.errors import ConfigError, ParityError, did_you_mean
 from parity.model.kernel import KernelStrategy
 from parity.model.parameters import Parameter, complete_parameters, is_plain, shown
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.model.values import StrategyConfig
+
+
+# What may stand beside the parameters and is meant for the block `risk`.
+_LIMITS = (*BLOCKS["risk"], *RISK_SPELLINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,7 @@ def _targets(drafts: Sequence[Draft], name: str, text: str) -> tuple[list[Draft]
         return list(drafts), name
     having = [d for d in drafts if d.type.declared is not None and name in d.type.declared]
     having += [d for d in drafts if d.type.declared is None and name in d.given]
-    if not having and name in BLOCKS["risk"]:
+    if not having and name in _LIMITS:
         return list(drafts), name
     if not having:
         parameters = {p for d in drafts for p in (*(d.type.declared or ()), *d.given)}
@@ -161,7 +166,7 @@ def _set(draft: Draft, parameter: str, value: str, text: str) -> None:
         typed: Any = value
     else:
         typed = parse_yaml(value, f"--set {text}").plain()
-    if declared is None and parameter in BLOCKS["risk"]:
+    if declared is None and parameter in _LIMITS:
         parameter = f"risk.{parameter}"
     head, dot, inner = parameter.partition(".")
     if dot and head in BLOCKS:
@@ -212,7 +217,7 @@ def _lift_risk(
 ) -> list[tuple[str, str, str]]:
     # The seed's validator reads its limits beside the strategy's parameters; the block is newer.
     faults: list[tuple[str, str, str]] = []
-    for name in BLOCKS["risk"]:
+    for name in _LIMITS:
         if name not in given or name in (declared or {}):
             continue
         block = given.setdefault("risk", {})

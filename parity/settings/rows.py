@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from parity.core.validators.limits import RISK, check_risk
 from parity.model.errors import ConfigError, did_you_mean
 from parity.model.parameters import Parameter, complete_parameters, shown
 
@@ -23,18 +25,7 @@ VALIDATORS: Final = ("standard",)
 # Blocks inside `parameters` that the executor reads, never the factory. Their defaults are the
 # executor's: a block holds what was written, nothing is filled in.
 BLOCKS: Final[dict[str, dict[str, Parameter]]] = {
-    "risk": {
-        "min_confidence": Parameter(
-            "float", minimum=0, maximum=1, doc="signals less sure are dropped"
-        ),
-        "cooldown_sec": Parameter(
-            "float",
-            minimum=0,
-            maximum=366 * 86_400,
-            doc="seconds of silence per instrument after a signal",
-        ),
-        "max_quantity": Parameter("float", exclusive_minimum=0, doc="larger signals are dropped"),
-    },
+    "risk": RISK,
     "paper": {
         "cash": Parameter("float", minimum=0, doc="what a paper portfolio starts with"),
         "slippage": Parameter("float", minimum=0, maximum=1, doc="against the side; a fraction"),
@@ -42,13 +33,6 @@ BLOCKS: Final[dict[str, dict[str, Parameter]]] = {
         "allow_short": Parameter("bool", doc="sell what is not held"),
     },
 }
-# Known from the seeds' schemas, not acting yet: refused, so that nobody believes in a limit that
-# is not there.
-RISK_NOT_ACTING: Final = (
-    "max_signals_per_min", "max_signals_per_minute", "min_signal_interval_ms", "max_exposure",
-    "slippage_budget", "banding_pct", "loss_streak_max",
-)  # fmt: skip
-NOT_ACTING: Final = ("max_position_size", "risk_multiplier")
 _SPELLINGS: Final[dict[str, str]] = {
     "id": "strategy_id",
     "strategy_name": "strategy_id",
@@ -68,10 +52,31 @@ _EXPECTED: Final[dict[str, str]] = {
     "validator": f"one of {', '.join(VALIDATORS)}",
     "use_composition": "true (strategies by inheritance never run)",
     "on": "trades or quotes",
+    "max_position_size": "a number ≥ 0 (0 is no limit)",
+    "risk_multiplier": "a number > 0",
     "created_at": "text",
     "updated_at": "text",
 }
 
+_DIGITS_MAX: Final = 30
+
+
+def _decimal(value: Any) -> Decimal:
+    # A number, or its text, as a table of decimals writes it; a float at its shortest text.
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        raise ValueError("no number")
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError("no number") from None
+    if not number.is_finite() or len(number.as_tuple().digits) > _DIGITS_MAX:
+        raise ValueError("no such number")
+    if number and abs(number.adjusted()) > _DIGITS_MAX:
+        raise ValueError("no such number")
+    return number
+
+
+_Decimal = Annotated[Decimal, BeforeValidator(_decimal)]
 _Token = Annotated[int, Field(ge=1, lt=2**63)]
 
 
@@ -89,6 +94,8 @@ class Row(BaseModel):
     zerodha_trading_enabled: bool | None = None
     validator: Literal["standard"] = "standard"
     use_composition: Literal[True] = True
+    max_position_size: Annotated[_Decimal, Field(ge=0)] = Decimal(0)
+    risk_multiplier: Annotated[_Decimal, Field(gt=0)] = Decimal(1)
     on: Literal["trades", "quotes"] | None = None  # as the strategy says, else trades
     created_at: str | None = None  # columns of the table that say nothing about the strategy
     updated_at: str | None = None
@@ -158,9 +165,7 @@ class RowReader:
         known = {*Row.model_fields, *_SPELLINGS}
         for key, value in written.items():
             name = _SPELLINGS.get(key, key)
-            if key in NOT_ACTING:
-                self._add((key,), key, "not acting yet in this version", "remove it")
-            elif key not in known:
+            if key not in known:
                 self._add((key,), key, "unknown key", did_you_mean(key, known))
             elif name in given:
                 self._add((key,), key, f"means the same as {spelled[name]}", "keep one of them")
@@ -228,17 +233,14 @@ def check_block(name: str, given: Any) -> tuple[dict[str, Any], list[tuple[str, 
     """Return an executor's block, typed, and what is wrong with it as (key, message, cure)."""
     if not isinstance(given, Mapping):
         return {}, [(name, f"expected a mapping, was {shown(given)}", "")]
-    waiting = [
-        (f"{name}.{key}", "not acting yet in this version", "remove it")
-        for key in given
-        if key in RISK_NOT_ACTING
-    ]
+    if name == "risk":
+        checked, faults = check_risk(given)
+        return checked, [(f"{name}.{f.name}", f.message, f.cure) for f in faults]
     known = BLOCKS[name]
-    acting = {key: value for key, value in given.items() if key not in RISK_NOT_ACTING}
-    declared = {key: one for key, one in known.items() if key in acting}
-    checked, faults = complete_parameters(declared, acting)
+    declared = {key: one for key, one in known.items() if key in given}
+    checked, faults = complete_parameters(declared, given)
     wrong = [
         (f"{name}.{f.name}", f.message, f.cure if f.name in known else did_you_mean(f.name, known))
         for f in faults
     ]
-    return checked, waiting + wrong
+    return checked, wrong

@@ -242,6 +242,8 @@ def _draft_of_row(row: Row, node: Node, type_: StrategyType, folder: Path) -> Dr
         strategy_type=type_.name,
         active_brokers=row.active_brokers(),
         instrument_tokens=tokens,
+        max_position_size=row.max_position_size,
+        risk_multiplier=row.risk_multiplier,
         enabled=row.enabled,
         on=row.on or type_.on,
     )

@@ -5,6 +5,7 @@ fills, over generated streams. Larger numbers of examples: `make laws`.
 """
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -77,6 +78,48 @@ class Swinging(Drawing):
         return SignalResult("BUY" if self.calls % 2 else "SELL", 1.0, 1, tick.price)
 
 
+# Every limit at once, so that each is under every law; as small as the generated streams.
+LIMITED = {
+    "risk": {
+        "min_confidence": 0.05, "risk_modes": ["NORMAL"], "max_quantity": 2.5,
+        "position_guard_sec": 2, "cooldown_sec": 0.5, "cooldown_opens_only": True,
+        "price_band": 0.004, "price_band_bar_sec": 30, "slippage_budget": 0,
+        "max_exposure": 290, "max_concurrent_signals": 1, "loss_streak_max": 1,
+        "loss_streak_pause_sec": 3, "duplicate_sec": 2, "duplicate_price_step": 0.2,
+        "max_signals_per_minute": 5, "min_signal_interval_ms": 500, "max_signals_per_day": 12,
+    },
+    "paper": {"allow_short": True},
+}  # fmt: skip
+# One limit each, for those that seldom act behind the others.
+SINGLE: tuple[dict[str, Any], ...] = (
+    {"price_band": 0.002, "price_band_bar_sec": 5},
+    {"max_exposure": 250},
+    {"loss_streak_max": 2, "loss_streak_pause_sec": 5},
+    {"duplicate_sec": 4, "duplicate_price_step": 0.5},
+    {"position_guard_sec": 5},
+)
+PLANS = len(SHIPPED) + 2 + 2 * (1 + len(SINGLE))  # in all_plans()
+
+
+@cache
+def limited_plans() -> tuple[ExecutorPlan, ...]:
+    """Return executors with limits, on trades and on quotes."""
+    made = []
+    for number, risk in enumerate(({}, *SINGLE)):
+        parameters = {**LIMITED, "risk": risk} if risk else LIMITED
+        for on in ("trades", "quotes"):
+            config = StrategyConfig(
+                strategy_id=f"limited_{number}_{on}",
+                strategy_type="drawing",
+                parameters=parameters,
+                on=on,
+                max_position_size=Decimal(2),
+                risk_multiplier=Decimal("0.7"),
+            )
+            made.append(ExecutorPlan(config, "paper", Drawing))
+    return tuple(made)
+
+
 @cache
 def all_plans() -> tuple[ExecutorPlan, ...]:
     """Return the plans of every shipped strategy and of ours, kernels compiled."""
@@ -100,6 +143,7 @@ def all_plans() -> tuple[ExecutorPlan, ...]:
         *prepare(specs).plans,
         ExecutorPlan(drawing, "paper", Drawing),
         ExecutorPlan(swinging, "paper", Swinging),
+        *limited_plans(),
     )
 
 
@@ -127,7 +171,7 @@ def test_batch_boundaries_never_matter(events: EventBatch, sizes: list[int]) -> 
     assert whole == run(list(cut(events, [1] * 200)))
 
 
-@given(event_streams(), partitions(), st.integers(0, len(SHIPPED) + 1))
+@given(event_streams(), partitions(), st.integers(0, PLANS - 1))
 def test_batch_boundaries_never_matter_to_one_alone(
     events: EventBatch, sizes: list[int], which: int
 ) -> None:
@@ -139,6 +183,7 @@ def test_batch_boundaries_never_matter_to_one_alone(
 
 def test_every_shipped_strategy_is_under_these_laws() -> None:
     """A strategy that is added to the registry is added here."""
+    assert PLANS == len(all_plans())
     assert set(REGISTRY) == {kind for _, kind, *_ in SHIPPED}
 
 
@@ -213,7 +258,7 @@ def test_other_strategies_change_nothing(events: EventBatch, sizes: list[int]) -
         assert executor_of(alone, name) == executor_of(among, name)
 
 
-@given(event_streams(), st.permutations(range(len(SHIPPED) + 2)))
+@given(event_streams(), st.permutations(range(PLANS)))
 def test_the_order_of_plans_does_not_matter(events: EventBatch, order: list[int]) -> None:
     """Strategies are run in the order of their names, however they were given."""
     plans = all_plans()
@@ -252,4 +297,11 @@ def test_the_streams_are_worth_it() -> None:
         report = run([events])[1]
         return report.fills > 5 and "cooldown" in report.drops and report.signals > 5
 
+    def limited(events: EventBatch) -> bool:
+        reasons = {r for e in run([events], limited_plans())[1].executors for r in e.drops}
+        wanted = {"price_band", "max_exposure", "circuit_breaker", "duplicate", "position_guard"}
+        return wanted <= reasons
+
+    long = event_streams(min_ticks=80)
+    assert find(long, limited, settings=settings(phases=[Phase.generate], max_examples=1000))
     assert find(event_streams(), loud, settings=settings(phases=[Phase.generate]))

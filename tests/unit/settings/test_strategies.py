@@ -152,10 +152,6 @@ def test_seed_shapes_are_read(write: Write) -> None:
             {"parameters": {"risk": {"min_confidence": 55}}},
             "parameters.risk.min_confidence: expected a number ≥ 0 and ≤ 1, was 55",
         ),
-        (
-            {"parameters": {"risk": {"max_signals_per_min": 6}}},
-            "parameters.risk.max_signals_per_min: not acting yet",
-        ),
         ({"parameters": {"risk": 3}}, "parameters.risk: expected a mapping, was 3"),
         (
             {"parameters": {"risk": {"cooldown_sec": 1}, "cooldown_sec": 2}},
@@ -191,8 +187,6 @@ def test_seed_shapes_are_read(write: Write) -> None:
             'parameters.validator: "other", but validator is "standard"',
         ),
         ({"use_composition": False}, "use_composition: expected true (strategies by inheritance"),
-        ({"max_position_size": 5}, "max_position_size: not acting yet in this version; remove it"),
-        ({"risk_multiplier": 2}, "risk_multiplier: not acting yet in this version; remove it"),
         ({"brokrs": ["paper"]}, "brokrs: unknown key; did you mean 'brokers'?"),
         (
             {"zerodha_trading_enabled": True, "brokers": ["paper"]},

@@ -1,0 +1,138 @@
+"""Prices at a row of a segment: the last one of an instrument, and the open of its current bar.
+
+What is carried from segment to segment is kept per instrument, so batches may end anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from parity.core.paper_broker import EXACT
+from parity.core.view import NO_TIME
+from parity.model import ticks as flag
+
+if TYPE_CHECKING:
+    from parity.core.view import Segment, View
+
+_SIDES: Final = (("bid_int", flag.NO_BID), ("ask_int", flag.NO_ASK))
+
+
+def last_price(segment: Segment, dense: int, until: int | None = None) -> Decimal | None:
+    """Return an instrument's last price in a segment: of a trade, the mid, or the one side.
+
+    Args:
+        segment: where to look.
+        dense: the instrument.
+        until: last row to look at; None is the segment's last.
+    """
+    flags = segment.batch.column("flags")
+    scale = segment.batch.table.by_dense(dense).price_scale
+    rows = segment.rows_of(dense)
+    if until is not None:
+        rows = rows[: rows.searchsorted(until, side="right")]
+    for row in rows[::-1]:
+        bits = int(flags[row])
+        if bits & flag.TRADE_LIKE and not bits & flag.NO_PRICE:
+            return Decimal(int(segment.batch.column("price_int")[row])).scaleb(-scale, EXACT)
+        sides = [n for n, absent in _SIDES if bits & flag.QUOTE and not bits & absent]
+        if sides:
+            total = sum(int(segment.batch.column(n)[row]) for n in sides)
+            return Decimal(total * 10 // len(sides)).scaleb(-scale - 1, EXACT)
+    return None
+
+
+class Prices:
+    """Last prices of the instruments an executor is engaged in."""
+
+    def __init__(self) -> None:
+        self._carried: dict[int, Decimal] = {}  # by dense id
+
+    def at(self, dense: int, row: int, segment: Segment) -> Decimal | None:
+        """Return the last price at a row; None where there was none."""
+        price = last_price(segment, dense, row)
+        return self._carried.get(dense) if price is None else price
+
+    def leave(self, segment: Segment, engaged: Iterable[int]) -> None:
+        """Carry the last prices of the given instruments over to the next segment."""
+        for dense in engaged:
+            price = last_price(segment, dense)
+            if price is not None:
+                self._carried[dense] = price
+
+    def snapshot(self) -> dict[str, str]:
+        """Return what is carried."""
+        return {str(d): str(p) for d, p in self._carried.items()}
+
+    def restore(self, state: dict[str, str]) -> None:
+        """Take back what snapshot() gave."""
+        self._carried = {int(d): Decimal(p) for d, p in state.items()}
+
+
+class BarOpens:
+    """The price at which each instrument's current bar began.
+
+    A bar is an interval of the instrument's own time; its first tick is the one with which that
+    time enters it. A late tick belongs to a closed bar and opens none.
+    """
+
+    def __init__(self, bar_ns: int) -> None:
+        self._bar_ns = bar_ns
+        self._carried: dict[int, tuple[int, int]] = {}  # by dense id: newest time, open as integer
+        self._opens: dict[int, tuple[npt.NDArray[Any], npt.NDArray[Any], int]] = {}
+
+    def enter(self) -> None:
+        """Begin with a new segment."""
+        self._opens = {}
+
+    def at(self, dense: int, row: int, view: View) -> Decimal | None:
+        """Return the open of the bar that a row of the segment lies in."""
+        positions, opens, _ = self._of(dense, view)
+        at = int(positions.searchsorted(row, side="right")) - 1
+        carried = self._carried.get(dense)
+        if at < 0 and carried is None:
+            return None
+        opened = int(opens[at]) if at >= 0 or carried is None else carried[1]
+        scale = view.batch.table.by_dense(dense).price_scale + view.batch.extra_scale
+        return Decimal(opened).scaleb(-scale, EXACT)
+
+    def _of(self, dense: int, view: View) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int]:
+        found = self._opens.get(dense)
+        if found is None:
+            found = self._opens[dense] = self._made(dense, view)
+        return found
+
+    def _made(self, dense: int, view: View) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int]:
+        rows = view.rows_of(dense)
+        positions = view.positions_of(rows)
+        if not len(rows):
+            return positions, positions, NO_TIME
+        newest, opened = self._carried.get(dense, (NO_TIME, 0))
+        reached = np.maximum.accumulate(np.maximum(view.segment.clock_ts[positions], newest))
+        bars = reached // self._bar_ns
+        begins = np.empty(len(rows), np.bool_)
+        begins[0] = dense not in self._carried or bars[0] != newest // self._bar_ns
+        begins[1:] = bars[1:] != bars[:-1]
+        first = np.maximum.accumulate(np.where(begins, np.arange(len(rows)), -1))
+        prices = view.batch.column("price_int")[rows]
+        return positions, np.where(first >= 0, prices[first], opened), int(reached[-1])
+
+    def leave(self, tokens: Iterable[int], view: View) -> None:
+        """Carry the bars of the given instruments over to the next segment."""
+        for dense in tokens:
+            positions, opens, newest = self._of(dense, view)
+            if len(positions):
+                self._carried[dense] = (newest, int(opens[-1]))
+
+    def snapshot(self) -> dict[str, list[int]]:
+        """Return what is carried."""
+        return {str(d): list(kept) for d, kept in self._carried.items()}
+
+    def restore(self, state: dict[str, list[int]]) -> None:
+        """Take back what snapshot() gave."""
+        self._carried = {int(d): (newest, opened) for d, (newest, opened) in state.items()}
+        self._opens = {}
