@@ -34,8 +34,11 @@ SMA_CROSS: Final[dict[str, Any]] = {"fast_periods": 200, "slow_periods": 1000}
 _HERE: Final = Path(__file__).resolve().parent
 
 
-def recording(ticks: int = TICKS) -> Recording:
-    """Return the cached recording of that many ticks, written first where it is not there."""
+def recording(ticks: int = TICKS, *, cached: bool = False) -> Recording:
+    """Return the kept recording of that many ticks, written first where it is not there.
+
+    With `cached` it is read from its Arrow cache, built first; else from its parts.
+    """
     made_by = (Path(synthetic.__file__), Path(layout.__file__))
     version = hashlib.sha256(b"".join(p.read_bytes() for p in made_by)).hexdigest()[:12]
     cache = Path(os.environ.get("PARITY_BENCH_CACHE", _HERE / ".cache"))
@@ -45,7 +48,10 @@ def recording(ticks: int = TICKS) -> Recording:
         for old in cache.glob(f"synthetic-{SEED}-{ticks}-*"):
             shutil.rmtree(old)
         synthetic.make_recording(folder, seed=SEED, ticks=ticks)
-    return open_recording(folder)
+    made = open_recording(folder, cached=cached)
+    if cached:
+        made.build_cache()
+    return made
 
 
 def plan(strategy_type: str, parameters: dict[str, Any], name: str = "bench") -> ExecutorPlan:

@@ -32,16 +32,30 @@ ONE_CORE_BAR = 0.9  # of the harmonic sum of scan and loop
 TWO_CORES_BAR = 0.8  # of the slower of the two
 
 
-def bare_scan(recording: Recording, columns: list[str]) -> Callable[[], int]:
-    """Return a scan of the same columns by DuckDB alone, no work done on what it gives."""
+def bare_scan(
+    recording: Recording, columns: list[str], kept: duckdb.DuckDBPyConnection | None = None
+) -> Callable[[], int]:
+    """Return a scan of the same columns by DuckDB alone, no work done on what it gives.
+
+    Args:
+        recording: what is read.
+        columns: in-memory names.
+        kept: a connection to use; without it every scan makes one.
+    """
     files = [str(recording.path / p.file) for p in recording.manifest.of_kind("ticks")]
     names = ", ".join(f'"{SCALED[c][0] if c in SCALED else c}"' for c in columns)
+    query = f"SELECT {names} FROM read_parquet({files})"
+
+    def count(connection: duckdb.DuckDBPyConnection) -> int:
+        batches = connection.sql(query).to_arrow_reader(BATCH_ROWS)
+        return sum(batch.num_rows for batch in batches)
 
     def scan() -> int:
+        if kept is not None:
+            return count(kept)
         with duckdb.connect(":memory:", config={"threads": 1}) as connection:
             connection.execute("SET arrow_output_version='1.5'")
-            relation = connection.sql(f"SELECT {names} FROM read_parquet({files})")
-            return sum(batch.num_rows for batch in relation.to_arrow_reader(BATCH_ROWS))
+            return count(connection)
 
     return scan
 
