@@ -2,9 +2,10 @@
 
 Prices and quantities are decimal strings, times integer ns UTC, the rest integers under the
 columns' own names; a column whose flag says absent is left out. Extension columns that the
-instrument table declares stand under their names beside them (a word as itself). seq, stream, offset and sub are
-not on the wire: they belong to whoever reads. Where `flags` is left out (a hand-written
-producer), they follow from what is there. The market_tick envelope of older services is read too.
+instrument table declares stand under their names beside them (a word as itself). seq, stream,
+offset and sub are not on the wire: they belong to whoever reads. Where `flags` is left out (a
+hand-written producer), they follow from what is there. The market_tick envelope of older services
+is read too.
 
 Never here: floats on the way to a price, a guess, or any exception but Undecodable.
 """
