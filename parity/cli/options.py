@@ -15,6 +15,7 @@ from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
+    from parity.recording.rotation import Rotation
     from parity.settings.drafts import StrategySpec
     from parity.settings.settings import Settings
 
@@ -65,6 +66,22 @@ Start = Annotated[
 End = Annotated[
     str | None, typer.Option(metavar="TIME", help="First ts_event not wanted any more.")
 ]
+RotateMb = Annotated[
+    int | None,
+    typer.Option(
+        "--rotate-mb",
+        metavar="N",
+        help="Seal the journal each N megabytes, while it goes on. Default: setting rotate_mb.",
+    ),
+]
+RotateS = Annotated[
+    float | None,
+    typer.Option(
+        "--rotate-s",
+        metavar="N",
+        help="Seal it each N seconds at the latest. Default: setting rotate_s.",
+    ),
+]
 TableSource = Annotated[
     Path | None,
     typer.Option(
@@ -85,6 +102,13 @@ def settings_of(**given: Any) -> Settings:
     from parity.settings.settings import load_settings
 
     return load_settings(given)
+
+
+def rotation_of(settings: Settings) -> Rotation:
+    """Return when a live command's journal is cut and sealed."""
+    from parity.recording.rotation import Rotation
+
+    return Rotation(settings.rotate_mb * 1_000_000, settings.rotate_s)
 
 
 def recording_path(given: Path) -> Path:

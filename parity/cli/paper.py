@@ -12,12 +12,15 @@ from parity.cli.options import (
     ExitAtEnd,
     Json,
     Overrides,
+    RotateMb,
+    RotateS,
     Seed,
     Servers,
     StartFrom,
     StrategyFiles,
     TableSource,
     Topics,
+    rotation_of,
     settings_of,
     specs_of,
     start_of,
@@ -56,6 +59,8 @@ def command(
         float | None, typer.Option("--pace", metavar="N", help="Ticks a second of --recording.")
     ] = None,
     seed: Seed = 0,
+    rotate_mb: RotateMb = None,
+    rotate_s: RotateS = None,
     servers: Servers = None,
     as_json: Json = False,
 ) -> None:
@@ -65,7 +70,9 @@ def command(
     end it and seal its recording.
     """
     begin = start_of(start_from)
-    settings = settings_of(bootstrap_servers=servers, ticks_topics=topics)
+    settings = settings_of(
+        bootstrap_servers=servers, ticks_topics=topics, rotate_mb=rotate_mb, rotate_s=rotate_s
+    )
     specs = specs_of(strategies, overrides)
     if pace is not None and recording is None:
         raise ConfigError("--pace: it goes with --recording", cure="name a recording")
@@ -93,6 +100,7 @@ def command(
             seed=seed,
             checkpoint_ticks=settings.checkpoint_ticks,
             durability=settings.durability,
+            rotation=rotation_of(settings),
             progress=None if tell is None else lambda now: tell(now.get("ticks", 0)),
         )
     show_finished(finished, as_json)

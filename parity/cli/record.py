@@ -11,10 +11,13 @@ from parity.cli.console import counted, show, show_json, told
 from parity.cli.options import (
     ExitAtEnd,
     Json,
+    RotateMb,
+    RotateS,
     Servers,
     StartFrom,
     TableSource,
     Topics,
+    rotation_of,
     settings_of,
     start_of,
     table_of,
@@ -36,6 +39,8 @@ def command(
     start_from: StartFrom = "latest",
     exit_at_end: ExitAtEnd = False,
     instrument_table: TableSource = None,
+    rotate_mb: RotateMb = None,
+    rotate_s: RotateS = None,
     servers: Servers = None,
     as_json: Json = False,
 ) -> None:
@@ -44,7 +49,9 @@ def command(
     SIGINT and SIGTERM end it and seal the recording.
     """
     begin = start_of(start_from)
-    settings = settings_of(bootstrap_servers=servers, ticks_topics=topics)
+    settings = settings_of(
+        bootstrap_servers=servers, ticks_topics=topics, rotate_mb=rotate_mb, rotate_s=rotate_s
+    )
     table = table_of(instrument_table, recording)
     from parity.cli.logs import log_to_stderr
     from parity.compose.modes import Feed, record
@@ -63,6 +70,7 @@ def command(
             feed,
             table=table,
             durability=settings.durability,
+            rotation=rotation_of(settings),
             progress=None if tell is None else lambda now: tell(now.get("ticks", 0)),
         )
     if as_json:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
     from parity.publishers import Publisher
     from parity.recording.reader import Recording
+    from parity.recording.rotation import Rotation
     from parity.recording.runs import KeptStrategy
     from parity.settings.drafts import StrategySpec
     from parity.sources.arrivals import LiveSource
@@ -192,6 +193,7 @@ def paper(
     seed: int = 0,
     checkpoint_ticks: int = 100_000,
     durability: str = "fdatasync",
+    rotation: Rotation | None = None,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> Finished:
     """Run strategies on live ticks, record everything, publish approved signals.
@@ -207,6 +209,7 @@ def paper(
         seed: of the strategies' random streams.
         checkpoint_ticks: ticks between checkpoints.
         durability: "fdatasync" or "os".
+        rotation: when a segment of the journal ends and is sealed.
         progress: called with counts after each turn of the loop.
 
     Raises:
@@ -216,7 +219,9 @@ def paper(
     prepared = prepare(specs)
     began = time.perf_counter()
     with held(run):
-        outcome = _paper(run, prepared, feed, table, seed, checkpoint_ticks, durability, progress)
+        outcome = _paper(
+            run, prepared, feed, table, seed, checkpoint_ticks, durability, rotation, progress
+        )
     if not outcome.settled:
         raise ServiceDown(
             f"{run}: the fate of the last signals is not known: they were not confirmed",
@@ -233,6 +238,7 @@ def _paper(
     seed: int,
     checkpoint_ticks: int,
     durability: str,
+    rotation: Rotation | None,
     progress: Callable[[dict[str, int]], None] | None,
 ) -> Outcome:
     from parity.live.delivery import Delivery
@@ -250,7 +256,7 @@ def _paper(
     delivery = Delivery(_publisher(feed, run, run_id), ledger, run_id, outlets)
     strategies = Strategies(engine, writer, delivery)
     limits = Limits(checkpoint_ticks=checkpoint_ticks)
-    return _run_live(recording, table, feed, durability, strategies, limits, progress)
+    return _run_live(recording, table, feed, durability, rotation, strategies, limits, progress)
 
 
 def record(
@@ -259,6 +265,7 @@ def record(
     *,
     table: InstrumentTable,
     durability: str = "fdatasync",
+    rotation: Rotation | None = None,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> dict[str, Any]:
     """Record live ticks, without strategies; returns counts.
@@ -266,7 +273,7 @@ def record(
     Arguments and errors as for paper().
     """
     with held(folder):
-        outcome = _run_live(folder, table, feed, durability, None, None, progress)
+        outcome = _run_live(folder, table, feed, durability, rotation, None, None, progress)
     return {
         "recording": str(folder),
         "ticks": outcome.ticks,
@@ -281,6 +288,7 @@ def _run_live(
     table: InstrumentTable,
     feed: Feed,
     durability: str,
+    rotation: Rotation | None,
     strategies: Strategies | None,
     limits: Limits | None,
     progress: Callable[[dict[str, int]], None] | None,
@@ -300,6 +308,7 @@ def _run_live(
                 strategies=strategies,
                 limits=limits,
                 durability=durability,
+                rotation=rotation,
                 progress=progress,
             )
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
     from parity.recording.journal import JournalWriter
     from parity.recording.reader import Recording
+    from parity.recording.rotation import BackgroundSealer
     from parity.recording.runs import RunWriter
     from parity.recording.sequencer import Sequencer
 
@@ -95,6 +96,7 @@ class Runner:
         source: named after the recording's streams.
         sequencer: new; a resumed runner restores it.
         journal: open on `folder`.
+        sealer: of its ended segments; stopped before the rest is sealed.
         strategies: None records only.
         stop: set from outside to end.
         limits: checkpoints and the end.
@@ -110,6 +112,7 @@ class Runner:
         sequencer: Sequencer,
         journal: JournalWriter,
         *,
+        sealer: BackgroundSealer | None = None,
         strategies: Strategies | None = None,
         stop: asyncio.Event,
         limits: Limits | None = None,
@@ -121,6 +124,7 @@ class Runner:
         self._source = source
         self._sequencer = sequencer
         self._journal = journal
+        self._sealer = sealer
         self._strategies = strategies
         self._stop = stop
         self._limits = limits or Limits()
@@ -351,6 +355,8 @@ class Runner:
                 await self._strategies.delivery.close(limit_s)
         finally:
             self._journal.close()
+            if self._sealer is not None:
+                self._sealer.stop()
 
 
 def _behind(batches: Iterable[EventBatch], seq: int) -> Iterable[EventBatch]:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import structlog
 
 from parity.live.runner import Limits, Outcome, Runner, Strategies
 from parity.recording.journal import JournalWriter
 from parity.recording.manifest import MANIFEST, add_streams
 from parity.recording.reader import open_recording
+from parity.recording.rotation import BackgroundSealer, Rotation
 from parity.recording.sequencer import MAX_SKEW_NS, Sequencer
 from parity.recording.writer import create_recording
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from parity.model.instruments import InstrumentTable
     from parity.sources.arrivals import LiveSource
+
+_log = structlog.get_logger("parity.live.start")
 
 
 async def start(
@@ -32,6 +36,7 @@ async def start(
     strategies: Strategies | None = None,
     limits: Limits | None = None,
     durability: str = "fdatasync",
+    rotation: Rotation | None = None,
     max_skew_ns: int = MAX_SKEW_NS,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> Outcome:
@@ -47,6 +52,7 @@ async def start(
         strategies: engine, run folder and delivery; None records only.
         limits: checkpoints and the end.
         durability: of the journal.
+        rotation: when a segment of it ends, and is sealed while the run goes on.
         max_skew_ns: how far ts_event may be ahead of ts_recv.
         progress: called with counts after each turn of the loop.
 
@@ -57,14 +63,12 @@ async def start(
     goes_on = (folder / MANIFEST).exists()
     if not goes_on:
         await source.connect()
+        streams = source.streams
         create_recording(
-            folder,
-            table,
-            created_by=created_by,
-            streams=source.streams,
-            durability=durability,
+            folder, table, created_by=created_by, streams=streams, durability=durability
         )
-    journal = JournalWriter(folder, durability=durability)
+    sealer = BackgroundSealer(folder, _sealing_failed)
+    journal = _journal(folder, rotation or Rotation(), durability, sealer)
     try:
         recorded = open_recording(folder) if goes_on else None
         if recorded is not None:
@@ -73,13 +77,13 @@ async def start(
             await source.connect()
         source.name_streams(add_streams(folder, source.streams))
         journal.append(np.zeros(0, table.tick_dtype), (), source.positions())
-        sequencer = Sequencer(table, max_skew_ns=max_skew_ns)
         runner = Runner(
             folder,
             table,
             source,
-            sequencer,
+            Sequencer(table, max_skew_ns=max_skew_ns),
             journal,
+            sealer=sealer,
             strategies=strategies,
             stop=stop,
             limits=limits,
@@ -89,3 +93,24 @@ async def start(
     finally:
         await source.close()
         journal.close()
+        sealer.stop()
+
+
+def _journal(
+    folder: Path, rotation: Rotation, durability: str, sealer: BackgroundSealer
+) -> JournalWriter:
+    try:
+        return JournalWriter(
+            folder,
+            segment_bytes_max=rotation.bytes_max,
+            segment_s_max=rotation.s_max,
+            durability=durability,
+            on_end=sealer.wake,
+        )
+    except BaseException:
+        sealer.stop()
+        raise
+
+
+def _sealing_failed(reason: str) -> None:
+    _log.warning("sealing_failed", reason=reason)

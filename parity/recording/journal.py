@@ -7,9 +7,11 @@ After a failed write or sync the writer refuses everything: what the disk then h
 from __future__ import annotations
 
 import fcntl
+import math
 import os
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -18,7 +20,7 @@ import numpy.typing as npt
 
 from parity.model.errors import ConfigError, ParityError
 from parity.recording.disk import sync_folder
-from parity.recording.manifest import Manifest, load_manifest, save_manifest
+from parity.recording.manifest import Manifest, load_manifest, update_manifest
 from parity.recording.segments import (
     Frame,
     checked_segments,
@@ -33,6 +35,7 @@ from parity.recording.segments import (
     segment_files,
     seq_bounds,
 )
+from parity.recording.snapshot import snapshot
 
 if TYPE_CHECKING:
     from parity.model.events import Control
@@ -61,7 +64,10 @@ class JournalWriter:
 
     Args:
         folder: a recording made by `create_recording`, or a sealed one that goes on.
+        segment_bytes_max: a segment ends with the frame that makes it so large.
+        segment_s_max: and with the first append, be it of nothing, when it is so old.
         durability: "fdatasync", or "os" (sync does nothing; a power loss may cost the end).
+        on_end: called with the number of each segment that ended, for a BackgroundSealer.
 
     Attributes:
         synced_seq: everything up to here is on the disk (with "os": handed to the system).
@@ -74,7 +80,9 @@ class JournalWriter:
         folder: Path,
         *,
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
+        segment_s_max: float = math.inf,
         durability: str = "fdatasync",
+        on_end: Callable[[int], None] = lambda _: None,
     ) -> None:
         if durability not in ("fdatasync", "os"):
             raise ConfigError(f"durability: expected 'fdatasync' or 'os', was {durability!r}")
@@ -87,8 +95,8 @@ class JournalWriter:
         try:
             recovered = recover_locked(Path(folder), manifest)
             if (manifest.state, manifest.durability) != ("open", durability):
-                changed = msgspec.structs.replace(manifest, state="open", durability=durability)
-                save_manifest(Path(folder), changed)
+                opened = {"state": "open", "durability": durability}
+                update_manifest(Path(folder), lambda m: msgspec.structs.replace(m, **opened))
         except BaseException:
             os.close(self._lock)
             raise
@@ -97,6 +105,9 @@ class JournalWriter:
         self._dtype = manifest.table.tick_dtype
         self._recording_id = bytes.fromhex(manifest.recording_id)
         self._segment_bytes_max = segment_bytes_max
+        self._segment_s_max = segment_s_max
+        self._on_end = on_end
+        self._old_at = math.inf  # by the monotonic clock, of the open segment
         self._durable = durability == "fdatasync"
         self._file = -1  # opened by the first append, which knows the first seq
         self._id = b""
@@ -131,6 +142,7 @@ class JournalWriter:
         first, last = self._bounds(ticks, count, controls)
         if not first:
             if not positions:
+                self._end_if_old()
                 return
             first, last = self.last_seq + 1, self.last_seq
         elif first != self.last_seq + 1 and self.last_seq:
@@ -145,6 +157,8 @@ class JournalWriter:
             self.positions.update(positions)
         if self._written >= self._segment_bytes_max:
             self._end_segment()
+        else:
+            self._end_if_old()
 
     def sync(self) -> None:
         """Make everything appended durable."""
@@ -245,6 +259,11 @@ class JournalWriter:
         except OSError as error:
             raise self._fail(f"cannot make {path.name}: {error.strerror}") from error
         self._writev(pack_header(self._id, self._number, first_seq, self._recording_id))
+        self._old_at = time.monotonic() + self._segment_s_max
+
+    def _end_if_old(self) -> None:
+        if time.monotonic() >= self._old_at and not (self._failed or self._closed):
+            self._end_segment()
 
     def _end_segment(self) -> None:
         self._write(pack_end())
@@ -253,6 +272,8 @@ class JournalWriter:
         self.synced_seq = self.last_seq
         os.close(self._file)
         self._file = -1
+        self._old_at = math.inf
+        self._on_end(self._number)
 
 
 class JournalReader:
@@ -264,9 +285,10 @@ class JournalReader:
 
     def __iter__(self) -> Iterator[Frame]:
         self.torn_bytes = 0
-        for segment in checked_segments(self._folder, load_manifest(self._folder)):
-            self.torn_bytes += segment.torn_bytes
-            yield from frames_of(segment)
+        _, journal = snapshot(self._folder)
+        if journal is not None:
+            yield from journal
+            self.torn_bytes = journal.torn_bytes
 
 
 def read_journal(folder: Path) -> JournalReader:

@@ -7,7 +7,8 @@ table would change every price without touching a part.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
+_changing = threading.Lock()
 # Left out of the text where empty, so that a recording without them reads as it always did.
 _LEFT_OUT: Final = ("extensions", "origin")
 
@@ -168,16 +170,33 @@ def add_streams(folder: Path, streams: Iterable[tuple[str, int]]) -> dict[tuple[
     Returns:
         All streams of the recording: (topic, partition) -> id.
     """
-    manifest = load_manifest(folder)
-    known = {(s.topic, s.partition): s.id for s in manifest.streams}
-    rows = list(manifest.streams)
-    for topic, partition in streams:
-        if (topic, partition) not in known:
-            known[topic, partition] = len(rows)
-            rows.append(Stream(len(rows), topic, partition))
-    if len(rows) > len(manifest.streams):
-        save_manifest(folder, msgspec.structs.replace(manifest, streams=rows))
-    return known
+    wanted = list(streams)
+
+    def change(manifest: Manifest) -> Manifest:
+        rows = list(manifest.streams)
+        known = {(s.topic, s.partition) for s in rows}
+        for topic, partition in wanted:
+            if (topic, partition) not in known:
+                known.add((topic, partition))
+                rows.append(Stream(len(rows), topic, partition))
+        if len(rows) == len(manifest.streams):
+            return manifest
+        return msgspec.structs.replace(manifest, streams=rows)
+
+    return {(s.topic, s.partition): s.id for s in update_manifest(folder, change).streams}
+
+
+def update_manifest(folder: Path, change: Callable[[Manifest], Manifest]) -> Manifest:
+    """Replace the manifest by what `change` makes of it; the one way to change an open one.
+
+    For whoever holds the journal, and its threads: one change at a time, each of what is there.
+    """
+    with _changing:
+        manifest = load_manifest(folder)
+        changed = change(manifest)
+        if changed is not manifest:
+            save_manifest(folder, changed)
+        return changed
 
 
 def _digest(whole: dict[str, Any]) -> str:

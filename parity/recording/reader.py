@@ -26,11 +26,10 @@ from parity.model.errors import ConfigError, RecordingCorrupt, did_you_mean
 from parity.model.events import Control, EventBatch
 from parity.model.extensions import PRESENT
 from parity.model.ticks import TickBatch
-from parity.recording.journal import read_journal
-from parity.recording.manifest import Manifest, Part, load_manifest
 from parity.recording.order import RESTORE, Order, damaged
 from parity.recording.segments import last_of
 from parity.recording.selection import Selection
+from parity.recording.snapshot import JournalSnapshot, snapshot
 
 if TYPE_CHECKING:
     import duckdb
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from parity.model.instruments import InstrumentTable
+    from parity.recording.manifest import Manifest, Part
 
 Columns = dict[str, npt.NDArray[Any]]
 
@@ -57,7 +57,7 @@ def open_recording(path: Path | str, *, cached: bool = True) -> Recording:
         RecordingCorrupt: the manifest was edited, or a part is missing or has another size.
     """
     folder = Path(path)
-    manifest = load_manifest(folder)
+    manifest, journal = snapshot(folder)
     for part in manifest.parts:
         try:
             size = (folder / part.file).stat().st_size
@@ -65,7 +65,7 @@ def open_recording(path: Path | str, *, cached: bool = True) -> Recording:
             raise damaged(folder, part, "is missing") from None
         if size != part.bytes:
             raise damaged(folder, part, f"has {size} bytes, expected {part.bytes}")
-    return Recording(folder, manifest, cached=cached)
+    return Recording(folder, manifest, journal, cached=cached)
 
 
 class _Tail(NamedTuple):
@@ -81,13 +81,22 @@ class Recording:
 
     Args:
         path: its folder.
-        manifest: as `load_manifest` gives it.
+        manifest: as `snapshot` gives it.
+        journal: of the same moment; None where it is sealed.
         cached: whether ticks may come from its Arrow cache.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, *, cached: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        journal: JournalSnapshot | None = None,
+        *,
+        cached: bool = True,
+    ) -> None:
         self.path = path
         self.manifest = manifest
+        self._journal = journal
         self.cached = cached
         self.table: InstrumentTable = manifest.table
         self._connection: Any = None
@@ -205,7 +214,7 @@ class Recording:
             held.append(self.manifest.extensions)
         body = hashlib.sha256(msgspec.json.encode(held))
         if self._tail.last_seq:
-            for frame in read_journal(self.path):
+            for frame in self._journal or ():
                 body.update(frame.records.tobytes())
                 body.update(msgspec.msgpack.encode(frame.controls))
         return body.hexdigest()
@@ -374,15 +383,14 @@ class Recording:
         rows, last_seq = 0, 0
         controls: list[Control] = []
         positions: dict[int, int] = {}
-        if self.manifest.state == "sealed":
+        if self._journal is None:
             return _Tail(0, [], 0, {}, 0)
-        frames = read_journal(self.path)
-        for frame in frames:
+        for frame in self._journal:
             rows += len(frame.records)
             controls.extend(frame.controls)
             positions.update(frame.positions)
             last_seq = max(last_seq, last_of(frame))
-        return _Tail(rows, controls, last_seq, positions, frames.torn_bytes)
+        return _Tail(rows, controls, last_seq, positions, self._journal.torn_bytes)
 
     def _tail_columns(
         self, names: Sequence[str], chosen: Selection, batch_rows: int
@@ -400,7 +408,7 @@ class Recording:
             return
         waiting: list[npt.NDArray[Any]] = []
         rows = 0
-        for frame in read_journal(self.path):
+        for frame in self._journal or ():
             if frame.records["seq"].size and frame.records["seq"][0] <= self.manifest.last_seq:
                 raise RecordingCorrupt(
                     f"{self.path}: journal and parts both hold seq {frame.records['seq'][0]}",

@@ -23,6 +23,7 @@ from parity.recording.manifest import (
     SealedSegment,
     load_manifest,
     save_manifest,
+    update_manifest,
 )
 from parity.recording.segments import (
     Segment,
@@ -34,12 +35,11 @@ from parity.recording.segments import (
 from parity.recording.writer import TickPart, check_follows, event_part
 
 
-def seal(folder: Path, *, step: Callable[[str], None] = lambda _: None) -> Manifest:
+def seal(folder: Path) -> Manifest:
     """Turn the journal of a recording into parts and mark the recording sealed.
 
     Args:
         folder: an open recording, whatever a kill left in it; a sealed one stays as it is.
-        step: called with a name after every step that a kill could follow (for tests).
 
     Raises:
         RecordingCorrupt: a segment is damaged; the ones before it are sealed, it is kept.
@@ -50,30 +50,43 @@ def seal(folder: Path, *, step: Callable[[str], None] = lambda _: None) -> Manif
     try:
         if lock >= 0:
             _remove_temporary(folder)
-            manifest = _seal_segments(folder, manifest, step)
+            manifest = _seal_segments(folder, manifest)
             _remove_journal(folder)
-            step("journal removed")
         if manifest.state != "sealed":
             manifest = msgspec.structs.replace(manifest, state="sealed")
             save_manifest(folder, manifest)
-            step("sealed")
         return manifest
     finally:
         if lock >= 0:
             os.close(lock)
 
 
-def _seal_segments(folder: Path, manifest: Manifest, step: Callable[[str], None]) -> Manifest:
-    for segment in checked_segments(folder, manifest):
-        manifest = _seal_segment(folder, manifest, segment, step)
+def seal_ended(folder: Path, upto: int, *, stop: Callable[[], bool] = lambda: False) -> None:
+    """Turn the segments up to a number into parts, while the journal's writer goes on.
+
+    Args:
+        folder: of a recording whose journal this process holds.
+        upto: the number of the last segment that has ended.
+        stop: asked before each segment.
+
+    Raises:
+        RecordingCorrupt: a segment is damaged; the ones before it are sealed, it is kept.
+    """
+    for segment in checked_segments(folder, load_manifest(folder), upto=upto):
+        if stop():
+            return
+        _seal_segment(folder, load_manifest(folder), segment)
         segment.path.unlink()
-        step(f"segment {segment.number} removed")
+
+
+def _seal_segments(folder: Path, manifest: Manifest) -> Manifest:
+    for segment in checked_segments(folder, manifest):
+        manifest = _seal_segment(folder, manifest, segment)
+        segment.path.unlink()
     return manifest
 
 
-def _seal_segment(
-    folder: Path, manifest: Manifest, segment: Segment, step: Callable[[str], None]
-) -> Manifest:
+def _seal_segment(folder: Path, manifest: Manifest, segment: Segment) -> Manifest:
     columns = columns_of(segment)
     controls, positions = sparse_of(segment)
     try:
@@ -85,30 +98,29 @@ def _seal_segment(
     parts: list[Part] = []
     if len(columns["seq"]):
         parts.append(_tick_part(folder, manifest, columns))
-        step(f"ticks of segment {segment.number} named")
     if controls:
         parts.append(event_part(folder, controls))
-        step(f"events of segment {segment.number} named")
     entry = SealedSegment(
         number=segment.number,
         id=segment.id.hex(),
         last_seq=last_seq,
         positions=sorted(positions.items()),
     )
-    warnings = list(manifest.warnings)
+    warnings = []
     if segment.torn_bytes:
         warnings.append(
             f"{segment.path.name}: {segment.torn_bytes} torn bytes behind seq {last_seq} left out"
         )
-    manifest = msgspec.structs.replace(
-        manifest,
-        parts=[*manifest.parts, *parts],
-        segments=[*manifest.segments, entry],
-        warnings=warnings,
-    )
-    save_manifest(folder, manifest)
-    step(f"segment {segment.number} listed")
-    return manifest
+
+    def listed(now: Manifest) -> Manifest:
+        return msgspec.structs.replace(
+            now,
+            parts=[*now.parts, *parts],
+            segments=[*now.segments, entry],
+            warnings=[*now.warnings, *warnings],
+        )
+
+    return update_manifest(folder, listed)
 
 
 def _tick_part(folder: Path, manifest: Manifest, columns: Mapping[str, npt.NDArray[Any]]) -> Part:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import itertools
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import crc32
@@ -149,13 +149,32 @@ def number_of(path: Path) -> int:
     return int(path.stem)
 
 
-def checked_segments(folder: Path, manifest: Manifest) -> Iterator[Segment]:
-    """Yield the segments not sealed yet, each checked in full, one in memory at a time."""
-    paths = segment_files(folder)
+def checked_segments(
+    folder: Path, manifest: Manifest, *, upto: int | None = None
+) -> Iterator[Segment]:
+    """Yield the segments not sealed yet, each checked in full, one in memory at a time.
+
+    Args:
+        folder: of the recording.
+        manifest: its manifest.
+        upto: only the segments up to this number, all of which must have ended.
+    """
+    paths = [p for p in segment_files(folder) if upto is None or number_of(p) <= upto]
+    files = [(path, path.read_bytes) for path in paths]
+    return checked(files, manifest, all_ended=upto is not None)
+
+
+def checked(
+    files: Sequence[tuple[Path, Callable[[], bytes]]],
+    manifest: Manifest,
+    *,
+    all_ended: bool = False,
+) -> Iterator[Segment]:
+    """Do what `checked_segments` does, for segments given as (path, what reads it)."""
     sealed = {s.number: s.id for s in manifest.segments}
     expected = max(sealed, default=0)
     dtype = manifest.table.tick_dtype
-    for path in paths:
+    for path, read in files:
         number = number_of(path)
         if number in sealed:
             continue  # a kill between manifest entry and unlink
@@ -166,12 +185,12 @@ def checked_segments(folder: Path, manifest: Manifest) -> Iterator[Segment]:
             )
         expected = number
         yield parse_segment(
-            path.read_bytes(),
+            read(),
             path=path,
             number=number,
             recording_id=manifest.recording_id,
             dtype=dtype,
-            last=path == paths[-1],
+            last=path == files[-1][0] and not all_ended,
         )
 
 

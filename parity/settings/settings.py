@@ -51,6 +51,8 @@ _EXPECTED: Final[dict[str, str]] = {
     "recordings_dir": "a folder",
     "durability": "fdatasync or os",
     "checkpoint_ticks": "an integer ≥ 1",
+    "rotate_mb": "an integer ≥ 1",
+    "rotate_s": "a number ≥ 1",
     "librdkafka": "a mapping of librdkafka settings to text, numbers or booleans",
 }
 
@@ -81,6 +83,8 @@ class Settings(BaseSettings):
         recordings_dir: where recordings named without a folder are.
         durability: "fdatasync" before a signal leaves, or "os" (the manifest says so).
         checkpoint_ticks: ticks between two checkpoints of a run.
+        rotate_mb: megabytes at which a segment of the journal ends and is sealed.
+        rotate_s: seconds after which it ends at the latest.
         librdkafka: passed to the Kafka client as it is; client_config() has the secrets in clear.
     """
 
@@ -102,6 +106,8 @@ class Settings(BaseSettings):
     recordings_dir: Path = Path("recordings")
     durability: Literal["fdatasync", "os"] = "fdatasync"
     checkpoint_ticks: Annotated[int, Field(ge=1)] = 1_000_000
+    rotate_mb: Annotated[int, Field(ge=1)] = 64
+    rotate_s: Annotated[float, Field(ge=1)] = 3600.0
     librdkafka: dict[str, bool | int | float | str | SecretStr] = {}
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)

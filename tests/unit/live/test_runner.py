@@ -10,7 +10,9 @@ from parity.live.clock import anchored_clock
 from parity.live.runner import Outcome
 from parity.live.start import start
 from parity.model.errors import ServiceDown
+from parity.recording.manifest import load_manifest
 from parity.recording.reader import open_recording
+from parity.recording.rotation import Rotation
 from parity.sources import synthetic
 from parity.sources.arrivals import Arrivals, Note, Stream
 
@@ -69,14 +71,16 @@ def arrivals(lo: int, hi: int, *notes: Note) -> Arrivals:
     return Arrivals(records, list(notes), {0: hi})
 
 
-def record(folder: Path, source: Script, *, stop: bool = False) -> Outcome:
+def record(
+    folder: Path, source: Script, *, stop: bool = False, rotation: Rotation | None = None
+) -> Outcome:
     """Record what the script hands over."""
 
     async def scenario() -> Outcome:
         asked = asyncio.Event()
         if stop:
             asked.set()
-        return await start(folder, TABLE, source, created_by="test", stop=asked)
+        return await start(folder, TABLE, source, created_by="test", stop=asked, rotation=rotation)
 
     return asyncio.run(scenario())
 
@@ -105,6 +109,19 @@ def test_ticks_and_notes_share_one_order(tmp_path: Path) -> None:
         outcome.gaps,
     )
     assert (np.diff(ticks["ts_recv"]) >= 0).all()
+
+
+def test_segments_become_parts_while_it_goes_on(tmp_path: Path) -> None:
+    """Cut by size, sealed behind the loop and at its end: every tick once, in order."""
+    folder = tmp_path / "rec"
+    script = Script([arrivals(n, n + 5) for n in range(0, 60, 5)])
+    record(folder, script, rotation=Rotation(bytes_max=1200))
+    manifest = load_manifest(folder)
+
+    assert list(range(60)) == kept(folder)[0]["offset"].tolist()
+    assert list(range(1, 7)) == [segment.number for segment in manifest.segments]
+    assert ("sealed", 6) == (manifest.state, len(manifest.parts))
+    assert not (folder / "journal").exists()
 
 
 def test_recording_goes_on_behind_its_end(tmp_path: Path) -> None:
