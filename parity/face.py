@@ -127,26 +127,13 @@ class Run:
         Raises:
             ConfigError: nothing was decided there.
         """
-        said = [r for r in self.folder.rows("candidates") if r["seq"] == seq]
-        decided = [r for r in self.folder.rows("decisions") if r["seq"] == seq]
-        if not decided:
+        found = self.folder.decided_at(seq)
+        if not found["decisions"]:
             raise ConfigError(
                 f"{self.path}: nothing was decided at seq {seq}",
                 cure="take a seq of run.signals, run.drops or run.fills",
             )
-        hidden = {"record"}
-        return {
-            "seq": seq,
-            "candidates": [
-                {k: v for k, v in row.items() if k not in hidden}
-                | {"metadata": msgspec.json.decode(row["metadata"])}
-                for row in said
-            ],
-            "decisions": [
-                {k: v for k, v in row.items() if k not in hidden and v is not None}
-                for row in decided
-            ],
-        }
+        return {"seq": seq, **found}
 
     @property
     def controls(self) -> pl.DataFrame:

@@ -13,11 +13,18 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from parity.model.ticks import FLAG_NAMES, TRADE, UNDELIVERED
+from parity.model.errors import RecordingCorrupt
+from parity.model.ticks import FLAG_NAMES, NO_TS_RECV, TRADE, UNDELIVERED
+from parity.recording.gaps import Losses
+from parity.recording.histogram import Histogram
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from parity.model.instruments import Instrument
     from parity.model.ticks import TickBatch
+    from parity.recording.integrity import Defect
     from parity.recording.reader import Recording
 
 Ints = npt.NDArray[np.int64]
@@ -26,6 +33,7 @@ FORMAT: Final = 1
 _COLUMNS: Final = (
     "seq",
     "ts_event",
+    "ts_recv",
     "instrument_token",
     "price_int",
     "quantity_int",
@@ -33,6 +41,8 @@ _COLUMNS: Final = (
     "flags",
 )
 _INT64_MAX: Final = 2**63 - 1
+VERDICTS: Final = ("late", "duplicate", "skewed", "catch_up", "warmup")
+_VERDICT_BITS: Final = sum(FLAG_NAMES[name] for name in VERDICTS)
 
 
 class Sums(msgspec.Struct):
@@ -42,6 +52,9 @@ class Sums(msgspec.Struct):
     trades: int = 0
     first_ns: int = 0
     last_ns: int = 0
+    first_recv_ns: int = _INT64_MAX
+    last_recv_ns: int = -_INT64_MAX
+    verdicts: dict[str, int] = {}
     quantity: int = 0
     notional: int = 0
     buy: int = 0
@@ -54,43 +67,115 @@ class Sums(msgspec.Struct):
     price_max: int = 0
 
 
-def inspect_recording(recording: Recording) -> dict[str, Any]:
+def inspect_folder(
+    folder: Path, progress: Callable[[int, int], None] | None = None
+) -> tuple[dict[str, Any], Histogram | None, list[Defect]]:
+    """Check every file of a recording and return what it holds, damaged or not.
+
+    Args:
+        folder: the recording.
+        progress: called with (ticks read, ticks in all).
+
+    Returns:
+        The JSON of `parity inspect`; the histogram; everything that is wrong. Of a damaged
+        recording only what its manifest says is told: a sum over a part of it would mislead.
+
+    Raises:
+        RecordingMissing: nothing is there.
+        RecordingCorrupt: the manifest itself is damaged, so that nothing can be told.
+    """
+    from parity.recording.integrity import Defect, check_integrity
+    from parity.recording.manifest import load_manifest
+    from parity.recording.reader import Recording
+
+    manifest = load_manifest(folder)
+    integrity = check_integrity(folder, manifest)
+    if not integrity.defects:
+        histogram = Histogram(len(manifest.instruments))
+        recording = Recording(folder, manifest, cached=False)  # the parts, not a copy of them
+        try:
+            found = inspect_recording(recording, histogram, progress)
+            return found | {"integrity": integrity.to_json(order=True)}, histogram, []
+        except RecordingCorrupt as error:
+            integrity.defects.append(
+                Defect(
+                    file=str(folder),
+                    problem=error.message.removeprefix(f"{folder}: "),
+                    cure=error.cure,
+                )
+            )
+    told = {
+        "format": FORMAT,
+        "path": str(folder),
+        "recording_id": manifest.recording_id,
+        "state": manifest.state,
+        "order": manifest.order,
+        "scales": manifest.scales,
+        "ticks": None,
+        "instruments": [
+            {"instrument_token": one["token"], "symbol": one["symbol"]}
+            for one in manifest.instruments
+        ],
+        "parts": [{"file": p.file, "rows": p.rows, "bytes": p.bytes} for p in manifest.parts],
+        "warnings": list(manifest.warnings),
+        "integrity": integrity.to_json(order=False),
+    }
+    return told, None, integrity.defects
+
+
+def inspect_recording(
+    recording: Recording,
+    histogram: Histogram | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
     """Return what a recording holds, as plain values.
 
     Args:
         recording: from `open_recording`; every tick of it is read and its order checked.
+        histogram: filled on the way, if given.
+        progress: called with (ticks read, ticks in all).
 
     Returns:
-        `format, path, recording_id, state, order, ticks, instruments, gaps, controls, flags,
-        sizes, warnings`; sums and prices as decimal strings, times as ISO 8601 UTC.
+        The JSON of `parity inspect` but for `integrity`; sums and prices as decimal strings,
+        times as ISO 8601 UTC.
     """
     sums = {i.token: Sums() for i in recording.table}
+    histogram = histogram or Histogram(len(recording.table))
     flags: dict[int, int] = {}
-    controls: dict[str, int] = {}
+    manifest = recording.manifest
+    losses = Losses(manifest)
+    ticks = 0
     for batch in recording.batches(columns=_COLUMNS):
         if len(batch.ticks):
+            ticks += len(batch.ticks)
             _count_flags(flags, batch.ticks)
+            histogram.add(batch.ticks.column("ts_event"), batch.ticks.column("inst"))
             _add(sums, batch.ticks)
-        for control in batch.controls:
-            controls[control.verb] = controls.get(control.verb, 0) + 1
-    ticks = sum(s.ticks for s in sums.values())
-    manifest = recording.manifest
+        losses.take(batch.controls)
+        if progress is not None:
+            progress(ticks, recording.tick_rows)
     return {
         "format": FORMAT,
         "path": str(recording.path),
         "recording_id": manifest.recording_id,
+        "created_by": manifest.created_by,
         "state": manifest.state,
         "order": manifest.order,
+        "durability": manifest.durability,
+        "last_seq": recording.last_seq,
+        "scales": manifest.scales,
         "ticks": ticks,
         "instruments": [_instrument(i, sums[i.token]) for i in recording.table],
-        "gaps": controls.get("gap", 0),
-        "controls": dict(sorted(controls.items())),
+        **losses.to_json(),
         "flags": {
             name: count
             for name, bit in FLAG_NAMES.items()
             if (count := sum(n for value, n in flags.items() if value & bit))
         },
         "sizes": _sizes(recording, ticks),
+        "histogram": histogram.to_json([i.token for i in recording.table]),
+        "extensions": [{"name": e.name, "kind": e.kind} for e in manifest.extensions],
+        "origin": manifest.origin,
         "warnings": list(manifest.warnings),
     }
 
@@ -115,6 +200,15 @@ def _add_one(sums: Sums, ticks: TickBatch) -> None:
     sums.last_ns = max(sums.last_ns, last) if sums.ticks else last
     sums.ticks += len(ticks)
     flags = ticks.column("flags")
+    received = ticks.column("ts_recv")[(flags & NO_TS_RECV) == 0]
+    if len(received):
+        sums.first_recv_ns = min(sums.first_recv_ns, int(received.min()))
+        sums.last_recv_ns = max(sums.last_recv_ns, int(received.max()))
+    if int(np.bitwise_or.reduce(flags)) & _VERDICT_BITS:
+        sums.verdicts = {
+            name: sums.verdicts.get(name, 0) + int(((flags & FLAG_NAMES[name]) != 0).sum())
+            for name in VERDICTS
+        }
     shown = ((flags & TRADE) != 0) & ((flags & UNDELIVERED) == 0)
     if not shown.any():
         return
@@ -168,10 +262,17 @@ def _instrument(instrument: Instrument, sums: Sums) -> dict[str, Any]:
     return {
         "instrument_token": instrument.token,
         "symbol": instrument.symbol,
+        "venue": instrument.venue,
+        "kind": instrument.kind,
+        "price_scale": price,
+        "quantity_scale": quantity,
         "ticks": sums.ticks,
         "trades": sums.trades,
         "first": iso(sums.first_ns) if sums.ticks else None,
         "last": iso(sums.last_ns) if sums.ticks else None,
+        "first_recv": iso(sums.first_recv_ns) if sums.first_recv_ns != _INT64_MAX else None,
+        "last_recv": iso(sums.last_recv_ns) if sums.first_recv_ns != _INT64_MAX else None,
+        **{name: sums.verdicts.get(name, 0) for name in VERDICTS},
         "quantity": decimal_text(sums.quantity, quantity),
         "notional": decimal_text(sums.notional, both),
         "buy": decimal_text(sums.buy, quantity),
@@ -199,7 +300,23 @@ def _sizes(recording: Recording, ticks: int) -> dict[str, Any]:
         "parts_bytes": parts,
         "journal_bytes": journal,
         "bytes_per_tick": round((parts + journal) / ticks, 2) if ticks else None,
+        "columns": _column_bytes(recording),
     }
+
+
+def _column_bytes(recording: Recording) -> dict[str, int]:
+    """Return the compressed bytes of each column over all tick parts, the largest first."""
+    import pyarrow.parquet as pq
+
+    found: dict[str, int] = {}
+    for part in recording.manifest.of_kind("ticks"):
+        held = pq.read_metadata(recording.path / part.file)
+        for group in range(held.num_row_groups):
+            for at in range(held.num_columns):
+                column = held.row_group(group).column(at)
+                name = column.path_in_schema
+                found[name] = found.get(name, 0) + column.total_compressed_size
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def decimal_text(value: int, scale: int) -> str:
@@ -223,3 +340,12 @@ def iso(ns: int) -> str:
     seconds, rest = divmod(ns, 1_000_000_000)
     moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=seconds)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def short_iso(instant: str | None) -> str:
+    """Return what `iso` gives without the zeros at its end; "-" for None.
+
+    >>> short_iso("2025-01-06T09:00:00.500000000Z"), short_iso(None)
+    ('2025-01-06T09:00:00.5Z', '-')
+    """
+    return "-" if instant is None else instant.removesuffix("Z").rstrip("0").rstrip(".") + "Z"

@@ -194,6 +194,21 @@ class RunFolder:
                     f"{part}: {error}", cure="restore it, or run again: replay RUN"
                 ) from None
 
+    def decided_at(self, seq: int) -> dict[str, Any]:
+        """Return the candidates and decisions of one seq as plain values."""
+        said = [r for r in self.rows("candidates") if r["seq"] == seq]
+        decided = [r for r in self.rows("decisions") if r["seq"] == seq]
+        return {
+            "candidates": [
+                {k: v for k, v in row.items() if k != "record"}
+                | {"metadata": msgspec.json.decode(row["metadata"])}
+                for row in said
+            ],
+            "decisions": [
+                {k: v for k, v in row.items() if k != "record" and v is not None} for row in decided
+            ],
+        }
+
     def flushed_seq(self) -> int:
         """Return the seq up to which the outputs are on disk."""
         parts = self.parts("decisions")

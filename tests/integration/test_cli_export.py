@@ -215,3 +215,37 @@ def test_auto_of_a_recording_takes_the_strategies_given(tmp_path: Path) -> None:
     )
 
     assert 40 == found["warm_up"]
+
+
+def test_one_event_with_its_neighbours(momentum_run: Path) -> None:
+    """Inspect --at: every column exact, by seq or time; of a run what it decided there."""
+    first = ok("inspect", momentum_run, "--at", 822)
+    tick = {one["seq"]: one for one in first["events"]}[822]
+
+    assert [820, 821, 822, 823, 824] == [one["seq"] for one in first["events"]]
+    assert ("100.54", "0.480", "SYNA", None) == tuple(
+        tick[n] for n in ("price", "quantity", "symbol", "bid")
+    )
+    assert ["fill", "approved"] == [one["kind"] for one in first["decisions"]]
+    assert "momentum" == first["candidates"][0]["strategy_id"]
+    by_time = ok("inspect", DEMO, "--at", tick["ts_event"])
+    assert (822, first["events"]) == (by_time["seq"], by_time["events"])
+    assert "decisions" not in by_time
+    code, shown, _ = run("inspect", momentum_run, "--at", "822")
+    assert code == 0
+    assert "signal_id" in shown
+    for at, words in (("40001", "no event of seq 40001"), ("2030-01-01T00:00:00Z", "no tick at")):
+        code, _, said = run("inspect", DEMO, "--at", at)
+        assert (2, True) == (code, words in said.replace("\n", " ")), said
+
+
+def test_a_control_is_shown_at_its_seq(tmp_path: Path) -> None:
+    """Controls have a place among the ticks."""
+    gap = Control(seq=2, ts_recv=5, verb="gap", detail={"reason": "skipped"})
+    events = dummy_batch(2, seq=[1, 3], controls=[gap])
+    with RecordingWriter(tmp_path / "rec", TABLE, order="arrival", created_by="t") as writer:
+        writer.append(events.ticks, events.controls)
+    found = ok("inspect", tmp_path / "rec", "--at", 2)
+
+    assert ["gap"] == [one["verb"] for one in found["events"] if one["seq"] == 2]
+    assert "skipped" in run("inspect", tmp_path / "rec", "--at", "2")[1]

@@ -1,0 +1,97 @@
+"""`parity inspect --at`: one event with its neighbours, and what a run decided there."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from parity.cli.console import show, show_json, table_of
+from parity.cli.options import instant
+from parity.recording.inspect import short_iso
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.table import Table
+
+_COLUMNS = ("seq", "ts_event", "symbol", "price", "quantity", "bid", "ask")
+
+
+def show_moment(path: Path, at: str, as_json: bool) -> None:
+    """Show what stands at a seq or an instant of a recording or run.
+
+    Args:
+        path: of a recording or a run.
+        at: a seq (up to 12 digits), ns since 1970, or ISO 8601 with a zone.
+        as_json: one JSON object.
+    """
+    from parity.recording.moments import events_at, seq_at
+    from parity.recording.reader import open_recording
+    from parity.recording.runs import RunFolder, is_run
+
+    run = RunFolder(path) if is_run(path) else None
+    with open_recording(path if run is None else run.recording_path) as recording:
+        recording.check_files()
+        if at.isdecimal() and len(at) <= 12:
+            seq = int(at)
+        else:
+            ns = instant(at, "--at")
+            assert ns is not None, "a text was given"
+            seq = seq_at(recording, ns)
+        events = events_at(recording, seq)
+        found: dict[str, Any] = {"path": str(path), "seq": seq, "events": events}
+    if run is not None:
+        found |= run.decided_at(seq)
+    if as_json:
+        show_json(found)
+        return
+    _show(found)
+
+
+def _show(found: dict[str, Any]) -> None:
+    seq = found["seq"]
+    (event,) = [one for one in found["events"] if one["seq"] == seq]
+    show(f"seq {seq} of {found['path']}", "", _neighbours(found["events"], seq), "")
+    table = table_of("column", "value")
+    for name, value in event.items():
+        if value is not None:
+            table.add_row(name, _text(value))
+    show(table)
+    absent = [name for name, value in event.items() if value is None]
+    if absent:
+        show(f"it has no {', '.join(absent)}")
+    if "decisions" not in found:
+        return
+    show("")
+    if not found["decisions"]:
+        show("the run decided nothing here")
+    for kind in ("candidates", "decisions"):
+        for row in found[kind]:
+            rows = table_of(kind[:-1], f"{row['strategy_id']} at {row['broker']}")
+            for name, value in row.items():
+                if name not in ("seq", "strategy_id", "broker") and value not in (None, ""):
+                    rows.add_row(name, _text(value))
+            show(rows, "")
+
+
+def _neighbours(events: list[dict[str, Any]], seq: int) -> Table:
+    names = [n for n in _COLUMNS if any(one.get(n) is not None for one in events)]
+    table = table_of("", *names, "flags", right=("seq", "price", "quantity", "bid", "ask"))
+    for one in events:
+        cells = []
+        for name in names:
+            value = one.get(name)
+            if name == "ts_event" and value is None:
+                value = one["ts_recv"]
+            text = short_iso(value) if name == "ts_event" else value
+            cells.append("-" if text is None else str(text))
+        flags = [f for f in one.get("flags", ()) if not f.startswith("no_")]
+        mark = ">" if one["seq"] == seq else ""
+        table.add_row(mark, *cells, one["verb"] if "verb" in one else ", ".join(flags))
+    return table
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
+    return json.dumps(value, default=str) if isinstance(value, dict | list) else str(value)
