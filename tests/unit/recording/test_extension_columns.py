@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +108,7 @@ def test_what_was_journaled_is_read_from_tail_and_parts(
 def test_an_import_and_a_projection_say_the_same(
     tmp_path_factory: pytest.TempPathFactory, records: Records
 ) -> None:
-    """A projection gives the column and its own bit of `present`, from parts as from a tail."""
+    """A projection gives the column and its own bit of `present`, from parts, tail and cache."""
     folder = tmp_path_factory.mktemp("extensions")
     with RecordingWriter(folder / "S", TABLE, order="arrival", created_by="test") as writer:
         writer.append(TickBatch.from_records(records, TABLE))
@@ -115,7 +116,10 @@ def test_an_import_and_a_projection_say_the_same(
     with JournalWriter(folder / "T", durability="os") as journal:
         journal.append(records)
 
-    for place in (folder / "S", folder / "T"):
+    shutil.copytree(folder / "S", folder / "C")
+    open_recording(folder / "C").build_cache()
+
+    for place in (folder / "S", folder / "T", folder / "C"):
         ticks = [b.ticks for b in open_recording(place).batches(columns=["conditions"])]
         codes = np.concatenate([t.column("conditions") for t in ticks])
         present = np.concatenate([t.column("present") for t in ticks])
