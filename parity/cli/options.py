@@ -166,9 +166,9 @@ def _table_of_file(file: Path) -> InstrumentTable:
     from parity.settings.jsonrows import load_json
 
     rows = load_json(file).plain()
-    if isinstance(rows, dict):  # a recording's manifest holds one too
-        rows = rows.get("instruments")
-    if not isinstance(rows, list):
+    # a recording's manifest holds one too, with its extension columns
+    listed = rows.get("instruments") if isinstance(rows, dict) else rows
+    if not isinstance(listed, list):
         raise ConfigError(
             f"--instrument-table: {file}: expected a list of instruments",
             cure="see the manifest.json of a recording for one",

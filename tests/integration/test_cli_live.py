@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import parity
+from parity.model.ticks import DUPLICATE
 from parity.sources.synthetic import make_recording
 from parity.testing.broker import Broker
 
@@ -84,6 +86,30 @@ def test_paper_of_produced_ticks_equals_the_backtest(
     again = cli(*run, "--set", "threshold=0.1")
     assert 2 == again.returncode
     assert "another configuration" in again.stderr
+
+
+def test_extension_columns_travel_from_a_recording_to_another(
+    cli: Cli, broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    """Produced, recorded under a table from a JSON file, sealed: every value and every null."""
+    frozen = ROOT / "recordings" / "format-1" / "sealed"
+    at = ("--bootstrap-servers", broker.bootstrap_servers)
+    manifest = json.loads((frozen / "manifest.json").read_text())
+    declared = {name: manifest[name] for name in ("instruments", "extensions")}
+    (tmp_path / "table.json").write_text(json.dumps(declared))
+    sent = json.loads(cli("produce", frozen, "--topic", topic, *at, "--json").stdout)
+    options = ("--topics", topic, *at, "--from", "earliest", "--exit-at-end")
+    table = ("--instrument-table", tmp_path / "table.json")
+    recorded = cli("record", tmp_path / "rec", *options, *table)
+
+    assert (9, 1) == (sent["ticks"], sent["left_out"])
+    assert 0 == recorded.returncode, recorded.stderr
+    columns = ["instrument_token", "price", "bid", "ts_event"]
+    columns += [e["name"] for e in manifest["extensions"]]
+    query = f"SELECT {', '.join(columns)} FROM ticks WHERE flags & {DUPLICATE} = 0 ORDER BY seq"
+    found = parity.open(tmp_path / "rec").sql(query).fetchall()
+    assert found == parity.open(frozen).sql(query).fetchall()
+    assert 9 == len(found)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
