@@ -25,7 +25,7 @@ MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
 _changing = threading.Lock()
 # Left out of the text where empty, so that a recording without them reads as it always did.
-_LEFT_OUT: Final = ("extensions", "origin")
+_LEFT_OUT: Final = ("extensions", "origin", "gone", "pins")
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -57,6 +57,51 @@ class SealedSegment(msgspec.Struct, frozen=True, kw_only=True):
     positions: list[tuple[int, int]] = []
 
 
+class Gone(msgspec.Struct, frozen=True, kw_only=True):
+    """A range of seqs whose events are no longer there; a gap event at its last seq says so.
+
+    Args:
+        reason: "lost" (damage that nothing could mend) or "pruned" (retention).
+        first_seq: the first seq that is no longer there.
+        last_seq: the last one; the gap event has taken it.
+        events: how many seqs of the range are gone, that of the gap event included.
+        ticks: how many of them were ticks; None where nothing says so.
+        bytes: of the files that held them, 0 where unknown.
+        noted: when it was noted, ISO 8601 UTC.
+        why: what was found, or the policy that asked for it.
+        parts: lost ones as they stood in the manifest, so that a copy can be put back.
+    """
+
+    reason: str
+    first_seq: int
+    last_seq: int
+    events: int
+    ticks: int | None = None
+    bytes: int = 0
+    noted: str
+    why: str
+    parts: list[Part] = []
+
+    @property
+    def said(self) -> str:
+        """The range in words, for messages."""
+        held = f"{self.events} event{'s' if self.events != 1 else ''}"
+        if self.ticks is not None:
+            held += f", {self.ticks} of them ticks" if self.ticks != self.events else ", all ticks"
+        return (
+            f"seq {self.first_seq}..{self.last_seq} {self.reason} "
+            f"({held}; noted {self.noted}: {self.why})"
+        )
+
+
+class Pin(msgspec.Struct, frozen=True, kw_only=True):
+    """A range of seqs that retention never removes, and who wants it kept."""
+
+    first_seq: int
+    last_seq: int
+    why: str
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The manifest of a recording.
 
@@ -67,6 +112,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         durability: "fdatasync", "os" (a power loss may cost the end), or "" without a journal.
         extensions: the columns that its ticks have beyond the tick columns.
         origin: of a slice: `recording_id, first_seq, last_seq` of what it was cut from, and how.
+        gone: ranges of seqs that are no longer there, in seq order.
+        pins: ranges that retention never removes.
     """
 
     recording_id: str
@@ -83,6 +130,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
     extensions: list[Extension] = []
     origin: dict[str, Any] = {}
+    gone: list[Gone] = []
+    pins: list[Pin] = []
 
     @property
     def table(self) -> InstrumentTable:
@@ -147,6 +196,14 @@ def load_manifest(folder: Path) -> Manifest:
             f"{path}: was edited: its hash says {claimed}, its text gives {found}", cure=_CURE
         )
     return manifest
+
+
+def repair_cure(folder: Path) -> str:
+    """Return the cure for a file of a recording that is missing or damaged."""
+    return (
+        "restore it from a copy; without one, "
+        f"parity repair {folder} rebuilds it from the journal or marks what is lost"
+    )
 
 
 _CURE = "restore the manifest from a copy, or make the recording again from its source"

@@ -26,7 +26,8 @@ from parity.model.errors import ConfigError, RecordingCorrupt, did_you_mean
 from parity.model.events import Control, EventBatch
 from parity.model.extensions import PRESENT
 from parity.model.ticks import TickBatch
-from parity.recording.order import RESTORE, Order, damaged
+from parity.recording.manifest import repair_cure
+from parity.recording.order import Order, damaged
 from parity.recording.segments import last_of
 from parity.recording.selection import Selection
 from parity.recording.snapshot import JournalSnapshot, snapshot
@@ -168,6 +169,8 @@ class Recording:
         found: list[Control] = []
         for part in self.manifest.of_kind("events"):
             found.extend(read_events(self.path / part.file))
+        if self.manifest.gone:  # the event of a gap lies apart, maybe amid the events of a part
+            found.sort(key=lambda control: control.seq)
         return found + self._tail.controls
 
     def check_files(self, *, always: bool = False) -> None:
@@ -412,7 +415,7 @@ class Recording:
             if frame.records["seq"].size and frame.records["seq"][0] <= self.manifest.last_seq:
                 raise RecordingCorrupt(
                     f"{self.path}: journal and parts both hold seq {frame.records['seq'][0]}",
-                    cure=RESTORE,
+                    cure=repair_cure(self.path),
                 )
             waiting.append(frame.records)
             rows += len(frame.records)
@@ -438,7 +441,8 @@ class Recording:
     ) -> Iterator[EventBatch]:
         controls = self.controls()
         seqs = [c.seq for c in controls]
-        order = Order(self, gaps=chosen.everything)
+        promised = self.last_seq if chosen.everything else None
+        order = Order(self.path, self.manifest, promised)
         at, first, last = 0, 0, 0
         try:
             for columns in pieces:
