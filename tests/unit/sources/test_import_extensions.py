@@ -101,3 +101,13 @@ def test_bars_are_refused_unless_they_are_declared(tmp_path: Path) -> None:
 
     with pytest.raises(InputRefused, match="bars are not ticks"):
         import_ticks(tmp_path / "bars.csv", tmp_path / "REC", format="csv")
+
+
+def test_more_words_than_a_text_column_can_keep_are_refused(tmp_path: Path) -> None:
+    """The column is named, with how many words it has at least."""
+    rows = "".join(f"{1_700_000_000_000_000_000 + n},101,1,1,w{n}\n" for n in range(65_535))
+
+    with pytest.raises(ConfigError, match="'session': has 65537 different words, at most 65536"):
+        imported(tmp_path, rows, header="ts_event,instrument_token,price,quantity,phase")
+
+    assert not (tmp_path / "REC").exists()
