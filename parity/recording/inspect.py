@@ -41,6 +41,7 @@ _COLUMNS: Final = (
     "flags",
 )
 _INT64_MAX: Final = 2**63 - 1
+_SEALINGS_MAX: Final = 5  # seen during one look at a recording that is being written
 VERDICTS: Final = ("late", "duplicate", "skewed", "catch_up", "warmup")
 _VERDICT_BITS: Final = sum(FLAG_NAMES[name] for name in VERDICTS)
 
@@ -86,14 +87,20 @@ def inspect_folder(
     """
     from parity.recording.integrity import Defect, check_integrity
     from parity.recording.manifest import load_manifest
-    from parity.recording.reader import Recording
+    from parity.recording.reader import open_recording
 
     manifest = load_manifest(folder)
     integrity = check_integrity(folder, manifest)
+    for _ in range(_SEALINGS_MAX):
+        now = load_manifest(folder)
+        if not integrity.defects or now == manifest:
+            break
+        # A runner sealed a segment meanwhile: what was looked at had moved.
+        manifest, integrity = now, check_integrity(folder, now)
     if not integrity.defects:
         histogram = Histogram(len(manifest.instruments))
-        recording = Recording(folder, manifest, cached=False)  # the parts, not a copy of them
         try:
+            recording = open_recording(folder, cached=False)  # the parts, not a copy of them
             found = inspect_recording(recording, histogram, progress)
             return found | {"integrity": integrity.to_json(order=True)}, histogram, []
         except RecordingCorrupt as error:

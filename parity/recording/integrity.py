@@ -150,7 +150,7 @@ def _check_journal(folder: Path, manifest: Manifest, found: Integrity) -> None:
         expected = number
         try:
             segment = parse_segment(
-                path.read_bytes(),
+                _bytes_of(path),
                 path=path,
                 number=number,
                 recording_id=manifest.recording_id,
@@ -170,6 +170,15 @@ def _check_journal(folder: Path, manifest: Manifest, found: Integrity) -> None:
         journal.state = "ended" if ended else "torn" if journal.torn_bytes else "open"
         if any(d.file.endswith(".wal") for d in found.defects):
             journal.state = "damaged"
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RecordingCorrupt(
+            f"{path}: cannot be read: {error.strerror}", cure="restore it from a copy"
+        ) from None
 
 
 def _journal_defect(path: Path, error: RecordingCorrupt) -> Defect:
