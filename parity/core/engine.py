@@ -149,6 +149,7 @@ class Engine:
                 segment = Segment(part, self._scan)
                 self.undelivered += len(part) - len(segment)
                 effects += self._run_segment(segment)
+                segment.release()
         self.last_seq = last_seq
         return effects
 

@@ -103,6 +103,10 @@ class Segment:
     def __len__(self) -> int:
         return len(self.batch)
 
+    def release(self) -> None:
+        """Forget the views, which hold the segment: a cycle keeps a batch until it is collected."""
+        self._views.clear()
+
     def rows_of(self, dense: int) -> Rows:
         """Return the rows of one instrument, rising."""
         rows = self._rows.get(dense)

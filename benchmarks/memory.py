@@ -1,0 +1,70 @@
+"""The most memory that a replay takes, in a process of its own: python -m benchmarks.memory TICKS.
+
+Twice, from the parts and from the Arrow cache: run it with two sizes to see that neither grows.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import generate
+from benchmarks.test_bench_replay import KERNELS
+from parity.compose.modes import columns_of
+from parity.compose.plans import Prepared
+from parity.core.engine import Engine
+from parity.model.ticks import TickBatch
+from parity.recording.reader import open_recording
+from parity.recording.writer import RecordingWriter
+from parity.sources import synthetic
+
+BLOCK = 1_000_000
+
+
+def make(folder: Path, ticks: int) -> None:
+    """Write a recording of the same million ticks again and again, later each time."""
+    table, block = synthetic.generate(generate.SEED, BLOCK)
+    span = int(block["ts_event"][-1] - block["ts_event"][0]) + 1
+    with RecordingWriter(folder, table, order="ts_event", created_by="benchmark") as out:
+        for _ in range(ticks // BLOCK):
+            out.append(TickBatch.from_records(block.copy(), table))
+            block["seq"] += BLOCK
+            for name in ("ts_event", "ts_recv"):
+                block[name] += span
+    open_recording(folder).build_cache()
+
+
+def replay(folder: Path, cached: bool) -> None:
+    """Run one kernel over it and print what it took."""
+    source = open_recording(folder, cached=cached)
+    plan = generate.plan("momentum_kernel", KERNELS["momentum_kernel"])
+    engine = Engine(source.table, [plan])
+    columns = columns_of(Prepared([plan], [], [], {}, {}), source.table)
+    for batch in source.batches(columns=columns):
+        engine.process(batch)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    said = engine.report().executors[0].candidates
+    print(f"{'cache' if cached else 'parts'}: {engine.ticks} ticks, {said} candidates, {most} MB")
+
+
+def main() -> None:
+    """Make the recording, then replay it twice, each in a fresh process."""
+    if len(sys.argv) > 2 and sys.argv[2] in ("parts", "cache"):
+        replay(Path(sys.argv[1]), sys.argv[2] == "cache")
+        return
+    if len(sys.argv) > 2:
+        make(Path(sys.argv[1]), int(sys.argv[2]))
+        return
+    with tempfile.TemporaryDirectory(dir=os.environ.get("PARITY_BENCH_CACHE")) as folder:
+        ticks = sys.argv[1] if len(sys.argv) > 1 else str(10 * BLOCK)
+        for what in (ticks, "parts", "cache"):  # a child's peak starts at its parent's: keep it low
+            path = str(Path(folder) / "rec")
+            subprocess.run([sys.executable, "-m", "benchmarks.memory", path, what], check=True)
+
+
+if __name__ == "__main__":
+    main()
