@@ -77,9 +77,7 @@ def scan(
     if where:
         query += " WHERE " + " AND ".join(where)
     batches = _stream(query, batch_rows)
-    if cpu_count() > 1:
-        return _read_ahead(batches)
-    return batches
+    return read_ahead(batches)
 
 
 def cpu_count() -> int:
@@ -106,7 +104,11 @@ def _stream(query: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
         connection.close()
 
 
-def _read_ahead(source: Iterator[Any]) -> Iterator[Any]:
+def read_ahead(source: Iterator[Any]) -> Iterator[Any]:
+    """Yield what an iterator gives, drawn by a thread of its own where there are two CPUs."""
+    if cpu_count() == 1:
+        yield from source
+        return
     ahead = _Ahead(source)
     try:
         yield from ahead.items()

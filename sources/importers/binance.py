@@ -19,7 +19,7 @@ from parity.sources.importers.tables import Found
 if TYPE_CHECKING:
     from parity.sources.importers.formats import Options
     from parity.sources.importers.sample import Sample
-    from parity.sources.importers.texts import TextTickFile
+    from parity.sources.importers.tables import TickFile
 
 _NAME: Final = re.compile(
     r"^(?P<symbol>[A-Z0-9]+(_[A-Z0-9]+)?)-(?P<layout>trades|aggTrades|bookTicker)([-.]|$)"
@@ -135,7 +135,7 @@ class BinanceFormat:
             found.append(Match(self.name, layout.name, fits + by_name))
         return found
 
-    def open(self, sample: Sample, match: Match | None, options: Options) -> TextTickFile:
+    def open(self, sample: Sample, match: Match | None, options: Options) -> TickFile:
         """Open it; the instrument is what --map, or else the file's name, says."""
         symbol, named = _of_name(sample, options)
         layouts = self._layouts()

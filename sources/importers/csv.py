@@ -16,13 +16,15 @@ from parity.model.errors import ConfigError, InputRefused, did_you_mean
 from parity.sources.importers import decimals
 from parity.sources.importers.formats import Match
 from parity.sources.importers.layouts import KEYS, Columns, Layout, extension_keys, with_map
-from parity.sources.importers.sample import UNPACKING_ERRORS
+from parity.sources.importers.plain import PlainTickFile, may_be_plain
+from parity.sources.importers.sample import UNPACKING_ERRORS, WithLastLineEnd
 from parity.sources.importers.tables import Place, refuse_bars
 from parity.sources.importers.texts import TextTickFile
 
 if TYPE_CHECKING:
     from parity.sources.importers.formats import Options
     from parity.sources.importers.sample import Sample
+    from parity.sources.importers.tables import TickFile
 
 _BLOCK_BYTES: Final = 4 << 20
 
@@ -43,7 +45,7 @@ class CsvFormat:
             return [Match(self.name, _layout_of({*own}), "its header has our column names")]
         return []
 
-    def open(self, sample: Sample, match: Match | None, options: Options) -> TextTickFile:
+    def open(self, sample: Sample, match: Match | None, options: Options) -> TickFile:
         """Open it with the map on top of the columns that bear our names."""
         if sample.header is not None:
             declared = {*extension_keys(options)}  # Kite's open, high, low and close, say
@@ -64,7 +66,7 @@ def maps_columns(options: Options) -> bool:
 
 def open_layout(
     sample: Sample, layout: Layout, options: Options, *, only: tuple[str, str] | None = None
-) -> TextTickFile:
+) -> TickFile:
     """Open a file of a declared layout; --map may add constants or override columns.
 
     `only` is (venue, symbol) where the file is of one instrument and has no column for it.
@@ -84,11 +86,11 @@ def open_csv(
     *,
     layout: Layout | None = None,
     only: tuple[str, str] | None = None,
-) -> TextTickFile:
+) -> TickFile:
     """Return the ticks of a CSV file: our column -> header name, `#n` or `=text`."""
     reader = _Reader(sample, sources, layout)
     declared = {} if layout is None else {"sides": layout.sides, "describe": layout.describe}
-    return TextTickFile(
+    texts = TextTickFile(
         sample.path,
         format,
         name,
@@ -101,6 +103,10 @@ def open_csv(
         extensions=() if options.given is None else options.given.extensions,
         **declared,  # type: ignore[arg-type]  # two kinds of values under their own names
     )
+    judged = layout is not None and (layout.shape is not None or layout.finish is not None)
+    if judged or not may_be_plain(sample, reader.places, reader.constants):
+        return texts
+    return PlainTickFile(sample, texts, reader.places, reader.constants)
 
 
 class _Reader:
@@ -108,10 +114,10 @@ class _Reader:
 
     def __init__(self, sample: Sample, sources: Mapping[str, str], layout: Layout | None) -> None:
         self._sample, self._layout = sample, layout
-        self._literal = {k: v[1:] for k, v in sources.items() if v.startswith("=")}
-        self._mapped = {
-            k: f"f{_number(sample, v)}" for k, v in sources.items() if not v.startswith("=")
-        }
+        literal = {k: v[1:] for k, v in sources.items() if v.startswith("=")}
+        # The columns that --map gives as text, one row of them; the others by place in a row.
+        self.constants = {k: decimals.encode(pa.array([v])) for k, v in literal.items()}
+        self.places = {k: _number(sample, v) for k, v in sources.items() if not v.startswith("=")}
 
     def blocks(self) -> Iterator[tuple[int, Columns]]:
         """Yield (rows before, columns) block by block."""
@@ -133,15 +139,15 @@ class _Reader:
                     first_row += len(batch)
 
     def _columns(self, batch: Any, first_row: int) -> Columns:
-        columns = {k: decimals.encode(batch.column(v)) for k, v in self._mapped.items()}
-        for key, text in self._literal.items():
-            columns[key] = decimals.encode(pa.array([text]).take([0] * len(batch)))
+        columns = {k: decimals.encode(batch.column(f"f{n}")) for k, n in self.places.items()}
+        for key, text in self.constants.items():
+            columns[key] = text.take([0] * len(batch))
         if self._layout is not None and self._layout.shape is not None:
             columns = self._layout.shape(columns, Place(self._sample.path, "price", first_row))
         return columns
 
     def _open(self, file: Any) -> Any:
-        wanted = sorted(set(self._mapped.values()))
+        wanted = [f"f{n}" for n in sorted(set(self.places.values()))]
         read = pc_csv.ReadOptions(
             use_threads=False,
             block_size=_BLOCK_BYTES,
@@ -153,8 +159,9 @@ class _Reader:
             include_columns=wanted,
             strings_can_be_null=False,
         )
+        lines: Any = WithLastLineEnd(file)
         try:
-            return pc_csv.open_csv(file, read_options=read, convert_options=convert)
+            return pc_csv.open_csv(lines, read_options=read, convert_options=convert)
         except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
             raise self._unequal(error) from None
         except UNPACKING_ERRORS as error:

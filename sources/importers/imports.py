@@ -148,6 +148,7 @@ class _Plan(NamedTuple):
 
 
 def _write(plan: _Plan, odd: Oddities, progress: Progress | None) -> list[str]:
+    from parity.recording.scan import read_ahead
     from parity.recording.sequencer import Sequencer
     from parity.recording.writer import RecordingWriter
 
@@ -159,7 +160,9 @@ def _write(plan: _Plan, odd: Oddities, progress: Progress | None) -> list[str]:
     with RecordingWriter(
         plan.target, table, order=plan.order, created_by="parity import", append=before is not None
     ) as writer:
-        for records in merge([_ordered(plan, n) for n in range(len(plan.files))]):
+        # The next rows are parsed while these are written: both leave Python for most of it.
+        merged = merge([_ordered(plan, n) for n in range(len(plan.files))])
+        for records in read_ahead(merged):
             rows, files = records["seq"].copy(), records["sub"].astype(np.int64)
             if before is not None and not odd.rows:
                 before.check_later(records, end, plan.files[int(files[0])].path)

@@ -96,11 +96,13 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
             return None
         kinds = [_CELLS[letter] for letter in self.cells]
         shortest = len(self.names) - len(self.optional)
-        for row in rows:
-            if not shortest <= len(row) <= len(kinds):
-                return None
-            if not all(k.match(cell) for k, cell in zip(kinds, row, strict=False)):
-                return None
+        like = sum(
+            shortest <= len(row) <= len(kinds)
+            and all(k.match(cell) for k, cell in zip(kinds, row, strict=False))
+            for row in rows
+        )
+        if 2 * like <= len(rows):
+            return None  # one bad row is the reader's to name
         return f"no header, {len(rows[0])} columns"
 
     def missing(self, header: list[str]) -> list[str]:

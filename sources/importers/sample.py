@@ -143,6 +143,32 @@ class Sample:
 UNPACKING_ERRORS: Final = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile)
 
 
+class WithLastLineEnd(io.RawIOBase):
+    """A file of lines whose last one ends, as pyarrow wants the only line of a file to.
+
+    Args:
+        file: open for reading.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._next = b""
+        self._started = False
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most so many bytes; the last ones end a line."""
+        room = max(size - 1, 1) if size >= 0 else size
+        data = self._next if self._started else self._file.read(room)
+        self._started = True
+        self._next = self._file.read(room) if data else b""
+        last = data and not self._next and not data.endswith(b"\n")
+        return data + b"\n" if last else data
+
+
 def _unpacked(path: Path, member: str | None) -> Any:
     suffix = path.suffix.lower()
     if member is not None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import pyarrow as pa
 
 from parity.model import ticks as flag
 from parity.model.errors import InputRefused
@@ -155,6 +156,16 @@ class TextTickFile:
             yield records
 
     # -- which instrument
+
+    def only_instrument(self, constants: Columns) -> tuple[int, Found]:
+        """Return the token and what is known of a file's only instrument.
+
+        Args:
+            constants: one row of the columns that say which it is; {} where its name does.
+        """
+        row = constants or {"price": decimals.encode(pa.array([""]))}
+        token = int(self._tokens(row, Place(self.path, "instrument_token", 0))[0])
+        return token, self._found(row, 0, token)
 
     def _check_instrument(self) -> None:
         one = self._given is not None and len(self._given) == 1

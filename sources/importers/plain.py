@@ -1,0 +1,211 @@
+"""Big files of plain numbers: read by one pass over the bytes instead of cell by cell as text.
+
+For a file of one instrument whose columns are decimals, integers, times in digits and true/false.
+Whatever else stands in a cell leaves the file to the reader of texts, which takes or refuses it by
+its row; so nothing is judged here, and both give the same ticks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from parity.model import ticks as flag
+from parity.model.ticks import SCALED
+from parity.sources.importers.sample import UNPACKING_ERRORS
+from parity.sources.importers.tables import Place, Survey, check_values
+
+if TYPE_CHECKING:
+    from parity.model.instruments import Instrument, InstrumentTable
+    from parity.sources.importers.layouts import Columns
+    from parity.sources.importers.sample import Sample
+    from parity.sources.importers.tables import Ints, Records
+    from parity.sources.importers.texts import TextTickFile
+
+BLOCK_BYTES: Final = 8 << 20
+BLOCK_ROWS: Final = 1 << 16
+PLAIN_BYTES_MIN: Final = 1 << 20  # below, loading the compiled pass costs more than it saves
+_TIMES: Final = ("ts_event", "ts_recv")
+_INTEGERS: Final = ("open_interest", "trade_id")
+_SCALED: Final = {name: (field, which) for field, (name, which) in SCALED.items()}
+# digits of a time -> ns a unit; 19 digits are left to the texts, as all else
+_UNITS: Final = {10: 10**9, 13: 10**6, 16: 10**3}
+
+
+class PlainTickFile:
+    """A CSV file of one instrument, read as plain numbers as far as it goes.
+
+    Args:
+        texts: the same file by the reader of texts.
+        columns: our column -> its place in a row, from 0.
+        constants: columns that --map gives as text, one row of them.
+    """
+
+    def __init__(
+        self,
+        sample: Sample,
+        texts: TextTickFile,
+        columns: Mapping[str, int],
+        constants: Columns,
+    ) -> None:
+        self.path, self.format, self.layout = texts.path, texts.format, texts.layout
+        self._sample, self._texts = sample, texts
+        self._columns, self._constants = columns, constants
+        self._width = len(sample.data[0])
+        self._plain = True
+
+    def survey(self) -> Survey:
+        """Count rows and decimals; by texts where a cell is not plain."""
+        most = np.zeros(self._width + 1, np.int64)
+        rows = 0
+        for values, whole in self._blocks(dict.fromkeys(self._columns, -1), most):
+            if not (whole and self._timed(values)):
+                self._plain = False
+                return self._texts.survey()
+            rows += values.shape[1]
+        if not rows:
+            return self._texts.survey()
+        token, found = self._texts.only_instrument(self._constants)
+        found.rows = rows
+        found.rows_without_venue_time = 0 if "ts_event" in self._columns else rows
+        for name, at in self._columns.items():
+            if name in _SCALED:
+                scale = f"{_SCALED[name][1]}_scale"
+                setattr(found, scale, max(getattr(found, scale), int(most[at + 1])))
+        without = 0 if "ts_recv" in self._columns else rows
+        return Survey(rows=rows, rows_without_ts_recv=without, instruments={token: found})
+
+    def batches(self, table: InstrumentTable) -> Iterator[Records]:
+        """Yield records of the table's dtype in file order."""
+        done = 0
+        if self._plain:
+            instrument = table.by_token(self._texts.only_instrument(self._constants)[0])
+            scales = {
+                name: getattr(instrument, f"{_SCALED[name][1]}_scale") if name in _SCALED else 0
+                for name in self._columns
+            }
+            for values, whole in self._blocks(scales, np.zeros(self._width + 1, np.int64)):
+                if values.shape[1]:
+                    yield self._records(values, table, instrument, done)
+                    done += values.shape[1]
+                if not whole:
+                    break
+            else:
+                return
+        for records in self._texts.batches(table):  # says why, or goes on
+            skipped = min(done, len(records))
+            done -= skipped
+            if skipped < len(records):
+                yield records[skipped:]
+
+    def _blocks(self, scales: Mapping[str, int], most: Ints) -> Iterator[tuple[Ints, bool]]:
+        """Yield the values of some rows, and whether all was plain; ends where it was not."""
+        from parity.kernels import cells
+
+        kinds = np.full(self._width, cells.SKIP)
+        fixed = np.zeros(self._width, np.int64)
+        for name, at in self._columns.items():
+            kinds[at] = cells.DECIMAL if name in _SCALED else cells.INTEGER
+            fixed[at] = scales[name]
+        if "buyer_maker" in self._columns:
+            kinds[self._columns["buyer_maker"]] = cells.BOOLEAN
+        values = np.empty((self._width, BLOCK_ROWS), np.int64)  # filled anew for each yield
+        for data in self._lines():
+            while len(data):
+                rows = cells.read_cells(data, kinds, fixed, most, values)
+                data = data[int(most[0]) :]
+                whole = rows == BLOCK_ROWS or not len(data)
+                yield values[:, :rows], whole
+                if not whole:
+                    return
+
+    def _lines(self) -> Iterator[Any]:
+        """Yield blocks of whole lines, without the header."""
+        rest = b""
+        skip = self._sample.header is not None
+        with self._sample.open() as file:
+            while True:
+                try:
+                    block = file.read(BLOCK_BYTES)
+                except UNPACKING_ERRORS as error:
+                    raise self._sample.unreadable(error) from None
+                data = rest + block
+                if skip:
+                    data = data[data.find(b"\n") + 1 :]
+                    skip = False
+                if not block:
+                    if data:
+                        yield np.frombuffer(data + b"\n", np.uint8)  # a last line without its end
+                    return
+                end = data.rfind(b"\n") + 1
+                rest = data[end:]
+                if end:
+                    yield np.frombuffer(data, np.uint8)[:end]
+
+    def _timed(self, values: Ints) -> bool:
+        for name in _TIMES:
+            if name in self._columns and values.shape[1]:
+                times = values[self._columns[name]]
+                if _unit_of(int(times.min())) != _unit_of(int(times.max())):
+                    return False
+                if _unit_of(int(times.min())) is None:
+                    return False
+        return True
+
+    def _records(
+        self, values: Ints, table: InstrumentTable, instrument: Instrument, first_row: int
+    ) -> Records:
+        count, columns = values.shape[1], self._columns
+        records = np.zeros(count, table.tick_dtype)
+        records["instrument_token"] = instrument.token
+        records["stream"] = records["offset"] = -1
+        flags = flag.TRADE if "price" in columns else flag.QUOTE
+        for name, (field, _) in _SCALED.items():
+            if name in columns:
+                records[field] = values[columns[name]]
+            else:
+                flags |= flag.FLAG_NAMES[f"no_{name}"]
+        for name, neutral in zip(_INTEGERS, (0, -1), strict=True):
+            records[name] = values[columns[name]] if name in columns else neutral
+            flags |= 0 if name in columns else flag.FLAG_NAMES[f"no_{name}"]
+        for name in _TIMES:
+            if name in columns:
+                times = values[columns[name]]
+                records[name] = times * (_unit_of(int(times[0])) or 1)
+        if "ts_recv" not in columns:
+            flags |= flag.NO_TS_RECV
+        if "ts_event" not in columns:
+            records["ts_event"] = records["ts_recv"]
+            flags |= flag.NO_VENUE_TIME
+        if "buyer_maker" in columns:
+            records["side"] = 1 - 2 * values[columns["buyer_maker"]]
+        records["flags"] = flags
+        smallest = min(int(values[columns[n]].min()) for n in columns if n in _SCALED)
+        if smallest <= 0:
+            place = Place(self.path, "price", first_row)
+            dense = np.full(count, table.dense_id(instrument.token), np.int64)
+            check_values(records, dense, table, place)
+        return records
+
+
+def may_be_plain(sample: Sample, mapped: Collection[str], constants: Collection[str]) -> bool:
+    """Return whether a file is worth it: big, of numbers, of one instrument (see `PlainTickFile`).
+
+    Args:
+        sample: the file.
+        mapped: our columns that the file has.
+        constants: our columns that --map gives as text.
+    """
+    return (
+        {*_SCALED, *_INTEGERS, *_TIMES, "buyer_maker"}.issuperset(mapped)
+        and {"instrument_token", "symbol", "venue"}.issuperset(constants)
+        and bool(sample.data)
+        and sample.path.stat().st_size >= PLAIN_BYTES_MIN
+    )
+
+
+def _unit_of(time: int) -> int | None:
+    unit = _UNITS.get(len(str(time))) if time > 0 else None
+    return unit if unit is not None and time * unit < 2**63 else None

@@ -1,0 +1,168 @@
+"""The fast pass over plain numbers: it gives what the reader of texts gives, or leaves it."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from parity.kernels import cells
+from parity.model.errors import InputRefused
+from parity.model.instruments import Instrument, InstrumentTable
+from parity.recording.reader import open_recording
+from parity.sources.importers import import_ticks, plain
+from parity.sources.importers.plain import PlainTickFile
+
+START = 1_748_736_000_000_000
+PLAIN = st.from_regex(r"[0-9]{1,9}(\.[0-9]{0,9})?", fullmatch=True)
+ODD = st.sampled_from(
+    ["", "-1", "+1", "1e2", '"1.5"', " 2", "nan", ".5", "0", "1.2.3", "12345678901234567890", "x"]
+)
+
+
+@pytest.fixture(autouse=True)
+def everything_is_big(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the fast pass take files of any size."""
+    monkeypatch.setattr(plain, "PLAIN_BYTES_MIN", 0)
+
+
+def _outcome(path: Path, to: Path, **more: Any) -> Any:
+    try:
+        report = import_ticks(path, to, **more)
+    except InputRefused as error:
+        return str(error), error.cure
+    batches = [b.ticks.to_records() for b in open_recording(to).batches()]
+    instruments = open_recording(to).table.to_json()
+    return instruments, np.concatenate(batches).tolist(), report.warnings, report.order
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.one_of(PLAIN, PLAIN, PLAIN, ODD),
+            st.one_of(PLAIN, PLAIN, PLAIN, ODD),
+            st.sampled_from(["True", "false", "TRUE", "true", "truE", "True", "trues", "1"]),
+            st.sampled_from([0, 0, 0, 1, -1]),
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    end=st.sampled_from(["\n", "\r\n"]),
+    last=st.booleans(),
+    header=st.booleans(),
+)
+@example(rows=[("1.50", "2", "True", 0)], end="\r\n", last=False, header=False)
+def test_it_gives_what_the_texts_give(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str, str, int]],
+    end: str,
+    last: bool,
+    header: bool,
+) -> None:
+    """Law: the same ticks, scales and warnings, or the same refusal, whatever stands in a cell."""
+    folder = tmp_path_factory.mktemp("plain")
+    lines = ["id,price,qty,quote_qty,time,is_buyer_maker"] if header else []
+    lines += [
+        f"{n},{price},{quantity},9.5,{(START + n) // (1000 if step > 0 else 1)},{maker}"
+        for n, (price, quantity, maker, step) in enumerate(rows)
+    ]
+    path = folder / "BTCUSDT-trades-2025-06.csv"
+    path.write_bytes((end.join(lines) + (end if last else "")).encode())
+
+    quick = _outcome(path, folder / "quick", format="binance-um")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain, "PLAIN_BYTES_MIN", 1 << 60)
+        slow = _outcome(path, folder / "slow", format="binance-um")
+
+    assert quick == slow
+
+
+@pytest.mark.parametrize("rows", [1, 3, 1000])
+def test_blocks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Where a block of bytes or of rows ends changes no tick; a bad row far in is still named."""
+    lines = [f"{n},{n + 1}.25,0.5,9,{START + n},True,True" for n in range(50)]
+    path = tmp_path / "BTCUSDT-trades-2025-06.csv"
+    path.write_text("\n".join(lines) + "\n")
+    whole = _outcome(path, tmp_path / "whole")
+    monkeypatch.setattr(plain, "BLOCK_ROWS", rows)
+    monkeypatch.setattr(plain, "BLOCK_BYTES", rows * 60)
+
+    assert _outcome(path, tmp_path / "rec") == whole
+    path.write_text("\n".join(lines).replace("41.25", "oops") + "\n")
+    with pytest.raises(InputRefused, match=r"row 41: price: .* was 'oops'"):
+        import_ticks(path, tmp_path / "other")
+
+
+def test_a_price_finer_than_the_table_is_refused_by_its_row(tmp_path: Path) -> None:
+    """The scale of a given table stands; the fast pass stops and the texts name the row."""
+    lines = [f"{n},{n + 1}.25,0.5,9,{START + n},True,True" for n in range(20)]
+    lines[13] = f"13,14.255,0.5,9,{START + 13},True,True"
+    path = tmp_path / "BTCUSDT-trades-2025-06.csv"
+    path.write_text("\n".join(lines) + "\n")
+    table = InstrumentTable(
+        [Instrument(token=7, symbol="BTCUSDT", price_scale=2, quantity_scale=1)]
+    )
+
+    with pytest.raises(InputRefused, match=r"row 14: price: .* was '14\.255'"):
+        import_ticks(path, tmp_path / "rec", instrument_table=table)
+
+
+def test_big_archives_are_read_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every Binance layout goes this way; the reader of texts is never asked for its rows."""
+    lines = [f"{n},1.25,0.5,9,{START + n},True,True" for n in range(20)]
+    path = tmp_path / "BTCUSDT-trades-2025-06.csv"
+    path.write_text("\n".join(lines) + "\n")
+    asked: list[int] = []
+    records = PlainTickFile._records
+
+    def counted(self: PlainTickFile, *more: Any) -> Any:
+        asked.append(1)
+        return records(self, *more)
+
+    monkeypatch.setattr(PlainTickFile, "_records", counted)
+    import_ticks(path, tmp_path / "rec")
+
+    assert asked == [1]
+
+
+@given(
+    texts=st.lists(st.from_regex(r"-?[0-9]{1,9}(\.[0-9]{0,8})?", fullmatch=True), min_size=1),
+    scale=st.integers(0, 9),
+)
+def test_cells_are_exact(texts: list[str], scale: int) -> None:
+    """A cell's integer is its decimal at the scale; the first that does not fit ends the rows."""
+    data = cells.plain_cells("".join(f"{t}\n" for t in texts).encode())
+    values, found = np.zeros((1, len(texts)), np.int64), np.zeros(2, np.int64)
+    kinds, scales = np.array([cells.DECIMAL]), np.array([scale])
+
+    rows = cells.read_cells(data, kinds, scales, found, values)
+
+    scaled = [Decimal(t).scaleb(scale) for t in texts]
+    fits = [v == int(v) for v in scaled]
+    expected = fits.index(False) if False in fits else len(fits)
+    assert rows == expected
+    assert values[0, :rows].tolist() == [int(v) for v in scaled[:rows]]
+    assert found[0] == sum(len(t) + 1 for t in texts[:rows])
+
+
+@pytest.mark.parametrize(
+    "row", ['"1",true', "1,tree", "1,true,2", "1", "1,tru", "1e5,true", "٣,true", ",true"]
+)
+def test_what_is_not_plain_stops_it(row: str) -> None:
+    """A row of anything else is left where it begins."""
+    good = b"5,false\r\n7,TRUE\n"
+    found = np.zeros(3, np.int64)
+
+    rows = cells.read_cells(
+        cells.plain_cells(good + row.encode() + b"\n1,true\n"),
+        np.array([cells.DECIMAL, cells.BOOLEAN]),
+        np.array([0, 0]),
+        found,
+        np.zeros((2, 9), np.int64),
+    )
+
+    assert (rows, found[0]) == (2, len(good))
