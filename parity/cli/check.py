@@ -68,12 +68,9 @@ def _lint(specs: Sequence[StrategySpec]) -> list[Finding]:
     """Lint each user's file once, with the siblings it imported."""
     from parity.proof.lint import lint_source
 
-    sources = {
-        source.path: source.text
-        for spec in specs
-        if spec.type.file is not None
-        for source in spec.type.file.sources
-    }
+    files = [file for spec in specs if (file := spec.type.file) is not None]
+    files += [spec.validator.file for spec in specs if spec.validator is not None]
+    sources = {source.path: source.text for file in files for source in file.sources}
     return [f for path, text in sources.items() for f in lint_source(text, _near(path))]
 
 

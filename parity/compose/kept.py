@@ -14,6 +14,7 @@ from parity.model.errors import RecordingCorrupt
 from parity.model.values import StrategyConfig
 from parity.settings.pyfile import PythonFile, load_python_file
 from parity.settings.strategies import spec_of
+from parity.settings.validators import validator_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,25 +53,30 @@ def _one_each(run: RunFolder) -> list[KeptStrategy]:
 
 def _spec(run: RunFolder, kept: KeptStrategy, *, today: bool) -> StrategySpec:
     config = msgspec.convert(kept.config, StrategyConfig)
+    validator = None
+    if kept.validator_source and not today:
+        checked = _load(run, kept, kept.validator_source, kept.validator_sha256)
+        validator = validator_of(config.validator, kept.validator_factory, checked)
     if today and kept.kind == "builtin":
         return spec_of(config)
-    file = _load(run, kept)
+    file = _load(run, kept, kept.source, kept.source_sha256)
     named = f"{file.path.name}:{kept.type_name}"
-    return spec_of(msgspec.structs.replace(config, strategy_type=named), [file])
+    config = msgspec.structs.replace(config, strategy_type=named)
+    return spec_of(config, [file], validator=validator)
 
 
-def _load(run: RunFolder, kept: KeptStrategy) -> PythonFile:
-    path = run.path / "source" / kept.source
+def _load(run: RunFolder, kept: KeptStrategy, source: str, sha256: str) -> PythonFile:
+    path = run.path / "source" / source
     if not path.is_file():
         raise RecordingCorrupt(
             f"{path}: the kept source of strategy {kept.config['strategy_id']} is missing",
             cure="restore it; without it nothing can be proved",
         )
-    file = load_python_file(path)
+    file = load_python_file(path, may_be_empty=source == kept.validator_source)
     sources = {s.name: s.text for s in file.sources}
-    if kept.kind == "builtin":
+    if kept.kind == "builtin" and source == kept.source:
         sources = {kept.source: file.sources[0].text}
-    if digest_of(sources) != kept.source_sha256:
+    if digest_of(sources) != sha256:
         raise RecordingCorrupt(
             f"{path}: the kept source of strategy {kept.config['strategy_id']} is not what ran",
             cure="restore it; to try other code, edit your own file and use replay",

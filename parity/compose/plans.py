@@ -22,6 +22,7 @@ from parity.strategies import REGISTRY
 if TYPE_CHECKING:
     from parity.live.inference import OnnxModel
     from parity.settings.drafts import StrategySpec
+    from parity.settings.pyfile import PythonFile
 
 
 class Prepared(NamedTuple):
@@ -90,8 +91,14 @@ def _prepare_one(spec: StrategySpec, model_file: Path | None, made: Prepared) ->
         driver = codegen.build(built)
     source = _source_of(spec)
     made.sources.update(source.texts)
+    checked_by, validator = spec.build_validator(), None
+    if spec.validator is not None:
+        validator = _source_of_file(spec.validator.file, spec.validator.factory)
+        made.sources.update(validator.texts)
     for broker in spec.config.active_brokers:
-        made.plans.append(ExecutorPlan(spec.config, broker, _builder(spec, model), driver))
+        made.plans.append(
+            ExecutorPlan(spec.config, broker, _builder(spec, model), driver, checked_by)
+        )
         made.kept.append(
             KeptStrategy(
                 config=msgspec.to_builtins(spec.config),
@@ -104,6 +111,9 @@ def _prepare_one(spec: StrategySpec, model_file: Path | None, made: Prepared) ->
                 certificate=driver.certificate if driver else "",
                 model=str(built.model_path) if model else "",
                 model_sha256=model.sha256 if model else "",
+                validator_source=validator.main if validator else "",
+                validator_factory=validator.type_name if validator else "",
+                validator_sha256=validator.sha256 if validator else "",
             )
         )
 
@@ -135,12 +145,7 @@ def _load_model(spec: StrategySpec, name: str, kept: Path | None) -> OnnxModel:
 def _source_of(spec: StrategySpec) -> _Source:
     file = spec.type.file
     if file is not None:
-        digest = digest_of({s.name: s.text for s in file.sources})
-        folder = digest[:16]
-        texts = {f"{folder}/{s.name}": s.text for s in file.sources}
-        return _Source(
-            texts, f"{folder}/{file.sources[0].name}", spec.type.name.rpartition(":")[2], digest
-        )
+        return _source_of_file(file, spec.type.name.rpartition(":")[2])
     module = REGISTRY[spec.type.name]
     try:
         text = Path(str(module.__file__)).read_text(encoding="utf-8")
@@ -148,6 +153,13 @@ def _source_of(spec: StrategySpec) -> _Source:
         raise ParityError(f"source of strategy {spec.type.name} cannot be read: {error}") from None
     name = f"shipped/{spec.type.name}.py"
     return _Source({name: text}, name, spec.type.name, digest_of({name: text}))
+
+
+def _source_of_file(file: PythonFile, name: str) -> _Source:
+    digest = digest_of({s.name: s.text for s in file.sources})
+    folder = digest[:16]
+    texts = {f"{folder}/{s.name}": s.text for s in file.sources}
+    return _Source(texts, f"{folder}/{file.sources[0].name}", name, digest)
 
 
 def digest_of(texts: Mapping[str, str]) -> str:

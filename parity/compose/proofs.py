@@ -155,6 +155,8 @@ def _changed(
         found += [f"{key[0]}: {line}" for line in _unequal(_plain(a.config), _plain(b.config))]
         if a.source_sha256 != b.source_sha256:
             found.append(f"{key[0]}: its source changed")
+        if a.validator_sha256 != b.validator_sha256:
+            found.append(f"{key[0]}: its validator changed")
         if a.model_sha256 != b.model_sha256:
             found.append(f"{key[0]}: its model changed")
     return found

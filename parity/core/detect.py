@@ -193,6 +193,13 @@ class ProcessorDetector:
             return False
         return True
 
+    def history_at(self, view: View, row: int) -> History:
+        """Return the history that the processor was shown at a row of the view just detected."""
+        history = self._histories[view.inst_list[row]]
+        history._open()
+        history._end = view.ends[row]
+        return history
+
     def snapshot(self) -> dict[str, Any]:
         """Return the processor's state; raises ConfigError where it cannot be had."""
         return {
@@ -332,6 +339,9 @@ class KernelDetector:
             _, row = self._call(view, columns, alone, row, at)
         self._before[local] = self._bytes[local]  # the next error goes back no further than here
         begin[dense] = at + 1
+
+    def history_at(self, view: View, row: int) -> None:
+        """Return nothing: a kernel keeps its own state instead of a history."""
 
     def snapshot(self) -> dict[str, Any]:
         """Return the states field by field: an aligned dtype has random padding."""

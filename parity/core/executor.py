@@ -27,6 +27,7 @@ from parity.core.digest import Chain, canonical, pack_head, signal_id, signal_pr
 from parity.core.paper_broker import Execution, Order, PaperBroker, Terms
 from parity.core.validators.checks import plain_seen
 from parity.core.validators.gate import Gate
+from parity.core.validators.own import ERROR, OwnCheck
 from parity.core.view import NO_TIME
 from parity.model import ticks as flag
 from parity.model.effects import (
@@ -40,7 +41,7 @@ from parity.model.effects import (
 )
 from parity.model.errors import ConfigError
 from parity.model.kernel import KernelStrategy
-from parity.model.protocols import StrategyProcessor
+from parity.model.protocols import SignalValidator, StrategyProcessor
 from parity.model.values import Lifecycle, StrategyConfig
 
 if TYPE_CHECKING:
@@ -57,12 +58,14 @@ class ExecutorPlan(msgspec.Struct, frozen=True):
     Args:
         build: makes the configured processor or kernel afresh.
         driver: the kernel's driver; None for processors.
+        validator: the registered one that the configuration names; None for the standard ones.
     """
 
     config: StrategyConfig
     broker: str
     build: Callable[[], StrategyProcessor | KernelStrategy]
     driver: DriverCall | None = None
+    validator: SignalValidator | None = None
 
 
 class Executor:
@@ -89,8 +92,11 @@ class Executor:
         self.drops: Counter[str] = Counter()
         self.tokens = _tokens(plan, table)
         self.broker = PaperBroker(_terms(plan.config.parameters))
-        self.gate = Gate(plan.config, table, self.tokens, self.broker)
         self.detector = _detector(plan, self.tokens, stores, table, seed)
+        own = None
+        if plan.validator is not None:
+            own = OwnCheck(plan.config.validator, plan.validator, self.detector, self.on)
+        self.gate = Gate(plan.config, table, self.tokens, self.broker, own)
         self._mine = np.zeros(len(table), np.bool_)
         self._mine[list(self.tokens)] = True
         self._takes_all = len(self.tokens) == len(table)
@@ -218,6 +224,7 @@ class Executor:
         drop, quantity = self.gate.judge(candidate, self.state, self.clock, row, segment)
         if drop is not None:
             self.drops[drop.reason] += 1
+            self.errors += drop.reason.endswith(ERROR)
             record = b"D" + candidate.record + canonical(drop.reason)
             self.decisions.add(record)
             return DroppedSignal(candidate, drop.reason, record, plain_seen(drop.seen))

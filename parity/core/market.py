@@ -47,30 +47,39 @@ def last_price(segment: Segment, dense: int, until: int | None = None) -> Decima
 
 
 class Prices:
-    """Last prices of the instruments an executor is engaged in."""
+    """Last prices of the instruments an executor has ever ordered, held now or not.
+
+    Ever, not now: what is kept must not tell where batches ended.
+    """
 
     def __init__(self) -> None:
         self._carried: dict[int, Decimal] = {}  # by dense id
+        self._watched: set[int] = set()
+
+    def watch(self, dense: int) -> None:
+        """Carry this instrument's price from now on."""
+        self._watched.add(dense)
 
     def at(self, dense: int, row: int, segment: Segment) -> Decimal | None:
         """Return the last price at a row; None where there was none."""
         price = last_price(segment, dense, row)
         return self._carried.get(dense) if price is None else price
 
-    def leave(self, segment: Segment, engaged: Iterable[int]) -> None:
-        """Carry the last prices of the given instruments over to the next segment."""
-        for dense in engaged:
+    def leave(self, segment: Segment) -> None:
+        """Carry the last prices over to the next segment."""
+        for dense in self._watched:
             price = last_price(segment, dense)
             if price is not None:
                 self._carried[dense] = price
 
     def snapshot(self) -> dict[str, str]:
         """Return what is carried."""
-        return {str(d): str(p) for d, p in self._carried.items()}
+        return {str(d): str(p) for d, p in sorted(self._carried.items())}
 
     def restore(self, state: dict[str, str]) -> None:
         """Take back what snapshot() gave."""
         self._carried = {int(d): Decimal(p) for d, p in state.items()}
+        self._watched = set(self._carried)
 
 
 class BarOpens:

@@ -182,6 +182,10 @@ class View:
         """Return the segment's row of a row of this view."""
         return row if self._positions is None else int(self._positions[row])
 
+    def row_at(self, position: int) -> int:
+        """Return this view's row of a row of the segment that is in it."""
+        return position if self._positions is None else int(self._positions.searchsorted(position))
+
     def positions_of(self, rows: Rows) -> Rows:
         """Return the segment's rows of several rows of this view."""
         return rows if self._positions is None else self._positions[rows]

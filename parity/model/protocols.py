@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from parity.model.effects import ApprovedSignal
+    from parity.model.effects import ApprovedSignal, Candidate
     from parity.model.events import EventBatch
     from parity.model.instruments import InstrumentTable
     from parity.model.values import MarketTick, SignalResult
@@ -60,6 +60,19 @@ class MLCapable(Protocol):
     def load_model(self) -> bool: ...
     def extract_features(self, tick: MarketTick, history: Any) -> Any: ...
     def predict_signal(self, features: Any) -> SignalResult | None: ...
+
+
+class SignalValidator(Protocol):
+    """A registered validator: why a candidate may not become a signal, or None.
+
+    Asked behind the standard ones, with the candidate, its tick, the processor's history at it
+    (None for kernels) and what surrounds it (parity.core.validators.context.Context). A pure
+    function: it keeps nothing between calls and changes nothing that it is shown.
+    """
+
+    def __call__(
+        self, candidate: Candidate, tick: MarketTick, history: Any, context: Any
+    ) -> str | None: ...
 
 
 class Model(Protocol):

@@ -192,6 +192,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     risk_multiplier: Decimal = Decimal(1)
     enabled: bool = True
     on: str = "trades"
+    validator: str = "standard"
 
     def __post_init__(self) -> None:
         if self.on not in ("trades", "quotes"):

@@ -194,8 +194,8 @@ def _edited(stream: str, row_a: Row, row_b: Row) -> str | None:
         a, b = row_a.get(name), row_b.get(name)
         if name == "record" or (name == "reason" and row_a["kind"] == "failure"):
             continue  # compared already; the text of an exception may hold an address
-        if name == "seen" and name not in row_a:
-            continue  # a run of a version that did not write it
+        if name == "seen" and (name not in row_a or str(row_a["reason"]).endswith(":error")):
+            continue  # a run of a version that did not write it, or again an exception's text
         same = a == b or (a != a and b != b) or (not a and not b and None in (a, b))
         if not same:
             return name

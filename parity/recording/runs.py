@@ -86,6 +86,8 @@ class KeptStrategy(msgspec.Struct, frozen=True, kw_only=True):
         type_name: what the configuration calls it; for files, the name inside the file.
         source: file below `source/`, relative.
         source_sha256: hash of all source texts it was made of.
+        validator_source: of the registered validator it names, as `source`; "" without one.
+        validator_factory: the name of its factory inside that file.
         certificate: "portable" or "host-libm" for kernels, "" for processors.
     """
 
@@ -99,6 +101,9 @@ class KeptStrategy(msgspec.Struct, frozen=True, kw_only=True):
     certificate: str = ""
     model: str = ""
     model_sha256: str = ""
+    validator_source: str = ""
+    validator_factory: str = ""
+    validator_sha256: str = ""
 
 
 class RecordingReference(msgspec.Struct, frozen=True, kw_only=True):

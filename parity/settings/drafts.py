@@ -19,16 +19,19 @@ from parity.model.parameters import Parameter, complete_parameters, is_plain, sh
 from parity.settings.document import Node, Place
 from parity.settings.pyfile import PROCESSOR_METHODS, PythonFile
 from parity.settings.rows import BLOCKS, Problem, check_block, raise_problems
+from parity.settings.validators import BLOCK, ValidatorType
 from parity.settings.yaml import parse_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from parity.model.protocols import SignalValidator
     from parity.model.values import StrategyConfig
 
 
 # What may stand beside the parameters and is meant for the block `risk`.
 _LIMITS = (*BLOCKS["risk"], *RISK_SPELLINGS)
+_HEADS = (*BLOCKS, BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,14 @@ class StrategySpec:
         place: the file and line that configures it.
         type: what builds it.
         folder: what a relative model path is looked for below, first.
+        validator: the registered one it names; None for the standard ones.
     """
 
     config: StrategyConfig
     place: Place
     type: StrategyType
     folder: Path
+    validator: ValidatorType | None = None
 
     @property
     def strategy_id(self) -> str:
@@ -100,6 +105,15 @@ class StrategySpec:
             )
         return built
 
+    def build_validator(self) -> SignalValidator | None:
+        """Return the registered validator, built; raises ConfigError naming the strategy."""
+        if self.validator is None:
+            return None
+        try:
+            return self.validator.build(self.config.parameters.get(BLOCK, {}))
+        except ConfigError as error:
+            raise ConfigError(f"{self.where}: {error.message}", cure=error.cure) from error
+
 
 @dataclass(slots=True)
 class Draft:
@@ -111,15 +125,24 @@ class Draft:
     type: StrategyType
     folder: Path
     set_by: dict[str, str] = field(default_factory=dict)
+    validator: ValidatorType | None = None
 
     @classmethod
-    def of(cls, config: StrategyConfig, place: Place, type_: StrategyType, folder: Path) -> Draft:
+    def of(
+        cls,
+        config: StrategyConfig,
+        place: Place,
+        type_: StrategyType,
+        folder: Path,
+        validator: ValidatorType | None = None,
+    ) -> Draft:
         """Return the draft of a configuration whose parameters have no lines of their own."""
-        return cls(config, dict(config.parameters), Node(place, {}), type_, folder)
+        given, node = dict(config.parameters), Node(place, {})
+        return cls(config, given, node, type_, folder, validator=validator)
 
 
 def _own(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in parameters.items() if name not in BLOCKS}
+    return {name: value for name, value in parameters.items() if name not in _HEADS}
 
 
 def override(drafts: Sequence[Draft], overrides: Sequence[str]) -> None:
@@ -142,7 +165,7 @@ def _targets(drafts: Sequence[Draft], name: str, text: str) -> tuple[list[Draft]
     if ids:
         return ids[:1], name[len(ids[0].config.strategy_id) + 1 :]
     head, dot, _ = name.partition(".")
-    if dot and head not in BLOCKS:
+    if dot and head not in _HEADS:
         known = [d.config.strategy_id for d in drafts]
         raise ConfigError(f"--set {text}: no strategy {head!r}", cure=did_you_mean(head, known))
     if dot:
@@ -169,7 +192,7 @@ def _set(draft: Draft, parameter: str, value: str, text: str) -> None:
     if declared is None and parameter in _LIMITS:
         parameter = f"risk.{parameter}"
     head, dot, inner = parameter.partition(".")
-    if dot and head in BLOCKS:
+    if dot and head in _HEADS:
         block = draft.given.get(head)
         draft.given[head] = {**(block if isinstance(block, dict) else {}), inner: typed}
     else:
@@ -184,6 +207,7 @@ def finish_all(drafts: Sequence[Draft]) -> list[StrategySpec]:
     raise_problems(problems)
     for spec in specs:
         if spec.config.enabled:
+            spec.build_validator()
             spec.build()  # what a factory itself refuses is refused now, not at the first tick
     return specs
 
@@ -197,6 +221,9 @@ def _finish(draft: Draft, problems: list[Problem]) -> StrategySpec:
         if name in given:
             blocks[name], wrong = check_block(name, given.pop(name))
             faults += wrong
+    if BLOCK in given or draft.validator is not None:
+        blocks[BLOCK], wrong = _validation(draft, given.pop(BLOCK, {}))
+        faults += wrong
     if declared is None:
         completed = given
         faults += [
@@ -209,7 +236,18 @@ def _finish(draft: Draft, problems: list[Problem]) -> StrategySpec:
         faults += [(f.name, f.message, f.cure) for f in found]
     problems += [_problem(draft, *fault) for fault in faults]
     config = msgspec.structs.replace(draft.config, parameters={**completed, **blocks})
-    return StrategySpec(config, draft.node.place, draft.type, draft.folder)
+    return StrategySpec(config, draft.node.place, draft.type, draft.folder, draft.validator)
+
+
+def _validation(draft: Draft, given: Any) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
+    if draft.validator is None:
+        return {}, [(BLOCK, "no registered validator is named", "write validator: NAME too")]
+    if not isinstance(given, Mapping) or not is_plain(dict(given)):
+        return {}, [(BLOCK, f"expected a mapping of plain values, was {shown(given)}", "")]
+    if draft.validator.declared is None:
+        return dict(given), []
+    completed, found = complete_parameters(draft.validator.declared, given)
+    return completed, [(f"{BLOCK}.{f.name}", f.message, f.cure) for f in found]
 
 
 def _lift_risk(

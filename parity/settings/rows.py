@@ -16,12 +16,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from parity.core.validators.limits import RISK, check_risk
 from parity.model.errors import ConfigError, did_you_mean
 from parity.model.parameters import Parameter, complete_parameters, shown
+from parity.settings.validators import STANDARD, validator_names
 
 if TYPE_CHECKING:
     from parity.settings.document import Node, Place
 
 BROKERS: Final = ("paper", "zerodha")
-VALIDATORS: Final = ("standard",)
 # Blocks inside `parameters` that the executor reads, never the factory. Their defaults are the
 # executor's: a block holds what was written, nothing is filled in.
 BLOCKS: Final[dict[str, dict[str, Parameter]]] = {
@@ -49,7 +49,7 @@ _EXPECTED: Final[dict[str, str]] = {
     "parameters": "a mapping of parameters",
     "brokers": f"a list of {', '.join(BROKERS)}",
     "zerodha_trading_enabled": "true or false",
-    "validator": f"one of {', '.join(VALIDATORS)}",
+    "validator": "the name of a validator",
     "use_composition": "true (strategies by inheritance never run)",
     "on": "trades or quotes",
     "max_position_size": "a number ≥ 0 (0 is no limit)",
@@ -92,7 +92,7 @@ class Row(BaseModel):
     parameters: dict[str, Any] = {}
     brokers: Annotated[list[Literal["paper", "zerodha"]], Field(min_length=1)] | None = None
     zerodha_trading_enabled: bool | None = None
-    validator: Literal["standard"] = "standard"
+    validator: Annotated[str, Field(min_length=1)] = STANDARD
     use_composition: Literal[True] = True
     max_position_size: Annotated[_Decimal, Field(ge=0)] = Decimal(0)
     risk_multiplier: Annotated[_Decimal, Field(gt=0)] = Decimal(1)
@@ -203,8 +203,6 @@ class RowReader:
             if name == "instrument_tokens" and not given.get(name):
                 cure = "write `instruments: [TOKEN, …]`, or `instruments: all`"
                 key = spelled.get(name, "instruments")
-            elif name == "validator" and isinstance(given.get(name), str):
-                cure = did_you_mean(given[name], VALIDATORS)
             path: tuple[str | int, ...] = (*key.split("."), *items[:1])
             self._add(path, key, f"expected {_EXPECTED[name]}, was {was}", cure)
 
@@ -212,6 +210,10 @@ class RowReader:
         if not row.strategy_id.isprintable():
             key = spelled.get("strategy_id", "strategy_id")
             self._add((key,), key, f"expected {_EXPECTED['strategy_id']}, was {row.strategy_id!r}")
+        if row.validator != STANDARD and row.validator not in (names := validator_names()):
+            key = spelled["validator"]
+            message = f"expected one of {', '.join(names)}, was {shown(row.validator)}"
+            self._add(tuple(key.split(".")), key, message, did_you_mean(row.validator, names))
         for name in ("instrument_tokens", "brokers"):
             listed = getattr(row, name)
             key = spelled.get(name, name)

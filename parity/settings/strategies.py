@@ -19,6 +19,7 @@ from parity.settings.drafts import Draft, StrategySpec, StrategyType, finish_all
 from parity.settings.jsonrows import load_json
 from parity.settings.pyfile import FoundStrategy, PythonFile, load_python_file
 from parity.settings.rows import Problem, Row, RowReader, raise_problems
+from parity.settings.validators import ValidatorType, registered
 from parity.settings.yaml import load_yaml
 
 __all__ = ["StrategySpec", "StrategyType", "apply_overrides", "load_strategies", "spec_of"]
@@ -75,17 +76,23 @@ def apply_overrides(specs: Sequence[StrategySpec], overrides: Sequence[str]) -> 
         overrides: `id.parameter=value` for one strategy, `parameter=value` for each that has it;
             `risk.cooldown_sec=…` and `id.risk.cooldown_sec=…` reach the risk block.
     """
-    drafts = [Draft.of(spec.config, spec.place, spec.type, spec.folder) for spec in specs]
+    drafts = [Draft.of(s.config, s.place, s.type, s.folder, s.validator) for s in specs]
     override(drafts, overrides)
     return finish_all(drafts)
 
 
-def spec_of(config: StrategyConfig, files: Iterable[PythonFile] = ()) -> StrategySpec:
+def spec_of(
+    config: StrategyConfig,
+    files: Iterable[PythonFile] = (),
+    *,
+    validator: ValidatorType | None = None,
+) -> StrategySpec:
     """Return the spec of a configuration kept in a run's manifest, checked again.
 
     Args:
         config: as StrategySpec.config was.
         files: the Python files kept with the run, loaded.
+        validator: the one kept with the run; None is today's of the name in `config`.
     """
     types = _Types({file.path: file for file in files})
     found = types.get(config.strategy_type)
@@ -95,7 +102,8 @@ def spec_of(config: StrategyConfig, files: Iterable[PythonFile] = ()) -> Strateg
             cure=did_you_mean(config.strategy_type, types.names()),
         )
     place = Place(f"strategy {config.strategy_id}", 1)
-    return finish_all([Draft.of(config, place, found, Path())])[0]
+    draft = Draft.of(config, place, found, Path(), validator or registered(config.validator))
+    return finish_all([draft])[0]
 
 
 # ---- sources -------------------------------------------------------------------------------
@@ -246,8 +254,11 @@ def _draft_of_row(row: Row, node: Node, type_: StrategyType, folder: Path) -> Dr
         risk_multiplier=row.risk_multiplier,
         enabled=row.enabled,
         on=row.on or type_.on,
+        validator=row.validator,
     )
-    return Draft(config, dict(row.parameters), node, type_, folder)
+    return Draft(
+        config, dict(row.parameters), node, type_, folder, validator=registered(row.validator)
+    )
 
 
 def _row_nodes(root: Node, file: Path) -> tuple[list[Node], str | None]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Fill = Callable[[Context, "Candidate", int, "Segment"], None]
 # A registered validator, with its tick and history bound by the executor.
-OwnCheck = Callable[["Candidate", Context, int, "Segment"], Drop | None]
+Own = Callable[["Candidate", Context, int, "Segment"], Drop | None]
 
 
 class Gate:
@@ -48,7 +48,7 @@ class Gate:
         table: InstrumentTable,
         tokens: Mapping[int, int],
         broker: PaperBroker,
-        own: OwnCheck | None = None,
+        own: Own | None = None,
     ) -> None:
         self.limits = Limits.of(config)
         self.policy = RiskPolicy()
@@ -78,17 +78,16 @@ class Gate:
         }
         self._steps = self._compiled()
 
-    def _compiled(self) -> list[tuple[tuple[Fill, ...], Validator | None]]:
-        steps: list[tuple[tuple[Fill, ...], Validator | None]] = []
+    def _compiled(self) -> list[tuple[tuple[Fill, ...], Validator]]:
+        steps: list[tuple[tuple[Fill, ...], Validator]] = []
         filled: set[str] = set()
         for stage in STAGES:
             if stage.asked(self.limits, self.policy):
                 missing = [name for name in stage.reads if name not in filled]
                 filled.update(missing)
                 steps.append((tuple(self._fills[name] for name in missing), stage.check))
-        if self._own is not None:
-            rest = [name for name in self._fills if name not in filled and name != "room"]
-            steps.append((tuple(self._fills[name] for name in rest), None))
+        unread = [name for name in self._fills if name not in {*filled, "size", "room"}]
+        self._rest = [self._fills[name] for name in unread]  # for a registered validator
         return steps
 
     def follow(self, policy: RiskPolicy) -> None:
@@ -114,20 +113,23 @@ class Gate:
         for fills, check in self._steps:
             for fill in fills:
                 fill(context, candidate, row, segment)
-            if check is not None:
-                drop = check(candidate, self.limits, context)
-            else:
-                assert self._own is not None  # the step without a check is its own
-                drop = self._own(candidate, context, row, segment)
+            drop = check(candidate, self.limits, context)
             if drop is not None:
                 return drop, context.quantity
-        return None, context.quantity
+        quantity = context.quantity  # a registered validator may look, and change nothing
+        if self._own is None:
+            return None, quantity
+        for fill in self._rest:
+            fill(context, candidate, row, segment)
+        return self._own(candidate, context, row, segment), quantity
 
     # -- what was approved, filled, seen -----------------------------------------------------
 
     def approved(self, candidate: Candidate, quantity: Decimal, clock_ns: int) -> None:
         """Take an approved signal, before its order is placed."""
         self._past.approved(candidate, clock_ns)
+        if self._prices is not None:
+            self._prices.watch(self._dense[candidate.instrument_token])
         if self._past.keeps_sides:
             token = candidate.instrument_token
             held = self._broker.projected(token)
@@ -151,8 +153,7 @@ class Gate:
     def leave_segment(self, view: View) -> None:
         """Close the segment: carry prices and bars over to the next one."""
         if self._prices is not None:
-            engaged = [self._dense[token] for token in self._broker.engaged()]
-            self._prices.leave(view.segment, engaged)
+            self._prices.leave(view.segment)
         if self._bars is not None:
             self._bars.leave(self._dense.values(), view)
 
