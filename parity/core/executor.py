@@ -248,7 +248,7 @@ class Executor:
         return ApprovedSignal(candidate, signal_no, identity, record, sized)
 
     def _clock_at(self, row: int, segment: Segment) -> int:
-        """Return the largest time of the executor's own ticks up to a row of its own."""
+        """Return the largest time of the executor's own ticks up to a row."""
         if segment.sorted_ts:
             return int(segment.ts_event[row])
         if self._clocks is None:
@@ -257,11 +257,14 @@ class Executor:
             own = view.positions_of(rows)
             self._clocks = (own, np.maximum.accumulate(segment.clock_ts[own]))
         own, newest = self._clocks
-        return int(newest[own.searchsorted(row, side="right") - 1])
+        before = int(own.searchsorted(row, side="right"))
+        return int(newest[before - 1]) if before else NO_TIME
 
     def _fill(self, done: Execution, row: int, segment: Segment) -> Fill:
         ts_event, ordinal = int(segment.ts_event[row]), int(segment.ordinals[row])
-        self.clock = max(self.clock, int(segment.clock_ts[row]))
+        # Own ticks before it count too, or the clock would tell where batches ended.
+        reached = max(int(segment.clock_ts[row]), self._clock_at(row, segment))
+        self.clock = max(self.clock, reached)
         order = done.order
         head = pack_head(
             order.token,
