@@ -77,34 +77,39 @@ def survey(
     said = 0
     newest = np.int64(-(1 << 62))
     one: Any = 0
-    first = table[0]
+    first, reach = table[0], len(near)
+    # In locals, each written once: the compiler must take any array for a view of another one.
+    undelivered, trade_like, no_price, no_time = masks[0], masks[1], masks[2], masks[3]
     for row in range(len(tokens)):
         token = tokens[row]
-        if len(near) > 0:
+        if reach > 0:
             place = token - first
-            if place < 0 or place >= len(near) or near[place] < 0:
+            if place < 0 or place >= reach:
                 return UNKNOWN
             one = near[place]
+            if one < 0:
+                return UNKNOWN
         elif table[one] != token:
             one = np.searchsorted(table, token)
             if one == len(table) or table[one] != token:
                 return UNKNOWN
         inst[row] = one
         bits = flags[row]
-        if bits & masks[0]:
+        if bits & undelivered:
             said |= UNDELIVERED
             continue
-        if bits & masks[1] == 0 or bits & masks[2] != 0:
+        if bits & trade_like == 0 or bits & no_price != 0:
             said |= NOT_ALL_TRADES
-        if bits & masks[3]:
+        if bits & no_time:
             said |= UNTIMED
         ts = ts_event[row]
         if ts < newest:
             said |= UNSORTED
         newest = ts
-        if run_length[one] == 0 or ts != last_ts[one]:
+        ordinal = run_length[one]
+        if ordinal == 0 or ts != last_ts[one]:
             last_ts[one] = ts
-            run_length[one] = 0
-        ordinals[row] = run_length[one]
-        run_length[one] += 1
+            ordinal = 0
+        ordinals[row] = ordinal
+        run_length[one] = ordinal + 1
     return said
