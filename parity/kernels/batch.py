@@ -78,17 +78,15 @@ def survey(
     newest = np.int64(-(1 << 62))
     one: Any = 0
     first, reach = table[0], len(near)
-    # In locals, each written once: the compiler must take any array for a view of another one.
+    # In locals: a store to one array makes the compiler load the others again.
     undelivered, trade_like, no_price, no_time = masks[0], masks[1], masks[2], masks[3]
     for row in range(len(tokens)):
         token = tokens[row]
         if reach > 0:
             place = token - first
-            if place < 0 or place >= reach:
+            if place < 0 or place >= reach or near[place] < 0:
                 return UNKNOWN
             one = near[place]
-            if one < 0:
-                return UNKNOWN
         elif table[one] != token:
             one = np.searchsorted(table, token)
             if one == len(table) or table[one] != token:
