@@ -7,19 +7,21 @@ sealing writes again with the same bytes, after it the segment is only waiting t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+import numpy as np
 import numpy.typing as npt
 
 from parity.model.errors import InputRefused, RecordingCorrupt
 from parity.recording.disk import sync_folder
 from parity.recording.journal import lock_journal
+from parity.recording.layout import ROW_GROUP_ROWS
 from parity.recording.manifest import (
     Manifest,
-    Part,
     SealedSegment,
     load_manifest,
     save_manifest,
@@ -33,6 +35,11 @@ from parity.recording.segments import (
     sparse_of,
 )
 from parity.recording.writer import TickPart, check_follows, event_part
+
+if TYPE_CHECKING:
+    from parity.model.events import Control
+
+Item = TypeVar("Item")
 
 
 def seal(folder: Path) -> Manifest:
@@ -80,24 +87,28 @@ def seal_ended(folder: Path, upto: int, *, stop: Callable[[], bool] = lambda: Fa
 
 
 def _seal_segments(folder: Path, manifest: Manifest) -> Manifest:
-    for segment in checked_segments(folder, manifest):
-        manifest = _seal_segment(folder, manifest, segment)
+    for segment in _ahead(checked_segments(folder, manifest)):
+        manifest = _seal_segment(folder, manifest, segment, hurry=True)
         segment.path.unlink()
     return manifest
 
 
-def _seal_segment(folder: Path, manifest: Manifest, segment: Segment) -> Manifest:
-    columns = columns_of(segment)
+def _seal_segment(
+    folder: Path, manifest: Manifest, segment: Segment, *, hurry: bool = False
+) -> Manifest:
     controls, positions = sparse_of(segment)
+    part = TickPart(manifest.scales, manifest.table)
+    seqs = [np.zeros(0, np.int64)]
     try:
-        last_seq = check_follows(manifest.last_seq, columns["seq"], controls)
-    except InputRefused as error:
-        raise RecordingCorrupt(
-            f"{segment.path}: {error.message}", cure="restore the file from a copy"
-        ) from None
-    parts: list[Part] = []
-    if len(columns["seq"]):
-        parts.append(_tick_part(folder, manifest, columns))
+        groups = columns_of(segment, ROW_GROUP_ROWS)
+        for columns in _ahead(groups) if hurry else groups:
+            part.write(folder, columns)
+            seqs.append(columns["seq"])
+        last_seq = _follows(manifest.last_seq, segment, np.concatenate(seqs), controls)
+        ticks = part.finish()
+    finally:
+        part.discard()
+    parts = [] if ticks is None else [ticks]
     if controls:
         parts.append(event_part(folder, controls))
     entry = SealedSegment(
@@ -123,15 +134,24 @@ def _seal_segment(folder: Path, manifest: Manifest, segment: Segment) -> Manifes
     return update_manifest(folder, listed)
 
 
-def _tick_part(folder: Path, manifest: Manifest, columns: Mapping[str, npt.NDArray[Any]]) -> Part:
-    part = TickPart(manifest.scales, manifest.table)
+def _follows(
+    last_seq: int, segment: Segment, seqs: npt.NDArray[np.int64], controls: Sequence[Control]
+) -> int:
     try:
-        part.write(folder, columns)
-        done = part.finish()
-    finally:
-        part.discard()
-    assert done is not None  # rows were written
-    return done
+        return check_follows(last_seq, seqs, controls)
+    except InputRefused as error:
+        raise RecordingCorrupt(
+            f"{segment.path}: {error.message}", cure="restore the file from a copy"
+        ) from None
+
+
+def _ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield what an iterator yields; a thread makes the next while the last one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(next, items, None)
+        while (item := pending.result()) is not None:
+            pending = pool.submit(next, items, None)
+            yield item
 
 
 def _remove_temporary(folder: Path) -> None:

@@ -46,6 +46,7 @@ _FRAME = struct.Struct("<IQ16s")
 _HEAD = struct.Struct("<IQ16sIIIII")  # of a frame, with its crc and counts
 _CRC = struct.Struct("<I")
 _COUNTS = struct.Struct("<IIII")
+_TICKS = struct.Struct("<I")
 _POSITION = struct.Struct("<iq")
 _SEQ = struct.Struct("<q")
 HEADER_BYTES: Final = _SEGMENT.size + _CRC.size
@@ -207,23 +208,32 @@ def frames_of(segment: Segment) -> Iterator[Frame]:
         yield Frame(records, controls, positions)
 
 
-def columns_of(segment: Segment) -> dict[str, npt.NDArray[Any]]:
-    """Return the ticks of a segment as columns."""
+def columns_of(segment: Segment, group_rows: int) -> Iterator[dict[str, npt.NDArray[Any]]]:
+    """Yield the ticks of a segment as columns of so many rows, the last ones shorter."""
     view, dtype = memoryview(segment.data), segment.dtype
+    width = dtype.itemsize
     spans = []
     for lo, _ in segment.frames:
-        at = lo + _COUNTS.size
-        spans.append((at, at + _COUNTS.unpack_from(view, lo)[0] * dtype.itemsize))
-    rows = sum(hi - lo for lo, hi in spans) // dtype.itemsize
-    columns = {n: np.empty(rows, dtype[n]) for n in dtype.names or ()}
-    done = 0
-    for block in _blocks(view, spans, _BLOCK_ROWS * dtype.itemsize):
+        at = lo + _COUNTS_BYTES
+        spans.append((at, at + _TICKS.unpack_from(view, lo)[0] * width))
+    left = sum(hi - lo for lo, hi in spans) // width
+    columns: dict[str, npt.NDArray[Any]] = {}
+    done = size = 0
+    for block in _blocks(view, spans, _BLOCK_ROWS * width):
         # A block stays in the cache while its fields are spread over the columns.
         records = np.frombuffer(block, dtype)
-        for name, column in columns.items():
-            column[done : done + len(records)] = records[name]
-        done += len(records)
-    return columns
+        while len(records):
+            if done == size:
+                done, size = 0, min(left, group_rows)
+                left -= size
+                columns = {n: np.empty(size, dtype[n]) for n in dtype.names or ()}
+            taken = records[: size - done]
+            for name, column in columns.items():
+                column[done : done + len(taken)] = taken[name]
+            done += len(taken)
+            records = records[len(taken) :]
+            if done == size:
+                yield columns
 
 
 def sparse_of(segment: Segment) -> tuple[list[Control], dict[int, int]]:
