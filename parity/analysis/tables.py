@@ -297,7 +297,8 @@ def _parquet(
     first = next(pieces)
     schema = first.schema
     if table is not None:
-        schema = schema.with_metadata({"parity.instruments": msgspec.json.encode(table.to_json())})
+        held = {"instruments": table.to_json(), "extensions": table.extensions}
+        schema = schema.with_metadata({"parity.table": msgspec.json.encode(held)})
     rows = 0
     with pq.ParquetWriter(into, schema, compression="zstd", store_decimal_as_integer=True) as made:
         for piece in itertools.chain([first], pieces):

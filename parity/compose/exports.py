@@ -14,8 +14,9 @@ import msgspec
 from parity.compose.fingerprint import fingerprint
 from parity.compose.kept import kept_specs
 from parity.model.errors import ConfigError, InputRefused, did_you_mean
+from parity.model.instruments import InstrumentTable
 from parity.model.kernel import KernelStrategy
-from parity.recording.export import shortage, slice_ticks, table_of, write_slice
+from parity.recording.export import shortage, slice_ticks, write_slice
 from parity.recording.inspect import iso
 from parity.recording.reader import open_recording
 from parity.recording.runs import RunFolder, is_run
@@ -178,7 +179,8 @@ def _export_ticks(
     else:
         from parity.analysis.tables import tick_rows, write_table
 
-        table = table_of(recording, chosen)
+        instruments = [recording.table.by_token(token) for token in chosen.tokens]
+        table = InstrumentTable(instruments, recording.table.extensions)
         pieces = (
             tick_rows(ticks, recording.manifest, wanted.times, text=form == "csv")
             for ticks in slice_ticks(recording, chosen)

@@ -15,7 +15,14 @@ import pyarrow.csv as pc_csv
 from parity.model.errors import ConfigError, InputRefused, did_you_mean
 from parity.sources.importers import decimals
 from parity.sources.importers.formats import Match
-from parity.sources.importers.layouts import KEYS, Columns, Layout, extension_keys, with_map
+from parity.sources.importers.layouts import (
+    EXPORTED,
+    KEYS,
+    Columns,
+    Layout,
+    extension_keys,
+    with_map,
+)
 from parity.sources.importers.plain import PlainTickFile, may_be_plain
 from parity.sources.importers.sample import UNPACKING_ERRORS, WithLastLineEnd
 from parity.sources.importers.tables import Place, refuse_bars
@@ -182,6 +189,8 @@ def own_names(sample: Sample, options: Options) -> dict[str, str]:
         taken |= {"side", "buyer_maker"}  # they say the same; the one that was named counts
     header = sample.header or []
     keys = (*KEYS, *extension_keys(options))
+    if tuple(header[: len(EXPORTED)]) == EXPORTED:
+        keys = (*keys, "flags")
     return {key: key for key in keys if key in header and key not in taken}
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from parity.sources.importers.tables import TickFile
 
 NAMES: Final = (
-    "binance-spot", "binance-um", "binance-cm", "csv", "parquet",
+    "binance-spot", "binance-um", "binance-cm", "csv", "parquet", "parity",
 )  # fmt: skip
 FORMATS: Final = ("auto", *NAMES)
 _CURE: Final = "take the file again from where it came"
@@ -70,9 +70,9 @@ class Format(Protocol):
 def registry() -> Mapping[str, Format]:
     """Return every format by its name."""
     # Loaded when used: pyarrow is heavy, and `--help` needs none of it.
-    from parity.sources.importers import binance, csv, parquet
+    from parity.sources.importers import binance, csv, exported, parquet
 
-    found: list[Format] = [*binance.FORMATS, csv.FORMAT, parquet.FORMAT]
+    found: list[Format] = [*binance.FORMATS, csv.FORMAT, parquet.FORMAT, exported.FORMAT]
     return {one.name: one for one in found}
 
 

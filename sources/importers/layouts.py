@@ -39,6 +39,8 @@ KEYS: Final = (
     "open_interest",
     "trade_id",
 )
+# What the files of `parity export` begin with; only of these is a column `flags` ours.
+EXPORTED: Final = ("seq", "ts_event", "ts_recv", "instrument_token", "symbol")
 SIDES: Final = {"buy": 1, "sell": -1, "b": 1, "s": -1, "1": 1, "+1": 1, "-1": -1, "0": 0}
 # kinds of cells, for files without a header
 _CELLS: Final = {

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from parity.model.extensions import Extension
     from parity.model.instruments import InstrumentTable
 
+_FROM_SOURCE: Final = flag.KIND_BITS | flag.NO_VENUE_TIME | flag.CATCH_UP | flag.WARMUP
 _MAKERS: Final = {"true": -1, "1": -1, "false": 1, "0": 1}
 TOKEN_BITS: Final = 48
 
@@ -149,7 +150,10 @@ class TextTickFile:
             self._fill_integers(records, columns, place)
             self._fill_side(records, columns, place)
             self._fill_extensions(records, columns, dense, table, place)
-            self._fill_kind(records, place)
+            if "flags" in columns:
+                self._fill_flags(records, columns["flags"], place.of("flags"))
+            else:
+                self._fill_kind(records, place)
             if self._finish is not None:
                 self._finish(records, columns, place)
             check_values(records, dense, table, place)
@@ -300,6 +304,21 @@ class TextTickFile:
                 values, valid = decimals.parse(texts, 0, there)
             fill_extension(records, table, name, values, valid)
 
+    def _fill_flags(self, records: Records, texts: Any, place: Place) -> None:
+        # Of parity export: what a tick is and what its source knew; verdicts are judged anew.
+        codes, valid = decimals.codes_of(texts)
+        bits = []
+        for code, text in enumerate(texts.dictionary.to_pylist()):
+            words = [] if text is None else text.split("|")
+            found = sum(flag.FLAG_NAMES.get(word, 0) for word in set(words))
+            kinds = (found & flag.KIND_BITS).bit_count()
+            if kinds != 1 or not set(words) <= set(flag.FLAG_NAMES):
+                at = int(np.argmax((codes == code) & valid))
+                place.refuse(at, text, "expected flags of a tick", "export it again")
+            bits.append(found & _FROM_SOURCE)
+        _require(valid, place, "expected flags of a tick")
+        records["flags"] |= np.array(bits, np.uint32)[codes]
+
     def _fill_kind(self, records: Records, place: Place) -> None:
         flags = records["flags"]
         trades = (flags & flag.NO_PRICE) == 0
@@ -347,4 +366,5 @@ def _lookup(texts: Any, words: Mapping[str, int], place: Place, known: str) -> t
     codes, valid = decimals.codes_of(texts)
     if not numbers:
         return np.zeros(len(codes), np.int64), valid
-    return np.array(numbers, np.int64)[codes], valid & np.array(present)[codes]
+    known_rows = valid & np.array(present)[codes]
+    return np.where(known_rows, np.array(numbers, np.int64)[codes], 0), known_rows
