@@ -46,8 +46,8 @@ _FRAME = struct.Struct("<IQ16s")
 _HEAD = struct.Struct("<IQ16sIIIII")  # of a frame, with its crc and counts
 _CRC = struct.Struct("<I")
 _COUNTS = struct.Struct("<IIII")
-_TICKS = struct.Struct("<I")
 _POSITION = struct.Struct("<iq")
+_PLACE = np.dtype([("stream", "<i4"), ("offset", "<i8")])  # the same, for numpy
 _SEQ = struct.Struct("<q")
 HEADER_BYTES: Final = _SEGMENT.size + _CRC.size
 _FRAME_BYTES: Final = _FRAME.size + _CRC.size
@@ -59,6 +59,7 @@ _DATA: Final = 0
 _END: Final = 1  # the frame that closes a segment
 _JOINED_BYTES: Final = 4096  # below, one copy is cheaper than more pieces
 _BLOCK_ROWS: Final = 4096
+_LONG_ROWS: Final = 256  # of frames that are worth a step of their own
 SECTOR_BYTES: Final = 512  # what a disk writes whole or not at all
 _CURE = "restore the file from a copy; nothing behind it is taken on trust"
 
@@ -210,45 +211,69 @@ def frames_of(segment: Segment) -> Iterator[Frame]:
 
 def columns_of(segment: Segment, group_rows: int) -> Iterator[dict[str, npt.NDArray[Any]]]:
     """Yield the ticks of a segment as columns of so many rows, the last ones shorter."""
-    view, dtype = memoryview(segment.data), segment.dtype
-    width = dtype.itemsize
-    spans = []
-    for lo, _ in segment.frames:
-        at = lo + _COUNTS_BYTES
-        spans.append((at, at + _TICKS.unpack_from(view, lo)[0] * width))
-    left = sum(hi - lo for lo, hi in spans) // width
-    columns: dict[str, npt.NDArray[Any]] = {}
-    done = size = 0
-    for block in _blocks(view, spans, _BLOCK_ROWS * width):
-        # A block stays in the cache while its fields are spread over the columns.
-        records = np.frombuffer(block, dtype)
-        while len(records):
-            if done == size:
-                done, size = 0, min(left, group_rows)
-                left -= size
-                columns = {n: np.empty(size, dtype[n]) for n in dtype.names or ()}
-            taken = records[: size - done]
+    dtype = segment.dtype
+    payload, (ticks, _, _) = _counts_of(segment)
+    starts = _starts(payload + _COUNTS_BYTES, ticks, dtype.itemsize)
+    records = _anywhere(segment.data, dtype)
+    for first in range(0, len(starts), group_rows):
+        group = starts[first : first + group_rows]
+        columns = {n: np.empty(len(group), dtype[n]) for n in dtype.names or ()}
+        for lo, hi in itertools.pairwise(_cuts(group, dtype.itemsize)):
+            begin, end = int(group[lo]), int(group[hi - 1])
+            if end - begin == (hi - lo - 1) * dtype.itemsize:
+                block = records[begin : end + 1 : dtype.itemsize]  # side by side: no copy
+            else:
+                block = records[group[lo:hi]]
             for name, column in columns.items():
-                column[done : done + len(taken)] = taken[name]
-            done += len(taken)
-            records = records[len(taken) :]
-            if done == size:
-                yield columns
+                column[lo:hi] = block[name]
+        yield columns
 
 
 def sparse_of(segment: Segment) -> tuple[list[Control], dict[int, int]]:
     """Return the controls of a segment, and its last positions."""
-    data = segment.data
+    payload, (ticks, places, control_bytes) = _counts_of(segment)
+    first = payload + _COUNTS_BYTES + ticks * segment.dtype.itemsize
+    starts = _starts(first, places, _POSITION_BYTES)
+    pairs = _anywhere(segment.data, _PLACE)[starts]
+    positions = dict(zip(pairs["stream"].tolist(), pairs["offset"].tolist(), strict=True))
     controls: list[Control] = []
-    positions: dict[int, int] = {}
-    for lo, hi in segment.frames:
-        ticks, places, control_bytes, _ = _COUNTS.unpack_from(data, lo)
-        if places:
-            at = lo + _COUNTS.size + ticks * segment.dtype.itemsize
-            positions.update(_POSITION.iter_unpack(data[at : hi - control_bytes]))
-        if control_bytes:
-            controls.extend(_controls(segment, hi - control_bytes, hi))
+    for at in np.flatnonzero(control_bytes).tolist():
+        end = segment.frames[at][1]
+        controls.extend(_controls(segment, end - int(control_bytes[at]), end))
     return controls, positions
+
+
+def _counts_of(segment: Segment) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]:
+    # -> where each payload begins; its numbers of ticks, positions and control bytes
+    bounds = itertools.chain.from_iterable(segment.frames)
+    payload = np.fromiter(bounds, np.int64, 2 * len(segment.frames))[::2]
+    numbers = _anywhere(segment.data, np.dtype("<u4"))
+    return payload, [numbers[payload + at].astype(np.int64) for at in (0, 4, 8)]
+
+
+def _cuts(starts: npt.NDArray[np.int64], width: int) -> list[int]:
+    # Into blocks that stay in the cache while their fields are spread over the columns: by frame
+    # where frames are long, else across them.
+    edges = np.flatnonzero(np.diff(starts) != width) + 1
+    rows = len(starts)
+    even = np.arange(0, rows, _BLOCK_ROWS)
+    if len(edges) * _LONG_ROWS > rows:
+        return [*even.tolist(), rows]
+    return [*np.union1d(even, edges).tolist(), rows]
+
+
+def _starts(
+    first: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], width: int
+) -> npt.NDArray[np.int64]:
+    # Of items that stand side by side, `counts` of them from each of `first` on.
+    before = np.cumsum(counts) - counts
+    items = np.arange(int(counts.sum()), dtype=np.int64)
+    return np.repeat(first - before * width, counts) + items * width
+
+
+def _anywhere(data: bytes, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    # What stands at each byte, as if an item began there: frames are not aligned to anything.
+    return np.ndarray((max(0, len(data) - dtype.itemsize + 1),), dtype, data, strides=(1,))
 
 
 def _controls(segment: Segment, lo: int, hi: int) -> list[Control]:
@@ -258,23 +283,6 @@ def _controls(segment: Segment, lo: int, hi: int) -> list[Control]:
         raise RecordingCorrupt(
             f"{segment.path}: the controls at byte {lo} cannot be read: {error}", cure=_CURE
         ) from None
-
-
-def _blocks(
-    view: memoryview, spans: list[tuple[int, int]], block_bytes: int
-) -> Iterator[bytes | memoryview]:
-    waiting: list[memoryview] = []
-    size = 0
-    for lo, hi in spans:
-        for at in range(lo, hi, block_bytes):
-            piece = view[at : min(at + block_bytes, hi)]
-            waiting.append(piece)
-            size += len(piece)
-            if size >= block_bytes:
-                yield waiting[0] if len(waiting) == 1 else b"".join(waiting)
-                waiting, size = [], 0
-    if waiting:
-        yield b"".join(waiting)
 
 
 def parse_segment(
@@ -323,11 +331,11 @@ def parse_segment(
 
 def _check_frames(segment: Segment, *, last: bool) -> Segment:
     path, data, identity = segment.path, segment.data, segment.id
-    view, record_bytes = memoryview(data), segment.dtype.itemsize
+    record_bytes = segment.dtype.itemsize
     frames: list[tuple[int, int]] = []
     at, frame_no, ended, size = HEADER_BYTES, 0, False, len(data)
     while at < size:
-        found = _frame_at(view, at, record_bytes)
+        found = _frame_at(data, at, record_bytes)
         if found is None:
             if not last or ended or _lies(data, at, identity, record_bytes):
                 raise RecordingCorrupt(
@@ -352,17 +360,19 @@ def _check_frames(segment: Segment, *, last: bool) -> Segment:
     return segment._replace(frames=frames, ended=ended, good_bytes=at, torn_bytes=size - at)
 
 
-def _frame_at(view: memoryview, at: int, record_bytes: int) -> tuple[int, int, bytes, int] | None:
+def _frame_at(data: bytes, at: int, record_bytes: int) -> tuple[int, int, bytes, int] | None:
     # -> (end, frame no, segment id, kind) of a frame whose crc is right, else None
     body = at + _FRAME_BYTES
-    if body + _COUNTS_BYTES > len(view):
+    if body + _COUNTS_BYTES > len(data):
         return None
-    length, frame_no, owner, claimed, ticks, places, controls, kind = _HEAD.unpack_from(view, at)
+    length, frame_no, owner, claimed, ticks, places, controls, kind = _HEAD.unpack_from(data, at)
     end = body + length
     counted = _COUNTS_BYTES + ticks * record_bytes + places * _POSITION_BYTES + controls
-    if length != counted or end > len(view):
+    if length != counted or end > len(data):
         return None
-    if claimed != crc32(view[body:end], crc32(view[at : at + _CRC_AT])):
+    # Of a small frame a copy is cheaper than a view.
+    payload = data[body:end] if length < _JOINED_BYTES else memoryview(data)[body:end]
+    if claimed != crc32(payload, crc32(data[at : at + _CRC_AT])):
         return None
     if kind == _END and length != _COUNTS_BYTES:
         return None
@@ -391,10 +401,9 @@ def _lies(data: bytes, at: int, identity: bytes, record_bytes: int) -> bool:
 
 def _good_frame_after(data: bytes, at: int, identity: bytes, record_bytes: int) -> bool:
     # Every frame carries the segment's id, so the good ones are found without their lengths.
-    view = memoryview(data)
     place = data.find(identity, at + _ID_AT + 1)
     while place >= 0:
-        if _frame_at(view, place - _ID_AT, record_bytes) is not None:
+        if _frame_at(data, place - _ID_AT, record_bytes) is not None:
             return True
         place = data.find(identity, place + 1)
     return False
