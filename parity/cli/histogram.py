@@ -36,11 +36,11 @@ def histogram_of(histogram: Histogram, symbols: list[str]) -> list[str]:
     rows = [counts for _, counts in buckets]
     names = symbols if histogram.apart else ["ticks"]
     left = max(map(len, labels)) + 2
-    number = max(len(grouped(max(map(max, rows)))), *map(len, names)) if names else 1
+    number = len(grouped(max(map(max, rows))))
     room = (width() - left) // len(names) - number - 3
     if len(names) > 1 and room < _BAR_MIN:
         rows, names = [[sum(counts)] for counts in rows], ["ticks"]
-        number = max(len(grouped(max(map(max, rows)))), len("ticks"))
+        number = len(grouped(max(map(max, rows))))
         room = width() - left - number - 3
     room = max(room, 1)
     most = [max(max(column), 1) for column in zip(*rows, strict=True)]

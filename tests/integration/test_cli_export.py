@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from parity.cli import app
+from parity.compose.exports import Wanted, export
 from parity.model.events import Control
 from parity.recording.reader import open_recording
 from parity.recording.writer import RecordingWriter
@@ -249,3 +250,20 @@ def test_a_control_is_shown_at_its_seq(tmp_path: Path) -> None:
 
     assert ["gap"] == [one["verb"] for one in found["events"] if one["seq"] == 2]
     assert "skipped" in run("inspect", tmp_path / "rec", "--at", "2")[1]
+
+
+@pytest.mark.parametrize("name", ["rec", "t.csv", "t.parquet"])
+def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    """Stopped while it writes, there is no OUT, and no half of one under another name."""
+    calls = 0
+
+    def interrupted(done: int, total: int) -> None:
+        nonlocal calls
+        calls += 1
+        if any(tmp_path.iterdir()):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(DEMO, tmp_path / name, Wanted(), interrupted)
+    assert calls > 0
+    assert [] == list(tmp_path.iterdir())
