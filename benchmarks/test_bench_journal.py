@@ -196,7 +196,7 @@ def test_bench_rotation(benchmark: Any, report: Report, folders: Folders, sealin
         with JournalWriter(
             folder,
             durability="os",
-            segment_bytes_max=4_000_000,
+            segment_bytes_max=16_000_000,
             on_end=sealer.wake if sealer else lambda _: None,
         ) as journal:
             for lo in range(0, TICKS, 100):

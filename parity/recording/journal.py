@@ -19,7 +19,7 @@ import msgspec
 import numpy.typing as npt
 
 from parity.model.errors import ConfigError, ParityError
-from parity.recording.disk import sync_folder
+from parity.recording.disk import begin_writing_out, sync_folder
 from parity.recording.manifest import Manifest, load_manifest, update_manifest
 from parity.recording.segments import (
     Frame,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from parity.model.events import Control
 
 SEGMENT_BYTES_MAX: Final = 64 * 1024 * 1024
+WRITE_OUT_BYTES: Final = 1024 * 1024  # so that the sync at a segment's end does not stall
 
 
 class JournalFailed(ParityError):
@@ -115,6 +116,7 @@ class JournalWriter:
         self._failed = ""
         self._closed = False
         self._written = 0  # bytes in the open segment
+        self._begun = 0  # bytes of it that the system was asked to write out
         self.last_seq = self.synced_seq = recovered.last_seq
         self.positions = dict(recovered.positions)
         self.torn_bytes = recovered.torn_bytes
@@ -157,6 +159,9 @@ class JournalWriter:
             self.positions.update(positions)
         if self._written >= self._segment_bytes_max:
             self._end_segment()
+        elif self._written - self._begun >= WRITE_OUT_BYTES:
+            begin_writing_out(self._file, self._begun, self._written - self._begun)
+            self._begun = self._written
         else:
             self._end_if_old()
 
@@ -249,7 +254,7 @@ class JournalWriter:
         self._number += 1
         self._id = uuid.uuid4().bytes
         self._frame_no = 0
-        self._written = 0
+        self._written = self._begun = 0
         path = self._folder / f"{self._number:06d}.wal"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         try:

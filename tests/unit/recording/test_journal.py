@@ -15,6 +15,7 @@ from parity.model.errors import ConfigError, ParityError, RecordingCorrupt
 from parity.model.events import Control
 from parity.model.instruments import InstrumentTable
 from parity.model.ticks import TICK_DTYPE
+from parity.recording import journal
 from parity.recording.journal import JournalFailed, JournalWriter, read_journal, recover
 from parity.recording.manifest import add_streams, load_manifest
 from parity.recording.reader import open_recording
@@ -91,6 +92,31 @@ def test_rotation_keeps_every_frame(live: Path, make_ticks: Callable[..., Record
             writer.append(ticks[n : n + 3])
 
     assert 4 <= len(list((live / "journal").iterdir()))
+    assert ticks.tobytes() == b"".join(f.records.tobytes() for f in read_journal(live))
+
+
+def test_a_long_segment_is_written_out_as_it_grows(
+    live: Path, make_ticks: Callable[..., Records], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system is asked for each piece once, in order, so that its end has little to sync."""
+    asked: list[tuple[int, int]] = []
+    real = journal.begin_writing_out
+
+    def note(descriptor: int, start: int, size: int) -> None:
+        asked.append((start, size))
+        real(descriptor, start, size)
+
+    monkeypatch.setattr(journal, "begin_writing_out", note)
+    monkeypatch.setattr(journal, "WRITE_OUT_BYTES", 3000)
+    ticks = make_ticks(100)
+    with JournalWriter(live) as writer:
+        for n in range(0, 100, 10):
+            writer.append(ticks[n : n + 10])
+    ends = [start + size for start, size in asked]
+
+    assert len(asked) >= 3
+    assert [0, *ends[:-1]] == [start for start, _ in asked]
+    assert all(size >= 3000 for _, size in asked)
     assert ticks.tobytes() == b"".join(f.records.tobytes() for f in read_journal(live))
 
 
