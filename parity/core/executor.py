@@ -25,7 +25,6 @@ from parity.core.detect import (
 )
 from parity.core.digest import Chain, canonical, pack_head, signal_id, signal_prefix
 from parity.core.paper_broker import Execution, Order, PaperBroker, Terms
-from parity.core.validators.checks import plain_seen
 from parity.core.validators.gate import Gate
 from parity.core.validators.own import ERROR, OwnCheck
 from parity.core.view import NO_TIME
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from parity.core.view import Segment, View
     from parity.model.instruments import InstrumentTable
 
+_SEEN: Final = msgspec.json.Encoder(decimal_format="string").encode
 _WARMING: Final = frozenset({Lifecycle.INIT, Lifecycle.WARMUP})
 
 
@@ -227,7 +227,7 @@ class Executor:
             self.errors += drop.reason.endswith(ERROR)
             record = b"D" + candidate.record + canonical(drop.reason)
             self.decisions.add(record)
-            return DroppedSignal(candidate, drop.reason, record, plain_seen(drop.seen))
+            return DroppedSignal(candidate, drop.reason, record, _SEEN(drop.seen).decode())
         self.signals += 1
         self.gate.approved(candidate, quantity, self.clock)
         token = candidate.instrument_token

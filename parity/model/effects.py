@@ -59,13 +59,14 @@ class DroppedSignal(msgspec.Struct, frozen=True):
     """A candidate that was refused, with the stable reason.
 
     Args:
-        seen: the values that decided, numbers and text; they enter no digest.
+        seen: the values that decided, as JSON; they enter no digest. Text, because a run has many
+            drops, and what Python's garbage collector has to look through costs more than they.
     """
 
     candidate: Candidate
     reason: str
     record: bytes
-    seen: dict[str, Any] = {}
+    seen: str = "{}"
 
 
 class Fill(msgspec.Struct, frozen=True):

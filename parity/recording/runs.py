@@ -418,8 +418,7 @@ def decision_row(effect: Effect) -> dict[str, Any]:
             if effect.sized is not None:
                 row.update(quantity=float(effect.sized), quantity_exact=str(effect.sized))
         else:
-            seen = msgspec.json.encode(effect.seen).decode() if effect.seen else None
-            row.update(kind="dropped", reason=effect.reason, seen=seen)
+            row.update(kind="dropped", reason=effect.reason, seen=effect.seen)
         row["record"] = effect.record
         return row
     if isinstance(effect, Fill):

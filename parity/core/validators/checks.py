@@ -7,7 +7,7 @@ the value that equals it. In STAGES between lifecycle and sanity is the place of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -26,7 +26,7 @@ Validator = Callable[[Candidate, Limits, Context], Drop | None]
 
 def lifecycle(candidate: Candidate, limits: Limits, context: Context) -> Drop | None:
     """Drop what an executor says while it is not ACTIVE."""
-    if context.lifecycle == _ACTIVE:
+    if context.lifecycle is _ACTIVE:
         return None
     return Drop("lifecycle", {"state": context.lifecycle.name})
 
@@ -46,9 +46,10 @@ def sanity(candidate: Candidate, limits: Limits, context: Context) -> Drop | Non
 
 def min_confidence(candidate: Candidate, limits: Limits, context: Context) -> Drop | None:
     """Drop what is less sure than the strategy, or the policy, asks for."""
-    least = max(limits.min_confidence, context.policy.min_confidence)
-    if candidate.confidence >= least:
+    own, least = limits.min_confidence, context.policy.min_confidence
+    if candidate.confidence >= own and candidate.confidence >= least:
         return None
+    least = max(own, least)
     return Drop("min_confidence", {"confidence": candidate.confidence, "min_confidence": least})
 
 
@@ -247,8 +248,3 @@ STAGES: Final[tuple[Stage, ...]] = (
     Stage(min_signal_interval, lambda a, p: a.signal_interval_ns, ("rates",)),
     Stage(max_signals_per_day, lambda a, p: a.signals_per_day_max, ("rates",)),
 )
-
-
-def plain_seen(seen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that decided as text and numbers: a Decimal as its text."""
-    return {k: str(v) if isinstance(v, Decimal) else v for k, v in seen.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -17,7 +17,7 @@ from parity.model.errors import InputRefused
 from parity.model.values import Lifecycle
 
 
-class RiskPolicy(msgspec.Struct, frozen=True):
+class RiskPolicy(msgspec.Struct, frozen=True, gc=False):
     """What the outside asks of every strategy; changed by a control `policy_changed`.
 
     Args:
@@ -55,14 +55,14 @@ def _is_least(value: float) -> bool:
     return math.isfinite(value) and value >= 0.0
 
 
-class Drop(NamedTuple):
+class Drop(msgspec.Struct, frozen=True, gc=False):
     """Why a candidate is no signal: the stable reason, and the values that decided."""
 
     reason: str
     seen: dict[str, Any]
 
 
-class Context(msgspec.Struct, kw_only=True):
+class Context(msgspec.Struct, kw_only=True, gc=False):
     """What surrounds a candidate at the moment of deciding.
 
     Only what an active validator asks for is filled in; a registered validator has all of it.

@@ -1,5 +1,6 @@
 """The gate in the engine: what validators remember, per instrument and in the decide clock."""
 
+import json
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -100,7 +101,11 @@ def test_cooldowns_are_per_instrument_and_by_the_decide_clock(size: int) -> None
     token = [ONE, TWO, ONE, ONE, TWO, ONE, TWO, TWO, ONE]
     effects, _ = told(["BUY"] * 9, {"cooldown_sec": 5}, size=size, at_s=at, instrument_token=token)
     approved = [e.candidate.seq for e in effects if isinstance(e, ApprovedSignal)]
-    dropped = [(e.candidate.seq, e.reason, e.seen) for e in effects if isinstance(e, DroppedSignal)]
+    dropped = [
+        (e.candidate.seq, e.reason, json.loads(e.seen))
+        for e in effects
+        if isinstance(e, DroppedSignal)
+    ]
 
     assert [1, 2, 4, 5, 6, 8, 9] == approved  # the late tick 7 is judged at 10 s, not at 7 s
     assert dropped == [
@@ -181,7 +186,7 @@ def test_a_bar_begins_with_its_first_tick(size: int) -> None:
     band = "price_band"
 
     assert verdicts(effects) == ["ok", "ok", band, "ok", band, "ok", band, "ok", band]
-    assert next(e.seen for e in effects if isinstance(e, DroppedSignal)) == {
+    assert next(json.loads(e.seen) for e in effects if isinstance(e, DroppedSignal)) == {
         "price": "101.01",
         "bar_open": "100.00",
         "price_band": "0.01",
