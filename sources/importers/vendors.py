@@ -1,0 +1,106 @@
+"""What the importers of other programs' files share: typed columns as text, ids, and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as typed_pc
+
+from parity.sources.importers import decimals
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from parity.model.instruments import InstrumentTable
+    from parity.sources.importers.tables import Place, Records, Survey, TickFile
+
+pc: Any = typed_pc  # its stubs refuse plain Python scalars, which it takes
+
+_DIGITS: Final = {"s": 10, "ms": 13, "us": 16, "ns": 19}
+_NS: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+
+
+class Notes:
+    """What the passes over a file noticed and kept quiet about, counted by its words."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def add(self, words: str, rows: int) -> None:
+        """Count rows."""
+        if rows:
+            self.counts[words] = self.counts.get(words, 0) + rows
+
+
+class CountingTickFile:
+    """A file of ticks whose reader takes notes; they belong to the survey, which is the first pass.
+
+    Args:
+        file: the file.
+        notes: what its reader writes to.
+    """
+
+    def __init__(self, file: TickFile, notes: Notes) -> None:
+        self.path: Path = file.path
+        self.format, self.layout = file.format, file.layout
+        self._file, self._notes = file, notes
+
+    def survey(self) -> Survey:
+        """Survey the file, with the notes taken on the way."""
+        self._notes.counts.clear()
+        found = self._file.survey()
+        for words, rows in self._notes.counts.items():
+            found.notes[words] = found.notes.get(words, 0) + rows
+        return found
+
+    def batches(self, table: InstrumentTable) -> Iterator[Records]:
+        """Yield its records."""
+        return self._file.batches(table)
+
+
+def ids(column: Any, notes: Notes) -> Any:
+    """Return trade ids as a column of text; those that are no integers are absent, and counted."""
+    texts = decimals.encode(column.cast(pa.string()))
+    words = texts.dictionary
+    if not len(words):
+        return texts
+    whole = pc.match_substring_regex(words, f"^[0-9]{{1,{decimals.DIGITS_MAX}}}$")
+    other = pc.invert(whole).fill_null(False).to_numpy(zero_copy_only=False)
+    if not other.any():
+        return texts
+    codes, valid = decimals.codes_of(texts)
+    notes.add(
+        "trade ids are no integers of up to 18 digits and were left out",
+        int((other[codes] & valid).sum()),
+    )
+    kept = pc.if_else(whole, words, pa.scalar(None, pa.string()))
+    return pa.DictionaryArray.from_arrays(texts.indices, kept)
+
+
+def instants(column: Any, place: Place, unit: str = "ns") -> Any:
+    """Return a column of integers or timestamps as text of as many digits as its unit has.
+
+    Args:
+        column: integers counting `unit` since 1970, or an Arrow timestamp of any unit.
+        place: where it stands, for refusals.
+        unit: "s", "ms", "us" or "ns".
+    """
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        if kind.tz is None:
+            place.refuse(0, str(kind), "expected a time with a zone", "write it with its zone, UTC")
+        unit = kind.unit
+    elif not pa.types.is_integer(kind):
+        place.refuse(0, str(kind), f"expected integers ({unit}) or timestamps", "mend the column")
+    limit = 2**63 // _NS[unit]
+    values = pa.compute.cast(column, pa.int64(), safe=False)
+    wrong = pc.or_(pc.less(values, 0), pc.greater_equal(values, limit)).fill_null(False)
+    if pc.any(wrong).as_py():
+        row = int(np.argmax(wrong.to_numpy(zero_copy_only=False)))
+        place.refuse(
+            row, column[row].as_py(), "expected a time from 1970 to 2262", "mend or drop that row"
+        )
+    return decimals.encode(pc.utf8_lpad(values.cast(pa.string()), _DIGITS[unit], "0"))
