@@ -11,7 +11,10 @@ from parity.cli.console import counted, grouped, say, show, show_json, table_of,
 from parity.cli.options import Json
 
 # As parity.sources.importers.FORMATS has them: help must not load what reads them.
-FORMATS = ("auto", "binance-spot", "binance-um", "binance-cm", "csv", "parquet")
+FORMATS = (
+    "auto", "binance-spot", "binance-um", "binance-cm", "tardis", "databento", "nautilus",
+    "csv", "parquet",
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -107,6 +107,7 @@ def open_csv(
         given=options.given,
         only=only,
         finish=None if layout is None else layout.finish,
+        empty_book=layout is not None and layout.empty_book,
         extensions=() if options.given is None else options.given.extensions,
         **declared,  # type: ignore[arg-type]  # two kinds of values under their own names
     )

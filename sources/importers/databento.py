@@ -119,12 +119,14 @@ def _layout(name: str, sample: Sample) -> Layout:
 
 
 def _pretty(sample: Sample) -> bool:
-    """Return whether the first prices have a point; the rest of the file is held to it."""
+    """Return whether the first price has a point; the rest of the file is held to it."""
     header = sample.header
     if header is None or "price" not in header:
         return False
     at = header.index("price")
-    return any("." in row[at] for row in sample.data if len(row) > at)
+    prices = [row[at] for row in sample.data if len(row) > at]
+    first = next((price for price in prices if price not in ("", _UNDEF_PRICE)), "")
+    return "." in first
 
 
 def _shape(columns: Columns, place: Place, *, pretty: bool) -> Columns:

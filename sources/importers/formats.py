@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from parity.sources.importers.tables import TickFile
 
 NAMES: Final = (
-    "binance-spot", "binance-um", "binance-cm", "csv", "parquet", "parity",
+    "binance-spot", "binance-um", "binance-cm", "tardis", "databento", "nautilus",
+    "csv", "parquet", "parity",
 )  # fmt: skip
 FORMATS: Final = ("auto", *NAMES)
 _CURE: Final = "take the file again from where it came"
@@ -70,9 +71,12 @@ class Format(Protocol):
 def registry() -> Mapping[str, Format]:
     """Return every format by its name."""
     # Loaded when used: pyarrow is heavy, and `--help` needs none of it.
-    from parity.sources.importers import binance, csv, exported, parquet
+    from parity.sources.importers import (
+        binance, csv, databento, exported, nautilus, parquet, tardis,
+    )  # fmt: skip
 
-    found: list[Format] = [*binance.FORMATS, csv.FORMAT, parquet.FORMAT, exported.FORMAT]
+    found: list[Format] = [*binance.FORMATS, tardis.FORMAT, databento.FORMAT, nautilus.FORMAT]
+    found += [csv.FORMAT, parquet.FORMAT, exported.FORMAT]
     return {one.name: one for one in found}
 
 

@@ -71,6 +71,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         shape: called with each block of columns before they are read; may empty or rewrite cells.
             It keeps the number of rows, since refusals count them.
         finish: called with each block's records and columns, to set flags the columns imply.
+        empty_book: whether a row without price, bid and ask is a quote: the book is empty.
     """
 
     format: str
@@ -84,6 +85,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     describe: Callable[[str, str], Found] = Found
     shape: Callable[[Columns, Place], Columns] | None = None
     finish: Callable[[Records, Columns, Place], None] | None = None
+    empty_book: bool = False
 
     def fits(self, sample: Sample) -> str | None:
         """Return what of a file's start fits this layout, None where it does not."""

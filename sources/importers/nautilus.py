@@ -252,7 +252,7 @@ def _exact(column: Any, which: str, place: Place) -> Any:
     valid = column.is_valid().to_numpy(zero_copy_only=False) & ~undefined
     bits = pa.array(valid).buffers()[1]
     made = pa.decimal128(38, _DECIMALS[width])
-    return pa.Array.from_buffers(made, len(column), [bits, pa.py_buffer(halves)])
+    return pa.Array.from_buffers(made, len(column), [bits, pa.py_buffer(halves.tobytes())])
 
 
 def _named(column: Any, place: Place) -> Columns:

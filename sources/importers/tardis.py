@@ -126,7 +126,9 @@ def _shape(columns: Columns, place: Place, notes: Notes) -> Columns:
         _require_microseconds(columns[ours], place.of(theirs))
     venue_time = columns["ts_event"].cast(pa.string())
     equal = pc.equal(venue_time, columns["ts_recv"].cast(pa.string()))
-    columns["ts_event"] = decimals.encode(pc.if_else(equal, pa.scalar(None, pa.string()), venue_time))
+    columns["ts_event"] = decimals.encode(
+        pc.if_else(equal, pa.scalar(None, pa.string()), venue_time)
+    )
     if "trade_id" in columns:
         columns["trade_id"] = ids(columns["trade_id"], notes)
     return columns

@@ -73,6 +73,7 @@ class TextTickFile:
         describe: (symbol, venue) -> what is known of an instrument.
         only: (venue, symbol) of a file of one instrument that has no column for it.
         finish: called with each block's records and columns.
+        empty_book: whether a row without price, bid and ask is a quote: the book is empty.
         extensions: declared columns beyond the tick's own, each under its name in `read`'s
             columns where it is there; words of a text one are found in the file.
 
@@ -94,12 +95,13 @@ class TextTickFile:
         describe: Callable[[str, str], Found] = Found,
         only: tuple[str, str] | None = None,
         finish: Callable[[Records, Columns, Place], None] | None = None,
+        empty_book: bool = False,
         extensions: Sequence[Extension] = (),
     ) -> None:
         self.path, self.format, self.layout = path, format, layout
         self._read, self._has, self._tz = read, has, tz
         self._given, self._sides, self._describe = given, sides, describe
-        self._only, self._finish = only, finish
+        self._only, self._finish, self._empty_book = only, finish, empty_book
         self._extensions = tuple(e for e in extensions if e.name in has)
         own = {name: which for name, which in SCALED.values()}
         self._scaled = own | {e.name: e.kind for e in self._extensions if e.scaled}
@@ -323,7 +325,8 @@ class TextTickFile:
         flags = records["flags"]
         trades = (flags & flag.NO_PRICE) == 0
         quotes = (flags & (flag.NO_BID | flag.NO_ASK)) != flag.NO_BID | flag.NO_ASK
-        _require(trades | quotes, place.of("price"), "expected a price, or a bid or an ask")
+        if not self._empty_book:
+            _require(trades | quotes, place.of("price"), "expected a price, or a bid or an ask")
         lacking = trades & ((flags & flag.NO_QUANTITY) != 0)
         _require(~lacking, place.of("quantity"), "expected a quantity")
         records["flags"] = flags | np.where(trades, flag.TRADE, flag.QUOTE).astype(np.uint32)

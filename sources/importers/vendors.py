@@ -95,9 +95,9 @@ def instants(column: Any, place: Place, unit: str = "ns") -> Any:
         unit = kind.unit
     elif not pa.types.is_integer(kind):
         place.refuse(0, str(kind), f"expected integers ({unit}) or timestamps", "mend the column")
-    limit = 2**63 // _NS[unit]
+    latest = (2**63 - 1) // _NS[unit]
     values = pa.compute.cast(column, pa.int64(), safe=False)
-    wrong = pc.or_(pc.less(values, 0), pc.greater_equal(values, limit)).fill_null(False)
+    wrong = pc.or_(pc.less(values, 0), pc.greater(values, latest)).fill_null(False)
     if pc.any(wrong).as_py():
         row = int(np.argmax(wrong.to_numpy(zero_copy_only=False)))
         place.refuse(

@@ -118,7 +118,7 @@ def _databento_price(value: int, scale: int, absent: int, pretty: bool) -> objec
     if absent:
         return "" if pretty else UNDEF_PRICE
     raw = int(value) * 10 ** (9 - scale)
-    return f"{raw // 10**9}.{raw % 10**9:09d}" if pretty else raw
+    return f"{Decimal(raw).scaleb(-9):.9f}" if pretty else raw
 
 
 def _databento_row(
@@ -137,7 +137,7 @@ def _databento_row(
         0,
         # A book update carries the price of its order, which is no trade.
         _databento_price(record["price_int"] if trade else 10**scale, scale, 0, pretty),
-        record["quantity_int"] if trade else 5,
+        text(record["quantity_int"], instrument.quantity_scale) if trade else 5,
         128,
         165_000,
         77,
@@ -146,7 +146,8 @@ def _databento_row(
         for name in ("bid", "ask"):
             absent = flags & flag.FLAG_NAMES[f"no_{name}"]
             row.append(_databento_price(record[f"{name}_int"], scale, absent, pretty))
-        row += [record["bid_quantity_int"], record["ask_quantity_int"], 1, 1]
+        sizes = (record["bid_quantity_int"], record["ask_quantity_int"])
+        row += [*(text(size, instrument.quantity_scale) for size in sizes), 1, 1]
     return [*row, instrument.symbol]
 
 
