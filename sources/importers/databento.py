@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from parity.sources.importers.formats import Options
     from parity.sources.importers.layouts import Columns
     from parity.sources.importers.sample import Sample
-    from parity.sources.importers.tables import Mask, Place
-    from parity.sources.importers.texts import TextTickFile
+    from parity.sources.importers.tables import Mask, Place, TickFile
 
 pc: Any = typed_pc  # its stubs refuse plain Python scalars, which it takes
 
@@ -86,7 +85,7 @@ class DatabentoFormat:
         # mbp-1 has the columns of trades and more.
         return [Match(self.name, name, "its header") for name in fits[-1:]]
 
-    def open(self, sample: Sample, match: Match | None, options: Options) -> TextTickFile:
+    def open(self, sample: Sample, match: Match | None, options: Options) -> TickFile:
         """Open it; rows must bear their symbol, or be of the one instrument that was given."""
         layout = _layout("trades" if match is None else match.layout, sample)
         if match is None:

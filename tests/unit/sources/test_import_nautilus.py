@@ -91,9 +91,9 @@ def _changed(path: Path, name: str, values: Any, metadata: dict[str, str] | None
 
 
 def test_the_noise_of_floats_is_taken_at_the_declared_precision(tmp_path: Path) -> None:
-    """100.10 made through a float is 100.0999999999999943; its file says two decimals."""
+    """100.10 made through a float may be 100.0999999999999872; its file says two decimals."""
     path = nautilus(tmp_path / "t.parquet", trades_of(2), INSTRUMENT, width=16)
-    raw = [int(100.10 * 1e16), 61834 * 10**16 + 37 * 10**14 + 40_000]
+    raw = [1001 * 10**15 - 128, 61834 * 10**16 + 37 * 10**14 + 40_000]
     values = pa.array([v.to_bytes(16, "little") for v in raw], pa.binary(16))
 
     report = import_ticks(_changed(path, "price", values), tmp_path / "rec")
@@ -176,7 +176,9 @@ def test_bars_and_deltas_are_refused(columns: tuple[str, ...], tmp_path: Path) -
     names = (*columns, "ts_event", "ts_init")
     pq.write_table(pa.table({n: [1] for n in names}), tmp_path / "b.parquet")
 
-    with pytest.raises(InputRefused, match=r"bars, and bars are not|not a NautilusTrader TradeTick"):
+    with pytest.raises(
+        InputRefused, match=r"bars, and bars are not|not a NautilusTrader TradeTick"
+    ):
         import_ticks(tmp_path / "b.parquet", tmp_path / "rec", format="nautilus")
 
 
