@@ -72,7 +72,13 @@ def registry() -> Mapping[str, Format]:
     """Return every format by its name."""
     # Loaded when used: pyarrow is heavy, and `--help` needs none of it.
     from parity.sources.importers import (
-        binance, csv, databento, exported, nautilus, parquet, tardis,
+        binance,
+        csv,
+        databento,
+        exported,
+        nautilus,
+        parquet,
+        tardis,
     )  # fmt: skip
 
     found: list[Format] = [*binance.FORMATS, tardis.FORMAT, databento.FORMAT, nautilus.FORMAT]
