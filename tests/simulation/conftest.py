@@ -105,7 +105,9 @@ class Bench(NamedTuple):
         words += ["--instrument-table", str(self.folder.parent / "table.json")]
         if command == "paper" and "--strategies" not in options:
             words += ["--strategies", str(self.folder.parent / "rules.yaml")]
-        given = {"PARITY_CHECKPOINT_TICKS": "300", "NO_COLOR": "1"} | environment
+        # Segments of a second: kills also come while one is sealed behind the loop.
+        given = {"PARITY_CHECKPOINT_TICKS": "300", "PARITY_ROTATE_S": "1", "NO_COLOR": "1"}
+        given |= environment
         with self.log.open("ab") as file:
             process = subprocess.Popen(
                 [*words, *options], cwd=ROOT, stdout=file, stderr=file, env=os.environ | given
