@@ -18,7 +18,14 @@ from parity.model.kernel import KernelStrategy
 from parity.model.parameters import Parameter, complete_parameters, is_plain, shown
 from parity.settings.document import Node, Place
 from parity.settings.pyfile import PROCESSOR_METHODS, PythonFile
-from parity.settings.rows import BLOCKS, Problem, check_block, raise_problems
+from parity.settings.rows import (
+    BLOCKS,
+    ROW_LIMITS,
+    Problem,
+    check_block,
+    raise_problems,
+    row_limit,
+)
 from parity.settings.validators import BLOCK, ValidatorType
 from parity.settings.yaml import parse_yaml
 
@@ -172,7 +179,7 @@ def _targets(drafts: Sequence[Draft], name: str, text: str) -> tuple[list[Draft]
         return list(drafts), name
     having = [d for d in drafts if d.type.declared is not None and name in d.type.declared]
     having += [d for d in drafts if d.type.declared is None and name in d.given]
-    if not having and name in _LIMITS:
+    if not having and name in (*_LIMITS, *ROW_LIMITS):
         return list(drafts), name
     if not having:
         parameters = {p for d in drafts for p in (*(d.type.declared or ()), *d.given)}
@@ -189,6 +196,14 @@ def _set(draft: Draft, parameter: str, value: str, text: str) -> None:
         typed: Any = value
     else:
         typed = parse_yaml(value, f"--set {text}").plain()
+    if declared is None and parameter in ROW_LIMITS:
+        try:
+            draft.config = msgspec.structs.replace(
+                draft.config, **{parameter: row_limit(parameter, typed)}
+            )
+        except ConfigError as error:
+            raise ConfigError(f"--set {text}: {error.message}") from None
+        return
     if declared is None and parameter in _LIMITS:
         parameter = f"risk.{parameter}"
     head, dot, inner = parameter.partition(".")

@@ -58,6 +58,7 @@ _EXPECTED: Final[dict[str, str]] = {
     "updated_at": "text",
 }
 
+ROW_LIMITS: Final = ("max_position_size", "risk_multiplier")
 _DIGITS_MAX: Final = 30
 
 
@@ -229,6 +230,17 @@ class RowReader:
                     f"{shown(trading)}, but {spelled['brokers']} is {', '.join(brokers)}",
                     "a row with it goes to zerodha only; keep one of the two keys",
                 )  # fmt: skip
+
+
+def row_limit(name: str, value: Any) -> Decimal:
+    """Return one of ROW_LIMITS, checked as in a row; raises ConfigError."""
+    try:
+        number = _decimal(value)
+    except ValueError:
+        number = Decimal(-1)
+    if number < 0 or (name == "risk_multiplier" and number == 0):
+        raise ConfigError(f"{name}: expected {_EXPECTED[name]}, was {shown(value)}")
+    return number
 
 
 def check_block(name: str, given: Any) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:

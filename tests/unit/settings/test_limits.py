@@ -8,7 +8,7 @@ import pytest
 
 from parity.model.errors import ConfigError
 from parity.settings.drafts import StrategySpec
-from parity.settings.strategies import load_strategies
+from parity.settings.strategies import apply_overrides, load_strategies
 
 
 def loaded(folder: Path, **keys: Any) -> StrategySpec:
@@ -91,6 +91,18 @@ def test_limits_of_the_row_itself(tmp_path: Path) -> None:
     assert kept() == ("0", "1")
     assert kept(max_position_size=5, risk_multiplier=0.1) == ("5", "0.1")
     assert kept(max_position_size="2.50", risk_multiplier="1.0") == ("2.50", "1.0")
+
+
+def test_set_reaches_the_limits_of_the_row(tmp_path: Path) -> None:
+    """They are checked as in the row, with or without an id."""
+    spec = loaded(tmp_path)
+    (changed,) = apply_overrides([spec], ["risk_multiplier=0.5", "m.max_position_size=7"])
+    with pytest.raises(ConfigError, match="--set risk_multiplier=0: risk_multiplier: expected a"):
+        apply_overrides([spec], ["risk_multiplier=0"])
+
+    assert "0.5" == str(changed.config.risk_multiplier)
+    assert "7" == str(changed.config.max_position_size)
+    assert spec.config.parameters == changed.config.parameters
 
 
 def test_the_seeds_spelling_of_a_rate(tmp_path: Path) -> None:
