@@ -7,7 +7,7 @@ an interrupt or a kill in between leaves no recording behind, or the one that wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -29,6 +29,7 @@ from parity.sources.importers.tables import merge_extensions
 from parity.sources.importers.times import check_zone
 
 if TYPE_CHECKING:
+    from parity.recording.sequencer import Sequencer
     from parity.sources.importers.tables import Found, Survey, TickFile
 
 ORDERS: Final = ("ts_event", "ts_recv")
@@ -152,30 +153,40 @@ def _write(plan: _Plan, odd: Oddities, progress: Progress | None) -> list[str]:
     from parity.recording.sequencer import Sequencer
     from parity.recording.writer import RecordingWriter
 
-    table, before = plan.table, plan.before
     total = sum(survey.rows for survey in plan.surveys)
-    sequencer, end = Sequencer(table), 0
-    if before is not None:
-        sequencer, end = before.sequencer(table)
+    sequencer, end = Sequencer(plan.table), 0
+    if plan.before is not None:
+        sequencer, end = plan.before.sequencer(plan.table)
     with RecordingWriter(
-        plan.target, table, order=plan.order, created_by="parity import", append=before is not None
+        plan.target,
+        plan.table,
+        order=plan.order,
+        created_by="parity import",
+        append=plan.before is not None,
     ) as writer:
-        # The next rows are parsed while these are written: both leave Python for most of it.
-        merged = merge([_ordered(plan, n) for n in range(len(plan.files))])
-        for records in read_ahead(merged):
-            rows, files = records["seq"].copy(), records["sub"].astype(np.int64)
-            if before is not None and not odd.rows:
-                before.check_later(records, end, plan.files[int(files[0])].path)
-            records["sub"] = 0
-            sequenced = sequencer.sequence(records)
-            writer.append(TickBatch.from_records(sequenced, table))
-            odd.take(sequenced, files, rows)
+        # Rows are parsed, judged and written by three threads: all leave Python for most of it.
+        for batch in read_ahead(_sequenced(plan, sequencer, end, odd)):
+            writer.append(batch)
             if progress is not None:
-                progress(odd.rows, total)
-        if odd.rows != total:
-            raise AssertionError(f"{total} rows were surveyed, {odd.rows} written")
+                progress(writer.tick_rows, total)
+        if writer.tick_rows != total:
+            raise AssertionError(f"{total} rows were surveyed, {writer.tick_rows} written")
         writer.warnings = odd.warnings(plan.surveys)
     return writer.warnings
+
+
+def _sequenced(plan: _Plan, sequencer: Sequencer, end: int, odd: Oddities) -> Iterator[TickBatch]:
+    from parity.recording.scan import read_ahead
+
+    merged = merge([_ordered(plan, n) for n in range(len(plan.files))])
+    for records in read_ahead(merged):
+        rows, files = records["seq"].copy(), records["sub"].astype(np.int64)
+        if plan.before is not None and not odd.rows:
+            plan.before.check_later(records, end, plan.files[int(files[0])].path)
+        records["sub"] = 0
+        sequenced = sequencer.sequence(records)
+        odd.take(sequenced, files, rows)
+        yield TickBatch.from_records(sequenced, plan.table)
 
 
 def _ordered(plan: _Plan, number: int) -> OrderedFile:

@@ -97,10 +97,9 @@ class Oddities:
             return
         at = np.flatnonzero(having)
         tokens, ids = records["instrument_token"][at], records["trade_id"][at]
-        files = place[0][at]
-        layouts = self._layouts[files]
-        for layout in np.unique(layouts).tolist():
-            for token in np.unique(tokens).tolist():
+        layouts = self._layouts[place[0][at]]
+        for layout in _different(layouts):
+            for token in _different(tokens):
                 mine = (tokens == token) & (layouts == layout)
                 if token not in self._consecutive or not mine.any():
                     continue
@@ -139,3 +138,11 @@ class Oddities:
             shown.setdefault(file, []).append(str(row))
         lists = [f"{self._files[f].name} row {', '.join(rows)}" for f, rows in shown.items()]
         return "; ".join(lists) + (", …" if kind.rows > len(kind.first) else "")
+
+
+def _different(values: Ints) -> list[int]:
+    # Mostly there is one, and that is seen without a sort.
+    if (values == values[0]).all():
+        return [int(values[0])]
+    found: list[int] = np.unique(values).tolist()
+    return found

@@ -7,8 +7,11 @@ its row; so nothing is judged here, and both give the same ticks.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from parity.sources.importers.sample import Sample
     from parity.sources.importers.tables import Ints, Records
     from parity.sources.importers.texts import TextTickFile
+
+_Done = TypeVar("_Done")
 
 BLOCK_BYTES: Final = 8 << 20
 BLOCK_ROWS: Final = 1 << 16
@@ -58,24 +63,25 @@ class PlainTickFile:
 
     def survey(self) -> Survey:
         """Count rows and decimals; by texts where a cell is not plain."""
-        most = np.zeros(self._width + 1, np.int64)
-        rows = 0
-        for values, whole in self._blocks(dict.fromkeys(self._columns, -1), most):
-            if not (whole and self._timed(values)):
+        kinds, scales = self._kinds(dict.fromkeys(self._columns, -1))
+        rows, most = 0, np.zeros(self._width + 1, np.int64)
+        for counted, found, size in _each(partial(_count, kinds, scales), self._lines()):
+            if found[0] < size:
                 self._plain = False
                 return self._texts.survey()
-            rows += values.shape[1]
+            rows += counted
+            np.maximum(most, found, out=most)
         if not rows:
             return self._texts.survey()
-        token, found = self._texts.only_instrument(self._constants)
-        found.rows = rows
-        found.rows_without_venue_time = 0 if "ts_event" in self._columns else rows
+        token, only = self._texts.only_instrument(self._constants)
+        only.rows = rows
+        only.rows_without_venue_time = 0 if "ts_event" in self._columns else rows
         for name, at in self._columns.items():
             if name in _SCALED:
                 scale = f"{_SCALED[name][1]}_scale"
-                setattr(found, scale, max(getattr(found, scale), int(most[at + 1])))
+                setattr(only, scale, max(getattr(only, scale), int(most[at + 1])))
         without = 0 if "ts_recv" in self._columns else rows
-        return Survey(rows=rows, rows_without_ts_recv=without, instruments={token: found})
+        return Survey(rows=rows, rows_without_ts_recv=without, instruments={token: only})
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
         """Yield records of the table's dtype in file order."""
@@ -86,7 +92,9 @@ class PlainTickFile:
                 name: getattr(instrument, f"{_SCALED[name][1]}_scale") if name in _SCALED else 0
                 for name in self._columns
             }
-            for values, whole in self._blocks(scales, np.zeros(self._width + 1, np.int64)):
+            for values, whole in self._blocks(scales):
+                if not self._timed(values):
+                    break
                 if values.shape[1]:
                     yield self._records(values, table, instrument, done)
                     done += values.shape[1]
@@ -100,8 +108,7 @@ class PlainTickFile:
             if skipped < len(records):
                 yield records[skipped:]
 
-    def _blocks(self, scales: Mapping[str, int], most: Ints) -> Iterator[tuple[Ints, bool]]:
-        """Yield the values of some rows, and whether all was plain; ends where it was not."""
+    def _kinds(self, scales: Mapping[str, int]) -> tuple[Ints, Ints]:
         from parity.kernels import cells
 
         kinds = np.full(self._width, cells.SKIP)
@@ -111,6 +118,14 @@ class PlainTickFile:
             fixed[at] = scales[name]
         if "buyer_maker" in self._columns:
             kinds[self._columns["buyer_maker"]] = cells.BOOLEAN
+        return kinds, fixed
+
+    def _blocks(self, scales: Mapping[str, int]) -> Iterator[tuple[Ints, bool]]:
+        """Yield the values of some rows, and whether all was plain; ends where it was not."""
+        from parity.kernels import cells
+
+        kinds, fixed = self._kinds(scales)
+        most = np.zeros(self._width + 1, np.int64)
         values = np.empty((self._width, BLOCK_ROWS), np.int64)  # filled anew for each yield
         for data in self._lines():
             while len(data):
@@ -188,6 +203,30 @@ class PlainTickFile:
             dense = np.full(count, table.dense_id(instrument.token), np.int64)
             check_values(records, dense, table, place)
         return records
+
+
+def _count(kinds: Ints, scales: Ints, data: Any) -> tuple[int, Ints, int]:
+    """Return the rows, what `read_cells` found, and the bytes it was given."""
+    from parity.kernels import cells
+
+    found = np.zeros(len(kinds) + 1, np.int64)
+    nothing = np.zeros((len(kinds), 0), np.int64)
+    return cells.read_cells(data, kinds, scales, found, nothing), found, len(data)
+
+
+def _each(work: Callable[[Any], _Done], blocks: Iterator[Any]) -> Iterator[_Done]:
+    """Yield work(block) of each in order, a few at a time on all CPUs: it must leave Python."""
+    from parity.recording.scan import cpu_count
+
+    count = cpu_count()
+    with ThreadPoolExecutor(count) as pool:
+        running: deque[Future[_Done]] = deque()
+        for block in blocks:
+            running.append(pool.submit(work, block))
+            if len(running) > count:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
 
 
 def may_be_plain(sample: Sample, mapped: Collection[str], constants: Collection[str]) -> bool:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
     from parity.sources.importers.tables import Records, Survey, TickFile
 
-RUN_ROWS: Final = 500_000  # 63 MB of records
-MERGE_ROWS: Final = 600_000  # held by a merge, over all its runs
+RUN_ROWS: Final = 250_000  # 31 MB of records
+MERGE_ROWS: Final = 300_000  # held by a merge, over all its runs
 
 
 class SortedTickFile:
@@ -50,7 +50,7 @@ class SortedTickFile:
         # Without a name from the start: nothing is left of it, however this ends.
         with tempfile.TemporaryFile(dir=self._folder) as file:
             runs = [_write_run(file, some) for some in self._runs(table)]
-            rows = max(1024, MERGE_ROWS // max(1, len(runs)))
+            rows = max(512, MERGE_ROWS // max(1, len(runs)))
             kind = table.tick_dtype
             ordered = [
                 OrderedFile(self.path, _read_run(file, run, kind, rows), "trade_id") for run in runs

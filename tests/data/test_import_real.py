@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
@@ -30,6 +31,7 @@ TRADES = (
 QUOTES = (
     "binance_coinm_BTCUSD_PERP_20240808_quotes",
     "binance_spot_BTCUSDT_20240808_quotes",
+    "binance_spot_BTCUSDT_20240809_quotes",
     "binance_usdm_BTCUSDT_20240808_quotes",
     "fxcm_EURUSD_20140501_20140505_quotes",
     "us_IBM_20131007_quotes",
@@ -53,6 +55,7 @@ def test_the_reference_covers_every_trades_file(
 ) -> None:
     """No file of trades is left out of the check below."""
     assert set(TRADES) == set(reference) == {p.stem for p in shared_data.glob("*_trades.parquet")}
+    assert {*TRADES, *QUOTES} == {p.stem for p in shared_data.glob("*.parquet")}
 
 
 @pytest.mark.parametrize("name", TRADES)
@@ -150,3 +153,77 @@ def test_no_order_is_made_up_for_data_that_has_none(shared_data: Path, tmp_path:
 
     with pytest.raises(InputRefused, match="have no venue time"):
         import_ticks(paths, tmp_path / "rec")
+
+
+@pytest.mark.parametrize("name", QUOTES)
+def test_one_sided_locked_and_crossed_quotes_stay_what_they_are(
+    name: str, shared_data: Path, tmp_path: Path
+) -> None:
+    """As many quotes lack a side, are locked or crossed in the recording as in the file."""
+    path = shared_data / f"{name}.parquet"
+    rows = pl.read_parquet(path, columns=["bid_i", "ask_i"])
+    bid, ask = pl.col("bid_i"), pl.col("ask_i")
+
+    import_ticks(path, tmp_path / "rec")
+
+    found = _columns(open_recording(tmp_path / "rec"), "bid_int", "ask_int", "flags")
+    one = (found["flags"] & (flag.NO_BID | flag.NO_ASK)) != 0
+    both = ~one
+    expected = rows.select(
+        one=(bid.is_null() | ask.is_null()).sum(),
+        locked=(bid == ask).sum(),
+        crossed=(bid > ask).sum(),
+    ).row(0)
+    assert expected == (
+        int(one.sum()),
+        int((found["bid_int"] == found["ask_int"])[both].sum()),
+        int((found["bid_int"] > found["ask_int"])[both].sum()),
+    )
+
+
+@pytest.mark.parametrize("name", [*TRADES, *QUOTES])
+def test_arrival_times_and_sale_conditions_stay(
+    name: str, shared_data: Path, tmp_path: Path
+) -> None:
+    """ts_recv comes back as it is, missing or behind ts_event; text flags are conditions."""
+    path = shared_data / f"{name}.parquet"
+    rows = pl.read_parquet(path)
+    recv = rows["ts_recv"].to_list() if "ts_recv" in rows.columns else [None] * len(rows)
+    said = rows["flags"].to_list() if "flags" in rows.columns else [None] * len(rows)
+
+    import_ticks(path, tmp_path / "rec")
+
+    recording = open_recording(tmp_path / "rec")
+    found = _columns(recording, "ts_recv", "flags")
+    absent = (found["flags"] & flag.NO_TS_RECV) != 0
+    kept = [None if a else t for a, t in zip(absent, found["ts_recv"].tolist(), strict=True)]
+    assert kept == recv
+    conditions = [None if text == "ts=recv" else text for text in said]
+    if any(conditions):
+        assert recording.ticks().collect()["conditions"].to_list() == conditions
+    else:
+        assert recording.table.extensions == ()
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "binance_coinm_BTCUSD_PERP_20240808",
+        "binance_spot_BTCUSDT_20240809",
+        "binance_usdm_BTCUSDT_20240808",
+        "us_IBM_20131007",
+    ],
+)
+def test_trades_and_quotes_merge_without_losing_a_row(
+    stem: str, shared_data: Path, tmp_path: Path
+) -> None:
+    """Both files of a day become one order of one time, with every row of each in its own order."""
+    paths = [shared_data / f"{stem}_{kind}.parquet" for kind in ("trades", "quotes")]
+
+    report = import_ticks(paths, tmp_path / "rec")
+
+    found = _columns(open_recording(tmp_path / "rec"), report.order, "flags", "ts_event")
+    assert (np.diff(found[report.order]) >= 0).all()
+    for path, bit in zip(paths, (flag.TRADE, flag.QUOTE), strict=True):
+        times = found["ts_event"][(found["flags"] & bit) != 0].tolist()
+        assert times == pq.read_table(path)["ts_event"].to_pylist()
