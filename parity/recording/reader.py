@@ -234,12 +234,12 @@ class Recording:
         Any thread may ask. A relation reads when it is fetched from, and may outlive the recording;
         the views are of the journal as it was when the first query came.
         """
-        from parity.recording.scan import cursor_of
+        from parity.recording.scan import another
 
         with self._lock:
             if self._connection is None:
                 self._connection = self._views()
-            return cursor_of(self._connection).sql(query)
+            return another(self._connection).sql(query)
 
     def ticks(self) -> pl.LazyFrame:
         """Return all ticks as a polars LazyFrame, prices as decimals."""

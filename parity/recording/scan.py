@@ -44,11 +44,11 @@ def connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def cursor_of(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+def another(database: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """Return another connection to the same database: each has one open stream."""
     import duckdb
 
-    cursor = connection.cursor()
+    cursor = database.cursor()
     # In a notebook without ipywidgets the bar is off already, and DuckDB refuses to touch it.
     with contextlib.suppress(duckdb.InvalidInputException):
         cursor.execute("SET enable_progress_bar=false")
@@ -60,7 +60,7 @@ def _cursor() -> duckdb.DuckDBPyConnection:
     here = os.getpid()
     if here not in _databases:
         _databases.setdefault(here, connect())
-    return cursor_of(_databases[here])
+    return another(_databases[here])
 
 
 def file_list(files: Sequence[Path]) -> str:

@@ -12,6 +12,7 @@ ALLOWED = {
     "command": "of the command line",
     "index": "the place of a value in an array",
     "init_settings": "pydantic's name",
+    "last_trade_time": "Kite's name, on the wire",
     "log_level": "of log lines, not of events",
     "log_tail": "of log lines, not of events",
     "log_to_stderr": "of log lines, not of events",
