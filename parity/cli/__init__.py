@@ -21,6 +21,7 @@ from parity.cli import (
     paper,
     produce,
     record,
+    repair,
     replay,
     verify,
 )
@@ -71,6 +72,7 @@ for panel, name, module in (
     (DATA, "record", record),
     (DATA, "produce", produce),
     (DATA, "inspect", inspect),
+    (DATA, "repair", repair),
     (DATA, "export", export),
     (RUN, "backtest", backtest),
     (RUN, "paper", paper),

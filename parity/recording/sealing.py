@@ -24,6 +24,7 @@ from parity.recording.manifest import (
     Manifest,
     SealedSegment,
     load_manifest,
+    repair_cure,
     save_manifest,
     update_manifest,
 )
@@ -141,7 +142,7 @@ def _follows(
         return check_follows(last_seq, seqs, controls)
     except InputRefused as error:
         raise RecordingCorrupt(
-            f"{segment.path}: {error.message}", cure="restore the file from a copy"
+            f"{segment.path}: {error.message}", cure=repair_cure(segment.path.parent.parent)
         ) from None
 
 

@@ -34,6 +34,7 @@ import numpy.typing as npt
 from parity.model.errors import RecordingCorrupt
 from parity.model.events import Control
 from parity.recording.disk import sync_folder, write_all
+from parity.recording.manifest import repair_cure
 
 if TYPE_CHECKING:
     from parity.recording.manifest import Manifest
@@ -61,7 +62,6 @@ _JOINED_BYTES: Final = 4096  # below, one copy is cheaper than more pieces
 _BLOCK_ROWS: Final = 4096
 _LONG_ROWS: Final = 256  # of frames that are worth a step of their own
 SECTOR_BYTES: Final = 512  # what a disk writes whole or not at all
-_CURE = "restore the file from a copy; nothing behind it is taken on trust"
 
 _encode_controls = msgspec.msgpack.Encoder().encode
 _decode_controls = msgspec.msgpack.Decoder(list[Control]).decode
@@ -183,7 +183,7 @@ def checked(
         if number != expected + 1:
             raise RecordingCorrupt(
                 f"{path.parent}: segment {expected + 1} is missing before {path.name}",
-                cure="restore it from a copy",
+                cure=_cure(path),
             )
         expected = number
         yield parse_segment(
@@ -281,7 +281,8 @@ def _controls(segment: Segment, lo: int, hi: int) -> list[Control]:
         return _decode_controls(segment.data[lo:hi])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise RecordingCorrupt(
-            f"{segment.path}: the controls at byte {lo} cannot be read: {error}", cure=_CURE
+            f"{segment.path}: the controls at byte {lo} cannot be read: {error}",
+            cure=_cure(segment.path),
         ) from None
 
 
@@ -312,7 +313,7 @@ def parse_segment(
     if size < HEADER_BYTES or _CRC.unpack_from(data, _SEGMENT.size)[0] != crc32(head):
         if last and (size <= HEADER_BYTES or not any(data)):
             return Segment(path, number, b"", [], False, 0, size, data, dtype)
-        raise RecordingCorrupt(f"{path}: its header is damaged", cure=_CURE)
+        raise RecordingCorrupt(f"{path}: its header is damaged", cure=_cure(path))
     magic, version, identity, own_number, _, recording = _SEGMENT.unpack(head)
     if magic != MAGIC or version != JOURNAL_FORMAT:
         raise RecordingCorrupt(
@@ -338,8 +339,10 @@ def _check_frames(segment: Segment, *, last: bool) -> Segment:
         found = _frame_at(data, at, record_bytes)
         if found is None:
             if not last or ended or _lies(data, at, identity, record_bytes):
+                kept = _kept(segment, frames)
                 raise RecordingCorrupt(
-                    f"{path}: frame {frame_no + 1} at byte {at} is damaged", cure=_CURE
+                    f"{path}: frame {frame_no + 1} at byte {at} is damaged, {kept}",
+                    cure=_cure(path),
                 )
             break
         end, own_no, owner, kind = found
@@ -348,7 +351,7 @@ def _check_frames(segment: Segment, *, last: bool) -> Segment:
             raise RecordingCorrupt(
                 f"{path}: at byte {at} is frame {own_no}{of}, expected "
                 + ("nothing behind the end" if ended else f"frame {frame_no + 1}"),
-                cure=_CURE,
+                cure=_cure(path),
             )
         if kind == _END:
             ended = True
@@ -356,8 +359,66 @@ def _check_frames(segment: Segment, *, last: bool) -> Segment:
             frames.append((at + _FRAME_BYTES, end))
         at, frame_no = end, own_no
     if not last and not ended:
-        raise RecordingCorrupt(f"{path}: its end is missing after frame {frame_no}", cure=_CURE)
+        raise RecordingCorrupt(
+            f"{path}: its end is missing after frame {frame_no}, {_kept(segment, frames)}",
+            cure=_cure(path),
+        )
     return segment._replace(frames=frames, ended=ended, good_bytes=at, torn_bytes=size - at)
+
+
+def salvage_segment(
+    data: bytes, *, path: Path, number: int, recording_id: str, dtype: np.dtype[Any]
+) -> Segment | None:
+    """Return a damaged segment with those of its frames that are proved, or None.
+
+    A frame is proved by its crc and the segment's id, wherever it lies; that the segment is one of
+    this recording by its header, even where the header's own crc is wrong. Seqs may be missing
+    between frames. Arguments as for `parse_segment`.
+    """
+    if len(data) < HEADER_BYTES:
+        return None
+    magic, version, identity, _, _, recording = _SEGMENT.unpack(data[: _SEGMENT.size])
+    if (magic, version, recording.hex()) != (MAGIC, JOURNAL_FORMAT, recording_id):
+        return None
+    frames, frame_no, ended = [], 0, False
+    place = data.find(identity, HEADER_BYTES)
+    while place >= 0:
+        at = place - _ID_AT
+        found = _frame_at(data, at, dtype.itemsize) if at >= HEADER_BYTES else None
+        if found is None or found[1] <= frame_no:
+            place = data.find(identity, place + 1)
+            continue
+        end, frame_no, _, kind = found
+        ended = kind == _END
+        if not ended:
+            frames.append((at + _FRAME_BYTES, end))
+        place = data.find(identity, end)
+    return Segment(path, number, identity, frames, ended, len(data), 0, data, dtype)
+
+
+def own_number(data: bytes, recording_id: str) -> int:
+    """Return the number a segment's header gives it, 0 where it cannot be trusted."""
+    head = data[: _SEGMENT.size]
+    if len(data) < HEADER_BYTES or _CRC.unpack_from(data, _SEGMENT.size)[0] != crc32(head):
+        return 0
+    _, _, _, number, _, recording = _SEGMENT.unpack(head)
+    return int(number) if recording.hex() == recording_id else 0
+
+
+def first_of(frame: Frame) -> int:
+    """Return the first seq of a frame, 0 where it holds positions only."""
+    tick = int(frame.records["seq"][0]) if len(frame.records) else 0
+    control = frame.controls[0].seq if frame.controls else 0
+    return min(tick, control) if tick and control else tick or control
+
+
+def _kept(segment: Segment, frames: list[tuple[int, int]]) -> str:
+    last = max(map(last_of, frames_of(segment._replace(frames=frames[-1:]))), default=0)
+    return f"behind seq {last}" if last else "before its first seq"
+
+
+def _cure(path: Path) -> str:
+    return repair_cure(path.parent.parent)
 
 
 def _frame_at(data: bytes, at: int, record_bytes: int) -> tuple[int, int, bytes, int] | None:

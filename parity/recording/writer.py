@@ -327,16 +327,16 @@ class TickPart:
             self._file = None
 
 
-def event_part(folder: Path, controls: Sequence[Control]) -> Part:
-    """Write controls as one part."""
+def event_part(folder: Path, controls: Sequence[Control], *, file: str = "") -> Part:
+    """Write controls as one part, named by its first seq or as asked."""
     first, last = controls[0].seq, controls[-1].seq
-    path = folder / part_name("events", first)
-    file = HashedFile(path.with_suffix(".tmp"))
+    path = folder / (file or part_name("events", first))
+    out = HashedFile(path.with_suffix(".tmp"))
     try:
-        layout.write_events(file, controls)
-        return _named(file, folder, path, "events", len(controls), first, last)
+        layout.write_events(out, controls)
+        return _named(out, folder, path, "events", len(controls), first, last)
     finally:
-        file.close()
+        out.close()
 
 
 def part_name(kind: str, first_seq: int) -> str:

@@ -1,0 +1,84 @@
+"""Ranges of seqs that are no longer there: the gap event that stands for one, and its words.
+
+One mechanism for what damage lost and what retention pruned: a `Gone` entry in the manifest, and a
+`gap` event that takes the last seq of the range, so that seq goes on and the end stays the end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from parity.model.errors import RecordingCorrupt
+from parity.model.events import Control
+from parity.recording.holding import held
+from parity.recording.journal import lock_journal
+from parity.recording.manifest import MANIFEST, Gone, Manifest, Part, load_manifest
+from parity.recording.writer import event_part
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOST: Final = "lost"
+PRUNED: Final = "pruned"
+
+
+def gap_file(gone: Gone) -> str:
+    """Return the path of the part that holds the gap event of a range."""
+    return f"events/{gone.last_seq:012d}-gap.parquet"
+
+
+def gap_event(gone: Gone) -> Control:
+    """Return the event that stands for a range; it never arrived, so its ts_recv is 0."""
+    names = ("reason", "first_seq", "last_seq", "events", "ticks", "noted", "why")
+    detail = {name: getattr(gone, name) for name in names}
+    return Control(seq=gone.last_seq, ts_recv=0, verb="gap", detail=detail)
+
+
+def gap_part(folder: Path, gone: Gone) -> Part:
+    """Write the gap event of a range as a part of its own."""
+    return event_part(folder, [gap_event(gone)], file=gap_file(gone))
+
+
+def refuse_gone(manifest: Manifest, folder: Path, needed_by: str) -> None:
+    """Refuse a proof over a recording that no longer holds all that the run saw.
+
+    Raises:
+        RecordingCorrupt: naming each range, why it is gone, and what brings it back.
+    """
+    if manifest.gone:
+        raise RecordingCorrupt(
+            f"{folder}: {needed_by} saw what is no longer there: {words(manifest.gone)}",
+            cure="what is gone cannot be proved; a lost part comes back from a copy: put it in its "
+            f"place and run parity repair {folder}",
+        )
+
+
+def words(gone: Sequence[Gone]) -> str:
+    """Return ranges in words, the first few of many."""
+    shown = "; ".join(one.said for one in gone[:5])
+    return shown + (f"; and {len(gone) - 5} more ranges" if len(gone) > 5 else "")
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[Manifest]:
+    """Give the manifest of a recording while no recorder and no run works on it.
+
+    Raises:
+        ConfigError: a recorder, a paper run, a repair or a pruning is at work in it.
+        RecordingMissing: there is none.
+        RecordingCorrupt: its manifest cannot be trusted.
+        DiskRefused: the disk refused a write meanwhile.
+    """
+    load_manifest(folder)  # before a lock is asked for, which would make the folder
+    with ExitStack() as stack:
+        stack.enter_context(held(folder))
+        run = folder.absolute().parent
+        if folder.name == "recording" and (run / MANIFEST).is_file():
+            stack.enter_context(held(run))
+        lock = lock_journal(folder)
+        if lock >= 0:
+            stack.callback(os.close, lock)
+        yield load_manifest(folder)
