@@ -92,6 +92,13 @@ def _show_recording(found: dict[str, Any], histogram: Histogram) -> None:
         show(f"extension columns: {names}")
     symbols = [one["symbol"] for one in found["instruments"]]
     show("", *histogram_of(histogram, symbols))
+    for one in found["gone"]:
+        say(
+            f"{one['reason']}: ",
+            f"seq {one['first_seq']}..{one['last_seq']}, {counted(one['events'], 'event')}, noted "
+            f"{one['noted']}: {one['why']}",
+            style="yellow",
+        )
     for warning in found["warnings"]:
         say("warning: ", warning, style="yellow")
 

@@ -320,6 +320,7 @@ def _source(feed: Feed, table: InstrumentTable) -> LiveSource:
         from parity.sources.paced import PacedSource
 
         read = open_recording(feed.recording)
+        read.check_files()
         return PacedSource(read, feed.recording.name, pace=feed.pace)
     from parity.sources.codecs.native import NativeDecoder
     from parity.sources.redpanda import RedpandaSource

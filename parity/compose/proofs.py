@@ -15,6 +15,7 @@ from parity.core.engine import Engine
 from parity.model.errors import NothingCompared, RecordingCorrupt
 from parity.proof.diff import Comparison, Divergence, compare, streams_of
 from parity.proof.replayer import Verdict, replay_events, run_events, verdict_of, verify_run
+from parity.recording.gone import refuse_gone, words
 from parity.recording.reader import open_recording
 from parity.recording.runs import RunFolder, RunManifest
 from parity.settings.strategies import apply_overrides
@@ -45,7 +46,8 @@ def verify(run: Path) -> Verdict:
         engine = Engine(recording.table, prepared.plans, seed=folder.manifest.seed)
         now = fingerprint(models=bool(prepared.models))
         changed = changes(folder.manifest.fingerprint, now)
-        return verify_run(folder, recording, engine, changed=changed, delivered=_delivered)
+        verdict = verify_run(folder, recording, engine, changed=changed, delivered=_delivered)
+        return msgspec.structs.replace(verdict, notes=[*verdict.notes, *_gone(recording)])
 
 
 def replay(
@@ -62,12 +64,14 @@ def replay(
         overrides: `--set` texts.
     """
     folder = RunFolder(run)
+    folder.check_outputs()
     today = apply_overrides(specs if specs is not None else todays_specs(folder), overrides)
     with open_recording(folder.recording_path, cached=False) as recording:
         _check_recording(folder, recording)
         prepared = prepare(today)
         engine = Engine(recording.table, prepared.plans, seed=folder.manifest.seed)
         replayed = replay_events(engine, run_events(folder, recording))
+        gone = _gone(recording)
     then = {(k.config["strategy_id"], k.broker): k for k in folder.manifest.strategies}
     now = {(k.config["strategy_id"], k.broker): k for k in prepared.kept}
     today_is = fingerprint(models=bool(prepared.models))
@@ -83,7 +87,7 @@ def replay(
         covered=found.covered,
         first_divergence=first,
         changed=changed,
-        notes=[f"skipped {s['strategy_id']}: {s['reason']}" for s in prepared.skipped],
+        notes=[f"skipped {s['strategy_id']}: {s['reason']}" for s in prepared.skipped] + gone,
     )
 
 
@@ -94,6 +98,8 @@ def diff(a: Path, b: Path) -> Comparison:
         NothingCompared: one of them saw no ticks, or they have no strategy in common.
     """
     run_a, run_b = RunFolder(a), RunFolder(b)
+    for run in (run_a, run_b):
+        run.check_outputs()
     then, now = _by_key(run_a.manifest), _by_key(run_b.manifest)
     if not {*then} & {*now}:
         raise NothingCompared(
@@ -193,11 +199,21 @@ def _inputs(a: RunManifest, b: RunManifest) -> list[str]:
 def _check_recording(run: RunFolder, recording: Recording) -> None:
     recording.check_files(always=True)
     noted = run.manifest.recording.content_hash
-    if noted and noted != recording.content_hash():
+    read = not noted or noted == recording.content_hash()
+    if not read or run.manifest.mode != "backtest":
+        # A run saw all of its own recording when it came in, whatever was lost of it since.
+        refuse_gone(recording.manifest, recording.path, str(run.path))
+    if not read:
         raise RecordingCorrupt(
             f"{recording.path}: it is not the recording that {run.path} read",
             cure="restore the recording the run names in its manifest.json",
         )
+
+
+def _gone(recording: Recording) -> list[str]:
+    """Return what a verdict does not cover because the recording had lost it before the run."""
+    gone = recording.manifest.gone
+    return [f"not covered, gone before the run: {words(gone)}"] if gone else []
 
 
 def _kept(folder: RunFolder) -> Prepared:

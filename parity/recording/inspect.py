@@ -124,6 +124,7 @@ def inspect_folder(
             for one in manifest.instruments
         ],
         "parts": [{"file": p.file, "rows": p.rows, "bytes": p.bytes} for p in manifest.parts],
+        "gone": [msgspec.to_builtins(one) for one in manifest.gone],
         "warnings": list(manifest.warnings),
         "integrity": integrity.to_json(order=False),
     }
@@ -183,6 +184,7 @@ def inspect_recording(
         "histogram": histogram.to_json([i.token for i in recording.table]),
         "extensions": [{"name": e.name, "kind": e.kind} for e in manifest.extensions],
         "origin": manifest.origin,
+        "gone": [msgspec.to_builtins(one) for one in manifest.gone],
         "warnings": list(manifest.warnings),
     }
 

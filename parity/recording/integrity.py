@@ -14,14 +14,13 @@ import pyarrow.parquet as pq
 
 from parity.model.errors import RecordingCorrupt
 from parity.recording.layout import file_sha256
+from parity.recording.manifest import repair_cure
 from parity.recording.segments import frames_of, last_of, number_of, parse_segment, segment_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.recording.manifest import Manifest, Part
-
-_RESTORE = "restore it from a copy, or import its source again"
 
 
 class Defect(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +92,7 @@ def check_integrity(folder: Path, manifest: Manifest) -> Integrity:
                 Defect(
                     file=str(folder / part.file),
                     problem=problem,
-                    cure=_RESTORE,
+                    cure=repair_cure(folder),
                     first_seq=part.first_seq,
                     last_seq=part.last_seq,
                 )
@@ -142,7 +141,7 @@ def _check_journal(folder: Path, manifest: Manifest, found: Integrity) -> None:
             if number != expected + 1:
                 raise RecordingCorrupt(
                     f"{path.parent}: segment {expected + 1} is missing before {path.name}",
-                    cure="restore it from a copy",
+                    cure=repair_cure(folder),
                 )
         except RecordingCorrupt as error:
             found.defects.append(_journal_defect(path, error))
@@ -177,7 +176,7 @@ def _bytes_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise RecordingCorrupt(
-            f"{path}: cannot be read: {error.strerror}", cure="restore it from a copy"
+            f"{path}: cannot be read: {error.strerror}", cure=repair_cure(path.parent.parent)
         ) from None
 
 

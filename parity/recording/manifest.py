@@ -206,7 +206,10 @@ def repair_cure(folder: Path) -> str:
     )
 
 
-_CURE = "restore the manifest from a copy, or make the recording again from its source"
+_CURE = (
+    "restore the manifest from a copy: nothing else says what the parts mean; an import can be "
+    "made again from its source"
+)
 
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:

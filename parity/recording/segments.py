@@ -414,7 +414,8 @@ def first_of(frame: Frame) -> int:
 
 def _kept(segment: Segment, frames: list[tuple[int, int]]) -> str:
     last = max(map(last_of, frames_of(segment._replace(frames=frames[-1:]))), default=0)
-    return f"behind seq {last}" if last else "before its first seq"
+    first = _SEGMENT.unpack(segment.data[: _SEGMENT.size])[4]
+    return f"behind seq {last}" if last else f"from seq {first} on"
 
 
 def _cure(path: Path) -> str:
