@@ -82,8 +82,8 @@ def _show(path: Path, findings: list[Finding], lost: int, *, dry_run: bool) -> N
     table = table_of("file", "seq", "found", "would be" if dry_run else "is now")
     for one in findings:
         seqs = f"{one.first_seq}..{one.last_seq}" if one.first_seq else "-"
-        done = _WORDS[one.action]
-        if one.lost_events and one.action != "mark_lost":
+        done = _WORDS[one.remedy]
+        if one.lost_events and one.remedy != "mark_lost":
             done += f", {counted(one.lost_events, 'event')} marked lost"
         table.add_row(one.file, seqs, one.problem, done)
     show(table)

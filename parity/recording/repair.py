@@ -49,7 +49,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         first_seq: of what it holds or held; 0 where unknown.
         last_seq: likewise.
         problem: what was found.
-        action: "rebuild" from the journal or the manifest, "salvage" the good frames, "mark_lost",
+        remedy: "rebuild" from the journal or the manifest, "salvage" the good frames, "mark_lost",
             "set_aside" into `damaged/`, "put_back", "seal" or "remove" what a kill left.
         lost_events: how many seqs are noted as lost for it.
     """
@@ -58,7 +58,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     first_seq: int = 0
     last_seq: int = 0
     problem: str
-    action: str
+    remedy: str
     lost_events: int = 0
 
 
@@ -84,7 +84,7 @@ def repair_recording(folder: Path, *, noted: str, dry_run: bool = False) -> list
 
 def is_damage(findings: list[Finding]) -> bool:
     """Return whether a reader would have refused the recording, or missed something."""
-    return any(finding.action not in HARMLESS for finding in findings)
+    return any(finding.remedy not in HARMLESS for finding in findings)
 
 
 class _Repair:
@@ -267,7 +267,7 @@ class _Repair:
                 first_seq=bounds[0][0] if bounds else 0,
                 last_seq=bounds[-1][1] if bounds else 0,
                 problem=problem or torn or "not sealed yet",
-                action="salvage" if problem else "seal",
+                remedy="salvage" if problem else "seal",
                 lost_events=sum(hi - lo + 1 for lo, hi in holes) if unread is None else 0,
             )
             self._findings.append(found)
@@ -416,13 +416,13 @@ class _Repair:
         sync_folder(target.parent)
         sync_folder(source.parent)
 
-    def _find(self, part: Part, problem: str, action: str, *, lost_events: int = 0) -> None:
+    def _find(self, part: Part, problem: str, remedy: str, *, lost_events: int = 0) -> None:
         found = Finding(
             file=part.file,
             first_seq=part.first_seq,
             last_seq=part.last_seq,
             problem=problem,
-            action=action,
+            remedy=remedy,
             lost_events=lost_events,
         )
         self._findings.append(found)
@@ -433,7 +433,7 @@ class _Repair:
             first_seq=hole[0],
             last_seq=hole[1],
             problem=what[1],
-            action="mark_lost",
+            remedy="mark_lost",
             lost_events=hole[1] - hole[0] + 1,
         )
         self._findings.append(found)
@@ -442,8 +442,8 @@ class _Repair:
         self._find_file(name, problem, "set_aside")
         self._set_aside(name)
 
-    def _find_file(self, name: str, problem: str, action: str) -> None:
-        self._findings.append(Finding(file=name, problem=problem, action=action))
+    def _find_file(self, name: str, problem: str, remedy: str) -> None:
+        self._findings.append(Finding(file=name, problem=problem, remedy=remedy))
 
 
 def _holes(last_seq: int, bounds: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -167,7 +167,7 @@ def test_runs_over_a_recording_that_lost_something(cli: Cli, made: Path, tmp_pat
     assert 3 == cli("verify", before).returncode
     assert 3 == cli("repair", folder, "--dry-run").returncode
     done = json.loads(cli("repair", folder, "--json").stdout)
-    assert ["mark_lost"] == [one["action"] for one in done["findings"]]
+    assert ["mark_lost"] == [one["remedy"] for one in done["findings"]]
     for command in ("verify", "replay"):
         refused = cli(command, before)
         assert 3 == refused.returncode

@@ -112,7 +112,7 @@ def test_a_lost_part_is_a_gap_and_comes_back(sealed: Path, kind: str, how: str) 
         held(sealed)
     (found,) = repaired(sealed)
 
-    assert ("mark_lost", part.file, part.rows) == (found.action, found.file, found.lost_events)
+    assert ("mark_lost", part.file, part.rows) == (found.remedy, found.file, found.lost_events)
     (gone,) = load_manifest(sealed).gone
     assert (part.first_seq, part.last_seq, part.rows) == (
         gone.first_seq, gone.last_seq, gone.events,
@@ -132,7 +132,7 @@ def test_a_lost_part_is_a_gap_and_comes_back(sealed: Path, kind: str, how: str) 
 
     path.write_bytes(copy)
     (found,) = repaired(sealed)
-    assert "put_back" == found.action
+    assert "put_back" == found.remedy
     assert whole == held(sealed)
     assert content_hash == open_recording(sealed).content_hash()
 
@@ -148,7 +148,7 @@ def test_a_part_is_rebuilt_where_its_segment_is_still_there(open_one: Path) -> N
         flip(open_one / load_manifest(open_one).of_kind(kind)[1].file, 30)
     found = repaired(open_one)
 
-    assert ["rebuild", "rebuild", "remove"] == [f.action for f in found]
+    assert ["rebuild", "rebuild", "remove"] == [f.remedy for f in found]
     assert whole == held(open_one)
     assert content_hash == open_recording(open_one).content_hash()
 
@@ -158,7 +158,7 @@ def test_a_journal_left_by_a_kill_is_sealed(open_one: Path) -> None:
     whole = held(open_one)
     found = repaired(open_one)
 
-    assert ["seal"] * SEGMENTS == [f.action for f in found]
+    assert ["seal"] * SEGMENTS == [f.remedy for f in found]
     assert not is_damage(found)
     assert whole == held(open_one)
 
@@ -179,7 +179,7 @@ def test_a_damaged_frame_costs_its_own_seqs_only(open_one: Path, at: int) -> Non
     found = repaired(open_one)
     lost = (22, 32) if at == 0 else (33, 42)
 
-    assert ["seal", "salvage", "seal", "seal"] == [f.action for f in found]
+    assert ["seal", "salvage", "seal", "seal"] == [f.remedy for f in found]
     (gone,) = load_manifest(open_one).gone
     assert lost == (gone.first_seq, gone.last_seq)
     kept = [s for s in seqs if not lost[0] <= s <= lost[1]]
@@ -198,7 +198,7 @@ def test_a_missing_segment_is_a_range_of_seqs(open_one: Path) -> None:
     found = repaired(open_one)
 
     assert ("journal/000002.wal", "is missing", 22, 42, "mark_lost") == (
-        found[1].file, found[1].problem, found[1].first_seq, found[1].last_seq, found[1].action,
+        found[1].file, found[1].problem, found[1].first_seq, found[1].last_seq, found[1].remedy,
     )  # fmt: skip
     assert 21 == found[1].lost_events
     assert [*range(1, 11), *range(12, 22), *range(43, 53)] == held(open_one)[0][:30]
@@ -225,7 +225,7 @@ def test_a_last_segment_that_says_nothing_leaves_a_gap(open_one: Path) -> None:
     path.write_bytes(b"x" * 500)
     found = repaired(open_one)
 
-    assert ("set_aside", "its header is damaged") == (found[-1].action, found[-1].problem)
+    assert ("set_aside", "its header is damaged") == (found[-1].remedy, found[-1].problem)
     (gone,) = load_manifest(open_one).gone
     assert (64, 64) == (gone.first_seq, gone.last_seq)
     assert "how much it held is not known" in gone.why
@@ -240,7 +240,7 @@ def test_orphans_are_set_aside_and_leavings_removed(sealed: Path) -> None:
     whole = held(sealed)
     found = repaired(sealed)
 
-    assert {"set_aside", "remove"} == {f.action for f in found}
+    assert {"set_aside", "remove"} == {f.remedy for f in found}
     assert (sealed / "damaged/ticks/000000000999.parquet").is_file()
     assert whole == held(sealed)
 
@@ -251,11 +251,11 @@ def test_two_parts_that_changed_places_lose_their_rows(sealed: Path) -> None:
     a, b = one.read_bytes(), two.read_bytes()
     one.write_bytes(b)
     two.write_bytes(a)
-    assert ["mark_lost"] * 2 == [f.action for f in repaired(sealed)]
+    assert ["mark_lost"] * 2 == [f.remedy for f in repaired(sealed)]
 
     one.write_bytes(a)
     two.write_bytes(b)
-    assert ["put_back"] * 2 == [f.action for f in repaired(sealed)]
+    assert ["put_back"] * 2 == [f.remedy for f in repaired(sealed)]
     assert [] == load_manifest(sealed).gone
 
 
