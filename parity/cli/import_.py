@@ -13,6 +13,7 @@ from parity.cli.options import Json
 # As parity.sources.importers.FORMATS has them: help must not load what reads them.
 FORMATS = (
     "auto", "binance-spot", "binance-um", "binance-cm", "tardis", "databento", "nautilus",
+    "freqtrade", "kite",
     "csv", "parquet", "parity",
 )  # fmt: skip
 

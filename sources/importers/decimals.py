@@ -23,6 +23,7 @@ pc: Any = typed_pc  # its stubs refuse plain Python scalars, which it takes
 # sign, digits before and after the point; "1.", ".5" and "007" are decimals too
 _PLAIN: Final = r"^(?P<sign>[+-]?)(?P<whole>[0-9]*)\.?(?P<part>[0-9]*)$"
 _EXPONENT: Final = re.compile(r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]{1,2}$")
+_INTEGER: Final = re.compile(r"^[+-]?[0-9]{1,20}$")
 DIGITS_MAX: Final = 18  # DECIMAL(18, s)
 
 
@@ -96,6 +97,29 @@ def parse(texts: Any, scale: int, place: Place) -> tuple[Ints, Mask]:
     minus = _bools(pc.equal(parts.field("sign"), "-").fill_null(False))
     values = np.where(minus, -values, values)[codes]
     return np.where(valid, values, 0), valid
+
+
+def integers(texts: Any, place: Place) -> tuple[Ints, Mask]:
+    """Return each row's integer of 64 bits, and which rows have one; instants in ns have 19 digits.
+
+    Raises:
+        InputRefused: not an integer, or one that 64 bits do not hold.
+    """
+    codes, valid = codes_of(texts)
+    words = texts.dictionary.to_pylist()
+    found = np.zeros(max(len(words), 1), np.int64)
+    for code, word in enumerate(words):
+        fits = word is not None and _INTEGER.match(word) and -(2**63) <= int(word) < 2**63
+        hit = (codes == code) & valid if not fits else None
+        if hit is None:
+            found[code] = int(word)
+        elif word is None:
+            valid = valid & ~hit
+        elif hit.any():
+            place.refuse(
+                int(np.argmax(hit)), word, "expected an integer of 64 bits", "mend or drop that row"
+            )
+    return np.where(valid, found[codes], 0), valid
 
 
 def _bools(array: Any) -> npt.NDArray[np.bool_]:

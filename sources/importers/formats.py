@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NAMES: Final = (
     "binance-spot", "binance-um", "binance-cm", "tardis", "databento", "nautilus",
+    "freqtrade", "kite",
     "csv", "parquet", "parity",
 )  # fmt: skip
 FORMATS: Final = ("auto", *NAMES)
@@ -76,13 +77,15 @@ def registry() -> Mapping[str, Format]:
         csv,
         databento,
         exported,
+        freqtrade,
+        kite,
         nautilus,
         parquet,
         tardis,
     )  # fmt: skip
 
     found: list[Format] = [*binance.FORMATS, tardis.FORMAT, databento.FORMAT, nautilus.FORMAT]
-    found += [csv.FORMAT, parquet.FORMAT, exported.FORMAT]
+    found += [freqtrade.FORMAT, kite.FORMAT, csv.FORMAT, parquet.FORMAT, exported.FORMAT]
     return {one.name: one for one in found}
 
 

@@ -303,7 +303,7 @@ class TextTickFile:
                 values, valid = decimals.parse(texts, scales.recording(extension.kind), there)
                 values = scales.fit(values, valid, dense, extension.kind, there)
             else:
-                values, valid = decimals.parse(texts, 0, there)
+                values, valid = decimals.integers(texts, there)
             fill_extension(records, table, name, values, valid)
 
     def _fill_flags(self, records: Records, texts: Any, place: Place) -> None:
