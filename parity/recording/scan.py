@@ -14,7 +14,7 @@ import os
 import queue
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from parity.model.errors import RecordingCorrupt
@@ -104,7 +104,7 @@ def _stream(query: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
         connection.close()
 
 
-def read_ahead(source: Iterator[Any]) -> Iterator[Any]:
+def read_ahead(source: Iterator[Any]) -> Generator[Any, None, None]:
     """Yield what an iterator gives, drawn by a thread of its own where there are two CPUs."""
     if cpu_count() == 1:
         yield from source

@@ -8,7 +8,7 @@ an interrupt or a kill in between leaves no recording behind, or the one that wa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -165,10 +165,11 @@ def _write(plan: _Plan, odd: Oddities, progress: Progress | None) -> list[str]:
         append=plan.before is not None,
     ) as writer:
         # Rows are parsed, judged and written by three threads: all leave Python for most of it.
-        for batch in read_ahead(_sequenced(plan, sequencer, end, odd)):
-            writer.append(batch)
-            if progress is not None:
-                progress(writer.tick_rows, total)
+        with closing(read_ahead(_sequenced(plan, sequencer, end, odd))) as batches:
+            for batch in batches:
+                writer.append(batch)
+                if progress is not None:
+                    progress(writer.tick_rows, total)
         if writer.tick_rows != total:
             raise AssertionError(f"{total} rows were surveyed, {writer.tick_rows} written")
         writer.warnings = odd.warnings(plan.surveys)
@@ -179,14 +180,15 @@ def _sequenced(plan: _Plan, sequencer: Sequencer, end: int, odd: Oddities) -> It
     from parity.recording.scan import read_ahead
 
     merged = merge([_ordered(plan, n) for n in range(len(plan.files))])
-    for records in read_ahead(merged):
-        rows, files = records["seq"].copy(), records["sub"].astype(np.int64)
-        if plan.before is not None and not odd.rows:
-            plan.before.check_later(records, end, plan.files[int(files[0])].path)
-        records["sub"] = 0
-        sequenced = sequencer.sequence(records)
-        odd.take(sequenced, files, rows)
-        yield TickBatch.from_records(sequenced, plan.table)
+    with closing(read_ahead(merged)) as ahead:
+        for records in ahead:
+            rows, files = records["seq"].copy(), records["sub"].astype(np.int64)
+            if plan.before is not None and not odd.rows:
+                plan.before.check_later(records, end, plan.files[int(files[0])].path)
+            records["sub"] = 0
+            sequenced = sequencer.sequence(records)
+            odd.take(sequenced, files, rows)
+            yield TickBatch.from_records(sequenced, plan.table)
 
 
 def _ordered(plan: _Plan, number: int) -> OrderedFile:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -138,26 +138,30 @@ class PlainTickFile:
 
     def _lines(self) -> Iterator[Any]:
         """Yield blocks of whole lines, without the header."""
-        rest = b""
         skip = self._sample.header is not None
+        size = BLOCK_BYTES
+        kept = b""  # the begin of a line whose end is in the next block
         with self._sample.open() as file:
             while True:
+                block = bytearray(len(kept) + size)
+                block[: len(kept)] = kept
                 try:
-                    block = file.read(BLOCK_BYTES)
+                    count = _fill(file, memoryview(block)[len(kept) :])
                 except UNPACKING_ERRORS as error:
                     raise self._sample.unreadable(error) from None
-                data = rest + block
-                if skip:
-                    data = data[data.find(b"\n") + 1 :]
-                    skip = False
-                if not block:
-                    if data:
-                        yield np.frombuffer(data + b"\n", np.uint8)  # a last line without its end
+                last = count < size
+                if last:
+                    del block[len(kept) + count :]
+                    if block and not block.endswith(b"\n"):
+                        block += b"\n"  # a last line without its end
+                begin = block.find(b"\n") + 1 if skip else 0
+                skip = False
+                end = block.rfind(b"\n") + 1
+                kept = bytes(memoryview(block)[end:])
+                if end > begin:
+                    yield np.frombuffer(block, np.uint8)[begin:end]
+                if last:
                     return
-                end = data.rfind(b"\n") + 1
-                rest = data[end:]
-                if end:
-                    yield np.frombuffer(data, np.uint8)[:end]
 
     def _timed(self, values: Ints) -> bool:
         for name in _TIMES:
@@ -203,6 +207,18 @@ class PlainTickFile:
             dense = np.full(count, table.dense_id(instrument.token), np.int64)
             check_values(records, dense, table, place)
         return records
+
+
+def _fill(file: IO[bytes], room: memoryview) -> int:
+    """Read until the room is full or the file at its end; return how many bytes."""
+    into: Any = file  # every file that Sample opens has it
+    done = 0
+    while done < len(room):
+        count = into.readinto(room[done:])
+        if not count:
+            break
+        done += count
+    return done
 
 
 def _count(kinds: Ints, scales: Ints, data: Any) -> tuple[int, Ints, int]:
