@@ -21,9 +21,11 @@ import numpy as np
 import pytest
 
 from parity.live.ledger import read_ledger
+from parity.model.errors import RecordingMissing
 from parity.model.events import Control
 from parity.model.ticks import TickBatch
 from parity.publishers.redpanda import TickProducer
+from parity.recording.manifest import load_manifest
 from parity.recording.reader import open_recording
 from parity.recording.runs import RunFolder
 from parity.sources import synthetic
@@ -125,17 +127,24 @@ class Bench(NamedTuple):
         assert "Traceback" not in said
         return said
 
-    def kept_bytes(self) -> int:
-        """Return the bytes in the journal."""
+    def kept_ticks(self) -> int:
+        """Return about how many ticks are kept, in parts or in the journal, headers counted too."""
         try:
-            return sum(file.stat().st_size for file in self.journal.glob("*.wal"))
-        except FileNotFoundError:
+            manifest = load_manifest(self.journal.parent)
+            sealed = {segment.number for segment in manifest.segments}
+            files = [f for f in self.journal.glob("*.wal") if int(f.stem) not in sealed]
+            journal = sum(file.stat().st_size for file in files)
+        except RecordingMissing:  # not made yet
             return 0
+        except FileNotFoundError:  # sealed just now: look again
+            return self.kept_ticks()
+        parts = sum(part.rows for part in manifest.of_kind("ticks"))
+        return parts + journal // self.records.dtype.itemsize
 
     def await_ticks(self, process: subprocess.Popen[bytes], count: int) -> None:
-        """Wait until that many ticks more are in the journal."""
-        goal = self.kept_bytes() + count * self.records.dtype.itemsize
-        await_that(lambda: process.poll() is not None or self.kept_bytes() >= goal)
+        """Wait until that many ticks more are kept."""
+        goal = self.kept_ticks() + count
+        await_that(lambda: process.poll() is not None or self.kept_ticks() >= goal)
         assert process.poll() is None, self.log.read_text()
 
     def stop(self, process: subprocess.Popen[bytes], how: signal.Signals) -> tuple[int, float]:
