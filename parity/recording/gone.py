@@ -1,7 +1,7 @@
 """Ranges of seqs that are no longer there: the gap event that stands for one, and its words.
 
-One mechanism for what damage lost and what retention pruned: a `Gone` entry in the manifest, and a
-`gap` event that takes the last seq of the range, so that seq goes on and the end stays the end.
+A `Gone` entry in the manifest, and a `gap` event that takes the last seq of the range, so that seq
+goes on and the end stays the end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOST: Final = "lost"
-PRUNED: Final = "pruned"
 
 
 def gap_file(gone: Gone) -> str:
@@ -67,7 +66,7 @@ def alone(folder: Path) -> Iterator[Manifest]:
     """Give the manifest of a recording while no recorder and no run works on it.
 
     Raises:
-        ConfigError: a recorder, a paper run, a repair or a pruning is at work in it.
+        ConfigError: a recorder, a paper run or another repair is at work in it.
         RecordingMissing: there is none.
         RecordingCorrupt: its manifest cannot be trusted.
         DiskRefused: the disk refused a write meanwhile.

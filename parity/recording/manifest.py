@@ -25,7 +25,7 @@ MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
 _changing = threading.Lock()
 # Left out of the text where empty, so that a recording without them reads as it always did.
-_LEFT_OUT: Final = ("extensions", "origin", "gone", "pins")
+_LEFT_OUT: Final = ("extensions", "origin", "gone")
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -61,14 +61,14 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
     """A range of seqs whose events are no longer there; a gap event at its last seq says so.
 
     Args:
-        reason: "lost" (damage that nothing could mend) or "pruned" (retention).
+        reason: "lost": damage that nothing could mend.
         first_seq: the first seq that is no longer there.
         last_seq: the last one; the gap event has taken it.
         events: how many seqs of the range are gone, that of the gap event included.
         ticks: how many of them were ticks; None where nothing says so.
         bytes: of the files that held them, 0 where unknown.
         noted: when it was noted, ISO 8601 UTC.
-        why: what was found, or the policy that asked for it.
+        why: what was found.
         parts: lost ones as they stood in the manifest, so that a copy can be put back.
     """
 
@@ -94,14 +94,6 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Pin(msgspec.Struct, frozen=True, kw_only=True):
-    """A range of seqs that retention never removes, and who wants it kept."""
-
-    first_seq: int
-    last_seq: int
-    why: str
-
-
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The manifest of a recording.
 
@@ -113,7 +105,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         extensions: the columns that its ticks have beyond the tick columns.
         origin: of a slice: `recording_id, first_seq, last_seq` of what it was cut from, and how.
         gone: ranges of seqs that are no longer there, in seq order.
-        pins: ranges that retention never removes.
     """
 
     recording_id: str
@@ -131,7 +122,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     extensions: list[Extension] = []
     origin: dict[str, Any] = {}
     gone: list[Gone] = []
-    pins: list[Pin] = []
 
     @property
     def table(self) -> InstrumentTable:

@@ -1,6 +1,6 @@
 """The check that a recording is read in order and whole: seq rises, and nothing is missing unseen.
 
-Seqs that the manifest says are gone (lost or pruned) may be absent: exactly as many as it says,
+Seqs that the manifest says are gone may be absent: exactly as many as it says,
 and no others. Pure: seqs in, an error or nothing out.
 """
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from parity.model.errors import RecordingCorrupt
 from parity.recording import segments
 from parity.recording.disk import sync_folder
-from parity.recording.gone import LOST, PRUNED, alone, gap_file, gap_part
+from parity.recording.gone import LOST, alone, gap_file, gap_part
 from parity.recording.layout import ROW_GROUP_ROWS, file_sha256
 from parity.recording.manifest import Gone, Manifest, Part, SealedSegment, save_manifest
 from parity.recording.segments import Segment, columns_of, frames_of, sparse_of
@@ -370,18 +370,8 @@ class _Repair:
                 continue
             if path.suffix == ".tmp":
                 self._remove(path, "left by a killed sealing")
-            elif self._was_pruned(path):
-                self._remove(path, "pruned; its removal was interrupted")
             else:
                 self._put_aside(name, "is not in the manifest")
-
-    def _was_pruned(self, path: Path) -> bool:
-        first = path.stem.removesuffix("-gap")
-        return first.isdigit() and any(
-            gone.first_seq <= int(first) <= gone.last_seq
-            for gone in self._manifest.gone
-            if gone.reason == PRUNED
-        )
 
     # -- what changes the disk, or in a dry run does not
 
