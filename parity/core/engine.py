@@ -24,10 +24,10 @@ from parity.core.view import Scan, Segment
 from parity.model.effects import ApprovedSignal, Effect
 from parity.model.errors import ConfigError
 from parity.model.events import Control, EventBatch
+from parity.model.ticks import TickBatch
 
 if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
-    from parity.model.ticks import TickBatch
 
 SNAPSHOT_FORMAT: Final = 1
 # Ticks looked at together: what is made for them stays in the processor's cache (measured).
@@ -143,7 +143,7 @@ class Engine:
         effects: list[Effect] = []
         for part in _cut(batch):
             if isinstance(part, Control):
-                self._control(part)
+                effects += self._control(part)
             else:
                 self.ticks += len(part)
                 segment = Segment(part, self._scan)
@@ -153,12 +153,29 @@ class Engine:
         self.last_seq = last_seq
         return effects
 
-    def _control(self, control: Control) -> None:
+    def _control(self, control: Control) -> list[Effect]:
         self._controls[control.verb] += 1
+        ns = control.ts_event
+        effects = [] if ns is None else self.advance(ns, control.seq)
         if control.verb == "policy_changed":
             policy = RiskPolicy.of(control.detail)
             for executor in self.executors:
                 executor.gate.follow(policy)
+        return effects
+
+    def advance(self, ns: int, seq: int) -> list[Effect]:
+        """Move every executor's clock to an instant that no tick brought; run what is due by then.
+
+        Args:
+            ns: the instant, ns UTC.
+            seq: of the event that brought it.
+        """
+        nothing = Segment(TickBatch.empty(self.table), self._scan)
+        effects: list[Effect] = []
+        for executor in self.executors:
+            effects += executor.advance(ns, seq, nothing)
+        nothing.release()
+        return effects
 
     def _run_segment(self, segment: Segment) -> list[Effect]:
         if not len(segment):

@@ -15,13 +15,14 @@ import msgspec
 import numpy as np
 
 from parity.core import lifecycle
+from parity.core.clocks import OwnTimes, Rows
+from parity.core.deadlines import Deadlines, Due
 from parity.core.detect import (
     DriverCall,
     Failed,
     Found,
     KernelDetector,
     ProcessorDetector,
-    Rows,
 )
 from parity.core.digest import Chain, canonical, pack_head, signal_id, signal_prefix
 from parity.core.paper_broker import Execution, Order, PaperBroker, Terms
@@ -84,6 +85,8 @@ class Executor:
         self.on = plan.config.on
         self.state = Lifecycle.INIT
         self.clock = NO_TIME  # the decide clock
+        self.deadlines = Deadlines()  # in the decide clock
+        self.when_due: dict[str, Callable[[Due], list[Effect]]] = {}  # handler by kind
         self.candidates = Chain()
         self.decisions = Chain()
         self.signals = 0
@@ -101,12 +104,12 @@ class Executor:
         self._mine[list(self.tokens)] = True
         self._takes_all = len(self.tokens) == len(table)
         self._seen = dict.fromkeys(self.tokens, 0)  # ticks by instrument, until one is warm
-        self._rows: Rows | None = None  # own rows of the view; None is all of them
         self._dense = {token: dense for dense, token in self.tokens.items()}
         self._prefix = signal_prefix(*self.key)
         self._queue: list[tuple[int, Candidate | Failure | Transition]] = []
         self._at = 0
-        self._clocks: tuple[Rows, Rows] | None = None  # own rows and their running time, if asked
+        self._times: OwnTimes | None = None  # of the segment at hand
+        self._decided = -1  # last row of it that was decided
 
     # -- detect ------------------------------------------------------------------------------
 
@@ -123,7 +126,8 @@ class Executor:
         queue += [(view.position(f.row), self._candidate(f, view)) for f in found]
         if len(queue) > 1:
             queue.sort(key=lambda entry: entry[0])  # stable: at one row transitions come first
-        self._queue, self._at, self._rows, self._clocks = queue, 0, rows, None
+        self._queue, self._at = queue, 0
+        self._times, self._decided = OwnTimes(view, rows), -1
         self.broker.enter(view.segment)
         self.gate.enter_segment()
 
@@ -191,19 +195,37 @@ class Executor:
 
     def next_row(self) -> int | None:
         """Return the next row of the segment at which something is to be decided."""
-        fill = self.broker.next_row()
-        if self._at == len(self._queue):
-            return fill
-        queued = self._queue[self._at][0]
-        return queued if fill is None or queued < fill else fill
+        row = self.broker.next_row()
+        if self._at < len(self._queue):
+            queued = self._queue[self._at][0]
+            row = queued if row is None or queued < row else row
+        if self.deadlines:
+            due = self._due_row()
+            row = due if row is None or (due is not None and due < row) else row
+        return row
+
+    def _due_row(self) -> int | None:
+        """Return the first own row behind the decided ones that brings a deadline's instant."""
+        due_ns = self.deadlines.next_ns()
+        if due_ns is None or self._times is None:
+            return None
+        return self._times.reaching(NO_TIME if due_ns <= self.clock else due_ns, self._decided)
 
     def decide(self, row: int, segment: Segment, signal_no: int) -> list[Effect]:
-        """Decide what is due at a row: fills first, then what was found there.
+        """Decide what is due at a row: deadlines, then fills, then what was found there.
 
         `signal_no` is the number that the run's next approved signal gets.
         """
         effects: list[Effect] = []
-        if self.broker.next_row() == row:
+        self._decided = row
+        fills = self.broker.next_row() == row
+        if self.deadlines:
+            due = self._run_due(self._clock_at(row, fills), int(segment.seq[row]), row, segment)
+            effects += due
+            fills = self.broker.next_row() == row  # what was due may have taken an order away
+        if fills or (self._at < len(self._queue) and self._queue[self._at][0] == row):
+            self.clock = max(self.clock, self._clock_at(row, fills))
+        if fills:
             effects += [self._fill(e, row, segment) for e in self.broker.execute(row, segment)]
         while self._at < len(self._queue) and self._queue[self._at][0] == row:
             entry = self._queue[self._at][1]
@@ -218,8 +240,31 @@ class Executor:
             effects.append(entry)
         return effects
 
+    def _run_due(self, ns: int, seq: int, row: int, segment: Segment) -> list[Effect]:
+        """Run every deadline up to an instant, each at its own time."""
+        effects: list[Effect] = []
+        limit = max(ns, self.clock)
+        while (due := self.deadlines.pop(limit)) is not None:
+            self.clock = max(self.clock, due[0])
+            effects += self.when_due[due[2]](Due(*due, seq, row, segment))
+        return effects
+
+    def advance(self, ns: int, seq: int, nothing: Segment) -> list[Effect]:
+        """Move the clock to an instant that no tick brought, and run what is due by then.
+
+        Args:
+            ns: the instant; one behind the clock moves nothing.
+            seq: of the event that brought it.
+            nothing: a segment without ticks.
+        """
+        view = nothing.view(self.on)
+        self.detect(view)
+        effects = self._run_due(ns, seq, 0, nothing)
+        self.clock = max(self.clock, ns)
+        self.leave_segment(view)
+        return effects
+
     def _judge(self, candidate: Candidate, row: int, segment: Segment, signal_no: int) -> Effect:
-        self.clock = max(self.clock, self._clock_at(row, segment))
         self.candidates.add(candidate.record)
         drop, quantity = self.gate.judge(candidate, self.state, self.clock, row, segment)
         if drop is not None:
@@ -247,24 +292,19 @@ class Executor:
         self.broker.place(order, row, segment)
         return ApprovedSignal(candidate, signal_no, identity, record, sized)
 
-    def _clock_at(self, row: int, segment: Segment) -> int:
-        """Return the largest time of the executor's own ticks up to a row."""
-        if segment.sorted_ts:
-            return int(segment.ts_event[row])
-        if self._clocks is None:
-            view = segment.view(self.on)
-            rows = np.arange(len(view)) if self._rows is None else self._rows
-            own = view.positions_of(rows)
-            self._clocks = (own, np.maximum.accumulate(segment.clock_ts[own]))
-        own, newest = self._clocks
-        before = int(own.searchsorted(row, side="right"))
-        return int(newest[before - 1]) if before else NO_TIME
+    def _clock_at(self, row: int, fills: bool) -> int:
+        """Return the largest time of the executor's own ticks up to a row.
+
+        A fill counts the row's own tick, of whatever kind, beside those of the executor's kind
+        before it; or the clock would tell where batches ended.
+        """
+        if self._times is None:
+            return NO_TIME
+        own = self._times.at(row)
+        return max(own, self._times.of(row)) if fills else own
 
     def _fill(self, done: Execution, row: int, segment: Segment) -> Fill:
         ts_event, ordinal = int(segment.ts_event[row]), int(segment.ordinals[row])
-        # Own ticks before it count too, or the clock would tell where batches ended.
-        reached = max(int(segment.clock_ts[row]), self._clock_at(row, segment))
-        self.clock = max(self.clock, reached)
         order = done.order
         head = pack_head(
             order.token,
@@ -299,10 +339,9 @@ class Executor:
 
     def leave_segment(self, view: View) -> None:
         """Close the segment: advance the clock over the executor's own ticks."""
-        count = len(view) if self._rows is None else len(self._rows)
-        if count:
-            row = count - 1 if self._rows is None else int(self._rows[-1])
-            self.clock = max(self.clock, self._clock_at(view.position(row), view.segment))
+        if self._times is not None:
+            self.clock = max(self.clock, self._times.last())
+            self._times = None  # it holds the segment
         self.gate.leave_segment(view)
 
     # -- snapshot ----------------------------------------------------------------------------
@@ -313,6 +352,7 @@ class Executor:
             "key": list(self.key),
             "state": int(self.state),
             "clock": self.clock,
+            "deadlines": self.deadlines.snapshot(),
             "candidates": [self.candidates.value, self.candidates.count],
             "decisions": [self.decisions.value, self.decisions.count],
             "counts": [self.signals, self.fills, self.errors],
@@ -329,6 +369,7 @@ class Executor:
             raise ConfigError(f"checkpoint of executor {state['key']}, expected {list(self.key)}")
         self.state = Lifecycle(state["state"])
         self.clock = state["clock"]
+        self.deadlines.restore(state["deadlines"])
         self.candidates = Chain(*state["candidates"])
         self.decisions = Chain(*state["decisions"])
         self.signals, self.fills, self.errors = state["counts"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from parity.model.errors import InputRefused
 from parity.model.ticks import TickBatch
 
 
@@ -14,13 +15,30 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
 
     Verbs so far: ``gap`` (a position was skipped), ``clock_step`` (ts_recv was re-anchored),
     ``resumed`` (a runner went on after a stop or a kill), ``quarantine`` (an undecodable or
-    refused message; its detail holds stream, offset, reason and payload).
+    refused message; its detail holds stream, offset, reason and payload), ``heartbeat`` (nothing
+    but its time).
+
+    Where the detail holds ``ts_event`` (int ns UTC), the control moves the clocks of all executors
+    to that instant before anything else is done. Never its `ts_recv`: a recording that is read at
+    a pace is of another day.
     """
 
     seq: int
     ts_recv: int
     verb: str
     detail: dict[str, Any]
+
+    @property
+    def ts_event(self) -> int | None:
+        """The instant it moves the clocks to, or None.
+
+        Raises:
+            InputRefused: it is no instant.
+        """
+        ns = self.detail.get("ts_event")
+        if ns is not None and (type(ns) is not int or not 0 <= ns < 1 << 63):
+            raise InputRefused(f"control {self.verb}: ts_event: expected int ns UTC, was {ns!r}")
+        return ns
 
 
 class EventBatch(msgspec.Struct, frozen=True):
