@@ -19,9 +19,10 @@ from parity.core.executor import Executor, ExecutorPlan
 from parity.core.history import HistoryStore
 from parity.core.market import last_price
 from parity.core.merge import merged
+from parity.core.routing import Routes
 from parity.core.validators.context import RiskPolicy
-from parity.core.view import Scan, Segment
-from parity.model.effects import ApprovedSignal, Effect
+from parity.core.view import FEW_ROWS, Scan, Segment
+from parity.model.effects import ApprovedSignal, Effect, Fill
 from parity.model.errors import ConfigError
 from parity.model.events import Control, EventBatch
 from parity.model.ticks import TickBatch
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 SNAPSHOT_FORMAT: Final = 1
 # Ticks looked at together: what is made for them stays in the processor's cache (measured).
 _ROWS_MAX: Final = 16_384
-_FEW_ROWS: Final = 32
 
 
 class ExecutorReport(msgspec.Struct, frozen=True):
@@ -105,7 +105,9 @@ class Engine:
         self._scan = Scan(len(table))
         self._stores: dict[str, dict[int, HistoryStore]] = {"trades": {}, "quotes": {}}
         self._marks: dict[int, Decimal] = {}
+        self._traded: set[int] = set()  # tokens: held by anybody now or before
         self.executors = self._make(plans)
+        self._routes = Routes(self.executors, len(table))
 
     def _make(self, plans: Sequence[ExecutorPlan]) -> list[Executor]:
         made: dict[tuple[str, str], Executor] = {}
@@ -183,23 +185,26 @@ class Engine:
         for on, stores in self._stores.items():
             if stores:
                 segment.view(on).feed(stores)
-        for executor in self.executors:
+        concerned = self._routes.concerned(segment)
+        for executor in concerned:
             executor.detect(segment.view(executor.on))
         effects: list[Effect] = []
-        for row, executor in merged(self.executors):
+        for row, executor in merged(concerned):
             for effect in executor.decide(row, segment, self.next_signal_no):
                 self.next_signal_no += isinstance(effect, ApprovedSignal)
+                if isinstance(effect, Fill) and not effect.reason:
+                    self._traded.add(effect.instrument_token)
                 effects.append(effect)
-        for executor in self.executors:
+        for executor in concerned:
             executor.leave_segment(segment.view(executor.on))
         self._mark(segment)
         return effects
 
     def _mark(self, segment: Segment) -> None:
         # Of all that was ever traded, held now or not: no mark tells where batches ended.
-        traded = {t for e in self.executors for t in e.broker.positions}
-        if traded and len(segment) < _FEW_ROWS:
-            traded &= set(segment.batch.column("instrument_token").tolist())
+        traded = self._traded
+        if traded and len(segment) < FEW_ROWS:
+            traded = traded & set(segment.batch.column("instrument_token").tolist())
         for token in traded:
             price = last_price(segment, self.table.dense_id(token))
             if price is not None:
@@ -264,6 +269,7 @@ class Engine:
         self._marks = {int(t): Decimal(p) for t, p in state["marks"].items()}
         for executor, kept in zip(self.executors, state["executors"], strict=True):
             executor.restore(kept)
+        self._traded = {token for e in self.executors for token in e.broker.positions}
 
 
 def run_digest(parts: Sequence[tuple[str, str, str]]) -> str:

@@ -28,7 +28,7 @@ from parity.core.digest import Chain, canonical, pack_head, signal_id, signal_pr
 from parity.core.paper_broker import Execution, Order, PaperBroker, Terms
 from parity.core.validators.gate import Gate
 from parity.core.validators.own import ERROR, OwnCheck
-from parity.core.view import NO_TIME
+from parity.core.view import FEW_ROWS, NO_TIME
 from parity.model import ticks as flag
 from parity.model.effects import (
     ApprovedSignal,
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
 
 _SEEN: Final = msgspec.json.Encoder(decimal_format="string").encode
+_FEW_TOKENS: Final = 16  # more are looked for in one pass over the view
 _WARMING: Final = frozenset({Lifecycle.INIT, Lifecycle.WARMUP})
 
 
@@ -115,7 +116,7 @@ class Executor:
 
     def detect(self, view: View) -> None:
         """Turn the view's ticks into this segment's queue of candidates."""
-        rows = None if self._takes_all else np.flatnonzero(self._mine[view.inst])
+        rows = None if self._takes_all else self._own_rows(view)
         found, failed = self.detector.detect(view, rows)
         if found:
             found = _spoken(found, view)
@@ -130,6 +131,16 @@ class Executor:
         self._times, self._decided = OwnTimes(view, rows), -1
         self.broker.enter(view.segment)
         self.gate.enter_segment()
+
+    def _own_rows(self, view: View) -> Rows:
+        """Return the view's rows of the executor's instruments, each looked up once for all."""
+        if len(view) < FEW_ROWS:
+            mine = [row for row, dense in enumerate(view.inst_list) if dense in self.tokens]
+            return np.array(mine, np.int64)
+        if len(self.tokens) > _FEW_TOKENS:
+            return np.flatnonzero(self._mine[view.inst])
+        found = [view.rows_of(dense) for dense in self.tokens]
+        return found[0] if len(found) == 1 else np.sort(np.concatenate(found))
 
     def _transitions(self, view: View, rows: Rows | None) -> list[tuple[int, Transition]]:
         """Plan the changes of state in this segment; decide() carries them out in their turn."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from parity.model.values import MarketTick
 
 Rows = npt.NDArray[np.int64]
-_FEW_ROWS = 32
+FEW_ROWS: Final = 32  # below it, row by row costs less than passes of numpy
 _MASKS = np.array([flag.UNDELIVERED, flag.TRADE_LIKE, flag.NO_PRICE, flag.NO_VENUE_TIME], np.uint32)
 NO_TIME: Final = -(1 << 62)  # of a tick that advances no clock, and of a clock before any tick
 
@@ -73,6 +73,7 @@ class Segment:
     """The delivered ticks between two barriers; positions in it are called rows."""
 
     __slots__ = (
+        "_instruments",
         "_rows",
         "_views",
         "all_trades",
@@ -97,11 +98,24 @@ class Segment:
         self.clock_ts = _clock_times(ticks) if said & UNTIMED else self.ts_event
         self.sorted_ts = not said & (UNSORTED | UNTIMED)
         self.all_trades = not said & NOT_ALL_TRADES
+        self._instruments: list[int] | None = None
         self._rows: dict[int, Rows] = {}
         self._views: dict[str, View] = {}
 
     def __len__(self) -> int:
         return len(self.batch)
+
+    @property
+    def instruments(self) -> list[int]:
+        """Dense ids of the instruments that have a tick here, rising."""
+        if self._instruments is None:
+            inst = self.batch.column("inst")
+            few = len(inst) < FEW_ROWS
+            found = (
+                sorted(set(inst.tolist())) if few else np.flatnonzero(np.bincount(inst)).tolist()
+            )
+            self._instruments = found
+        return self._instruments
 
     def release(self) -> None:
         """Forget the views, which hold the segment: a cycle keeps a batch until it is collected."""
@@ -156,11 +170,14 @@ class View:
 
     def feed(self, stores: dict[int, HistoryStore]) -> None:
         """Append this view's ticks to the histories, and learn every tick's number."""
-        if len(self) < _FEW_ROWS:
+        if len(self) < FEW_ROWS:
             self._feed_rows(stores)
             return
         ends = np.zeros(len(self), np.int64)
-        for dense, store in stores.items():
+        for dense in self.segment.instruments:
+            store = stores.get(dense)
+            if store is None:
+                continue
             rows = self.rows_of(dense)
             ends[rows] = np.arange(store.total + 1, store.total + 1 + len(rows))
             if len(rows) == len(self):
