@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from parity.sources.importers.csv import maps_columns, open_layout
 from parity.sources.importers.formats import Match
 from parity.sources.importers.layouts import Layout
-from parity.sources.importers.tables import Found
+from parity.sources.importers.tables import Found, refuse_bars
 
 if TYPE_CHECKING:
     from parity.sources.importers.formats import Options
@@ -109,6 +109,14 @@ def _layouts() -> list[Layout]:
 
 
 LAYOUTS: Final = tuple(_layouts())
+_BARS: Final = Layout(
+    format="binance-spot",
+    name="klines",
+    names=("open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume",
+           "count", "taker_buy_volume", "taker_buy_quote_volume", "ignore"),
+    cells="tdddddtdiddd",
+    columns={},
+)  # fmt: skip
 
 
 class BinanceFormat:
@@ -125,6 +133,8 @@ class BinanceFormat:
         """Recognise the layouts of this market by columns; the name must not speak against it."""
         if maps_columns(options):
             return []
+        if _BARS.fits(sample):
+            refuse_bars(sample.path, [*_BARS.names])
         symbol, named = _of_name(sample, options)
         found = []
         for layout in self._layouts().values():

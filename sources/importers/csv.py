@@ -25,7 +25,7 @@ from parity.sources.importers.layouts import (
 )
 from parity.sources.importers.plain import PlainTickFile, may_be_plain
 from parity.sources.importers.sample import UNPACKING_ERRORS, WithLastLineEnd
-from parity.sources.importers.tables import Place, refuse_bars
+from parity.sources.importers.tables import Place, other_names, refuse_bars
 from parity.sources.importers.texts import TextTickFile
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def open_csv(
         given=options.given,
         only=only,
         finish=None if layout is None else layout.finish,
+        names=reader.names,
         empty_book=layout is not None and layout.empty_book,
         extensions=() if options.given is None else options.given.extensions,
         **declared,  # type: ignore[arg-type]  # two kinds of values under their own names
@@ -126,6 +127,7 @@ class _Reader:
         # The columns that --map gives as text, one row of them; the others by place in a row.
         self.constants = {k: decimals.encode(pa.array([v])) for k, v in literal.items()}
         self.places = {k: _number(sample, v) for k, v in sources.items() if not v.startswith("=")}
+        self.names = other_names(sources)
 
     def blocks(self) -> Iterator[tuple[int, Columns]]:
         """Yield (rows before, columns) block by block."""
@@ -151,7 +153,9 @@ class _Reader:
         for key, text in self.constants.items():
             columns[key] = text.take([0] * len(batch))
         if self._layout is not None and self._layout.shape is not None:
-            columns = self._layout.shape(columns, Place(self._sample.path, "price", first_row))
+            columns = self._layout.shape(
+                columns, Place(self._sample.path, "price", first_row, self.names)
+            )
         return columns
 
     def _open(self, file: Any) -> Any:

@@ -20,7 +20,7 @@ from parity.sources.codecs.exact import shortest_text
 from parity.sources.importers import decimals
 from parity.sources.importers.formats import Match
 from parity.sources.importers.sample import UNPACKING_ERRORS
-from parity.sources.importers.tables import BATCH_ROWS, Found, Place
+from parity.sources.importers.tables import BATCH_ROWS, Found, Place, other_names
 from parity.sources.importers.texts import TextTickFile
 from parity.sources.importers.vendors import CountingTickFile, Notes, ids, instants
 
@@ -37,6 +37,7 @@ _COLUMNS: Final = {
     "price": "price",
     "amount": "quantity",
 }
+_NAMES: Final = other_names({ours: theirs for theirs, ours in _COLUMNS.items()})
 _SIDES: Final = {"buy": 1, "sell": -1}
 _TRADES: Final = re.compile(r"^(?P<pair>\w+?)(?P<expiry>-\d{6})?-trades$")
 _BARS: Final = re.compile(r"-\d+[a-zA-Z]{1,2}(-\w+)?$")
@@ -83,6 +84,7 @@ class FreqtradeFormat:
             sides=_SIDES,
             describe=_describe,
             only=_only(sample, options),
+            names=_NAMES,
         )
         return CountingTickFile(file, notes)
 
@@ -134,13 +136,13 @@ class _Reader:
         for batch in kinds[self._sample.kind]():
             for start in range(0, len(batch), BATCH_ROWS):
                 part = batch.slice(start, BATCH_ROWS)
-                yield first_row, self._block(part, Place(self._sample.path, "", first_row))
+                yield first_row, self._block(part, Place(self._sample.path, "", first_row, _NAMES))
                 first_row += len(part)
 
     def _block(self, batch: Any, place: Place) -> Columns:
         found: Columns = {}
         for theirs, ours in _COLUMNS.items():
-            column, there = batch.column(theirs), place.of(theirs)
+            column, there = batch.column(theirs), place.of(ours)
             if ours == "ts_event":
                 found[ours] = instants(column, there, "ms")
             elif ours == "trade_id":
@@ -193,7 +195,7 @@ class _Reader:
         yield rest[:-1] if rest.endswith(b"]") else rest + b"?"  # a cut list is no JSON
 
     def _batch(self, rows: list[Any], before: int) -> Any:
-        place = Place(self._sample.path, "", before)
+        place = Place(self._sample.path, "", before, _NAMES)
         columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
         for n, row in enumerate(rows):
             values: dict[str, Any] = row if isinstance(row, dict) else {}
@@ -204,7 +206,7 @@ class _Reader:
                     n, str(row)[:80], f"expected {', '.join(_ORDER)}", "download it again"
                 )
             for name in _COLUMNS:
-                columns[name].append(_plain(values[name], n, place.of(name)))
+                columns[name].append(_plain(values[name], n, place.of(_COLUMNS[name])))
         return pa.record_batch(
             {
                 name: pa.array(values, pa.int64() if name == "timestamp" else pa.string())
@@ -214,7 +216,7 @@ class _Reader:
 
 
 def _plain(value: Any, row: int, place: Place) -> Any:
-    if place.column == "timestamp":
+    if place.column == "ts_event":
         if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
             place.refuse(row, value, "expected milliseconds", "mend or drop that row")
         return value

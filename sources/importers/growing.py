@@ -61,12 +61,12 @@ class Before(NamedTuple):
                 end = max(end, int(batch.ticks.column(self.manifest.order).max(initial=end)))
         return sequencer, end
 
-    def check_later(self, records: Records, end: int, file: Path) -> None:
+    def check_later(self, records: Records, end: int, file: TickFile) -> None:
         """Refuse a first tick that is not later than the recording's last."""
         order = self.manifest.order
         found = int(records[order][0])
         if found <= end:
-            Place(file, order, int(records["seq"][0]) - 1).refuse(
+            Place(file.path, order, int(records["seq"][0]) - 1, file.names).refuse(
                 0,
                 found,
                 f"expected a time after {end}, the last of {self.folder}",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import msgspec
 import numpy as np
@@ -25,7 +25,7 @@ from parity.sources.importers.merge import OrderedFile, merge, numbered
 from parity.sources.importers.odd import Oddities
 from parity.sources.importers.sample import Sample
 from parity.sources.importers.sorting import SortedTickFile
-from parity.sources.importers.tables import merge_extensions
+from parity.sources.importers.tables import Place, merge_extensions
 from parity.sources.importers.times import check_zone
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _sequenced(plan: _Plan, sequencer: Sequencer, end: int, odd: Oddities) -> It
         for records in ahead:
             rows, files = records["seq"].copy(), records["sub"].astype(np.int64)
             if plan.before is not None and not odd.rows:
-                plan.before.check_later(records, end, plan.files[int(files[0])].path)
+                plan.before.check_later(records, end, plan.files[int(files[0])])
             records["sub"] = 0
             sequenced = sequencer.sequence(records)
             odd.take(sequenced, files, rows)
@@ -197,7 +197,7 @@ def _ordered(plan: _Plan, number: int) -> OrderedFile:
     by_id = isinstance(file, SortedTickFile)
     if not by_id:
         batches = numbered(batches, number)
-    return OrderedFile(file.path, batches, plan.order, by_id=by_id)
+    return OrderedFile(file, batches, plan.order, by_id=by_id)
 
 
 def _check_usage(
@@ -262,14 +262,27 @@ def _choose_order(order: str | None, files: Sequence[TickFile], surveys: Sequenc
     lacking = [f for f, s in zip(files, surveys, strict=True) if s.rows_without_ts_recv]
     chosen = order or ("ts_event" if lacking else "ts_recv")
     if chosen == "ts_recv" and lacking:
-        raise InputRefused(
-            f"{lacking[0].path}: has rows without ts_recv", cure="use --order ts_event"
-        )
+        _refuse_without("ts_recv", files, surveys, "expected a time", "use --order ts_event")
     without = sum(f.rows_without_venue_time for s in surveys for f in s.instruments.values())
     rows = sum(s.rows for s in surveys)
     if chosen == "ts_event" and 0 < without < rows:
-        raise InputRefused(
-            f"{without} of {rows} rows have no venue time, so they cannot be merged by ts_event",
-            cure="import them with files that all have ts_recv, or into recordings of their own",
+        _refuse_without(
+            "ts_event",
+            files,
+            surveys,
+            f"expected a venue time to merge by, {without} of {rows} rows have none",
+            "give every row its ts_recv, which then decides, or import the files with and those "
+            "without venue time into recordings of their own",
         )
     return chosen
+
+
+def _refuse_without(
+    name: str, files: Sequence[TickFile], surveys: Sequence[Survey], problem: str, cure: str
+) -> NoReturn:
+    """Refuse the first row that lacks a time."""
+    for file, survey in zip(files, surveys, strict=True):
+        if name in survey.first_without:
+            place = Place(file.path, name, survey.first_without[name] - 1, file.names)
+            place.refuse(0, "", problem, cure)
+    raise AssertionError(f"no row lacks {name}")

@@ -22,7 +22,7 @@ from parity.sources.codecs.market_tick import KITE, LEVELS
 from parity.sources.importers import decimals
 from parity.sources.importers.formats import Match
 from parity.sources.importers.sample import UNPACKING_ERRORS
-from parity.sources.importers.tables import Found, Place
+from parity.sources.importers.tables import Found, Place, other_names
 from parity.sources.importers.texts import TextTickFile
 from parity.sources.importers.times import parse_times
 
@@ -46,6 +46,7 @@ _KEYS: Final = {
     "open_interest_day_high": ("oi_day_high",),
     "open_interest_day_low": ("oi_day_low",),
 }
+_NAMES: Final = other_names({"price": "last_price"} | {k: v[0] for k, v in _KEYS.items()}, "key")
 _OHLC: Final = ("open", "high", "low", "close")
 _ALWAYS: Final = (
     "instrument_token", "ts_event", "ts_recv", "price", "quantity", "volume", "open_interest",
@@ -94,6 +95,7 @@ class KiteFormat:
             tz=options.tz,
             given=options.given,
             describe=_describe,
+            names=_NAMES,
             extensions=extensions,
         )
 

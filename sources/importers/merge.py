@@ -7,12 +7,12 @@ row named; nothing is ever sorted inside a file, since that would invent an orde
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from parity.sources.importers.tables import Place, Records
+from parity.recording.inspect import iso
+from parity.sources.importers.tables import Place, Records, TickFile
 
 
 class OrderedFile(msgspec.Struct):
@@ -22,7 +22,7 @@ class OrderedFile(msgspec.Struct):
         by_id: whether they were sorted by id before.
     """
 
-    path: Path
+    file: TickFile
     batches: Iterator[Records]
     order: str
     by_id: bool = False
@@ -48,12 +48,17 @@ class OrderedFile(msgspec.Struct):
         cure += ": --sort id puts rows in the order of their trade ids"
         if self.by_id:
             cure = "its ids do not follow time either: mend the file, or sort it by time yourself"
-        Place(self.path, self.order, int(head["seq"][at]) - 1).refuse(
+        Place(self.file.path, self.order, int(head["seq"][at]) - 1, self.file.names).refuse(
             0,
-            int(head[self.order][at]),
-            f"expected rows in {self.order} order, not before {int(before[at])} of the row above",
+            _shown(self.order, int(head[self.order][at])),
+            f"expected rows in {self.order} order, not before "
+            f"{_shown(self.order, int(before[at]))} of the row above",
             cure,
         )
+
+
+def _shown(order: str, value: int) -> str:
+    return str(value) if order == "trade_id" else iso(value)
 
 
 def numbered(batches: Iterator[Records], place: int) -> Iterator[Records]:
@@ -100,5 +105,5 @@ def _round(live: list[OrderedFile]) -> Records:
 
 def _head(file: OrderedFile) -> Records:
     if file.head is None:
-        raise AssertionError(f"{file.path}: merged after its end")
+        raise AssertionError(f"{file.file.path}: merged after its end")
     return file.head

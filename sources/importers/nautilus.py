@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from parity.model.errors import InputRefused
 from parity.sources.importers import decimals
 from parity.sources.importers.formats import Match
-from parity.sources.importers.tables import BATCH_ROWS, Found, Place
+from parity.sources.importers.tables import BATCH_ROWS, Found, Place, other_names
 from parity.sources.importers.texts import TextTickFile
 from parity.sources.importers.vendors import CountingTickFile, Notes, ids, instants
 
@@ -119,6 +119,7 @@ def _open(path: Path, schema: Any, layout: str, options: Options) -> CountingTic
         sides=_SIDES,
         describe=reader.describe,
         only=only,
+        names=reader.names,
     )
     return CountingTickFile(file, reader.notes)
 
@@ -149,6 +150,7 @@ class _Reader:
     ) -> None:
         self.notes = Notes()
         self._path, self._columns, self._name, self._scales = path, columns, name, scales
+        self.names = other_names({ours: theirs for theirs, ours in columns.items()})
 
     def describe(self, symbol: str, venue: str) -> Found:
         """Return what an id and the metadata say of an instrument."""
@@ -167,13 +169,16 @@ class _Reader:
         with pq.ParquetFile(self._path, pre_buffer=False) as file:
             for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False):
                 if len(batch):
-                    yield first_row, self._block(batch, Place(self._path, "", first_row))
+                    yield (
+                        first_row,
+                        self._block(batch, Place(self._path, "", first_row, self.names)),
+                    )
                     first_row += len(batch)
 
     def _block(self, batch: Any, place: Place) -> Columns:
         found: Columns = {}
         for theirs, ours in self._columns.items():
-            column, there = batch.column(theirs), place.of(theirs)
+            column, there = batch.column(theirs), place.of(ours)
             if theirs in _TIMES:
                 found[ours] = instants(column, there)
             elif theirs == "trade_id":

@@ -7,7 +7,7 @@ two halves disagree is refused, since nobody can say which one is right.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -30,6 +30,7 @@ from parity.sources.importers.tables import (
     check_values,
     dense_of,
     fill_extension,
+    other_names,
     place_of_words,
     refuse_bars,
 )
@@ -69,6 +70,7 @@ class ParquetTickFile:
     """
 
     format = "parquet"
+    names: Mapping[str, str] = other_names({"bid_quantity": "bid_qty", "ask_quantity": "ask_qty"})
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -96,8 +98,11 @@ class ParquetTickFile:
         wanted = [*_BOTH, "quantity_scale", "ts_recv", "flags", "trade_id", "bid_qty", "ask_qty"]
         for first_row, batch in self._read(wanted):
             found.rows += len(batch)
-            found.rows_without_ts_recv += int((~_valid(batch, "ts_recv")).sum())
+            no_ts_recv = ~_valid(batch, "ts_recv")
+            found.rows_without_ts_recv += int(no_ts_recv.sum())
+            found.note_without("ts_recv", no_ts_recv, first_row)
             without = _equals(batch, "flags", _NO_VENUE_TIME)
+            found.note_without("ts_event", without, first_row)
             if self._has_conditions and _valid(batch, "flags").any():
                 words = decimals.encode(batch.column("flags")).dictionary.to_pylist()
                 found.note_words(CONDITIONS, (w for w in words if w != _NO_VENUE_TIME))
@@ -118,7 +123,7 @@ class ParquetTickFile:
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
         """Yield records of the table's dtype in file order; every value is checked."""
         for first_row, batch in self._read(list(self._schema)):
-            place = Place(self.path, "instrument_token", first_row)
+            place = Place(self.path, "instrument_token", first_row, self.names)
             records = np.zeros(len(batch), table.tick_dtype)
             records["instrument_token"] = self._required(batch, "instrument_token", first_row)
             dense = dense_of(table, records["instrument_token"], place)
@@ -167,9 +172,10 @@ class ParquetTickFile:
         if self.trades:
             return self._required(batch, "quantity_scale", first_row)
         sides = []
-        for name in ("bid_qty", "ask_qty"):
-            text = decimals.encode(batch.column(name))
-            sides.append(decimals.decimals_of(text, Place(self.path, name, first_row)))
+        for side in ("bid", "ask"):
+            text = decimals.encode(batch.column(f"{side}_qty"))
+            place = Place(self.path, f"{side}_quantity", first_row, self.names)
+            sides.append(decimals.decimals_of(text, place))
         return np.maximum(*sides)
 
     def _required(self, batch: Any, name: str, first_row: int) -> Ints:
@@ -216,7 +222,7 @@ class ParquetTickFile:
             records["flags"][~valid] |= absent
             name = f"{side}_qty"
             text = decimals.encode(batch.column(name))
-            there = place.of(name)
+            there = place.of(f"{side}_quantity")
             values, valid = decimals.parse(text, scales.recording("quantity"), there)
             values = scales.fit(values, valid, dense, "quantity", there)
             records[f"{side}_quantity_int"] = values

@@ -56,6 +56,7 @@ class PlainTickFile:
         constants: Columns,
     ) -> None:
         self.path, self.format, self.layout = texts.path, texts.format, texts.layout
+        self.names = texts.names
         self._sample, self._texts = sample, texts
         self._columns, self._constants = columns, constants
         self._width = len(sample.data[0])
@@ -81,7 +82,13 @@ class PlainTickFile:
                 scale = f"{_SCALED[name][1]}_scale"
                 setattr(only, scale, max(getattr(only, scale), int(most[at + 1])))
         without = 0 if "ts_recv" in self._columns else rows
-        return Survey(rows=rows, rows_without_ts_recv=without, instruments={token: only})
+        lacking = {name: 1 for name in _TIMES if name not in self._columns}
+        return Survey(
+            rows=rows,
+            rows_without_ts_recv=without,
+            first_without=lacking,
+            instruments={token: only},
+        )
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
         """Yield records of the table's dtype in file order."""
@@ -203,7 +210,7 @@ class PlainTickFile:
         records["flags"] = flags
         smallest = min(int(values[columns[n]].min()) for n in columns if n in _SCALED)
         if smallest <= 0:
-            place = Place(self.path, "price", first_row)
+            place = Place(self.path, "price", first_row, self.names)
             dense = np.full(count, table.dense_id(instrument.token), np.int64)
             check_values(records, dense, table, place)
         return records

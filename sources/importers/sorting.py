@@ -38,6 +38,7 @@ class SortedTickFile:
 
     def __init__(self, file: TickFile, place: int, folder: Path) -> None:
         self.path, self.format, self.layout = file.path, file.format, file.layout
+        self.names = file.names
         self._file, self._place, self._folder = file, place, folder
 
     def survey(self) -> Survey:
@@ -53,7 +54,7 @@ class SortedTickFile:
             rows = max(512, MERGE_ROWS // max(1, len(runs)))
             kind = table.tick_dtype
             ordered = [
-                OrderedFile(self.path, _read_run(file, run, kind, rows), "trade_id") for run in runs
+                OrderedFile(self, _read_run(file, run, kind, rows), "trade_id") for run in runs
             ]
             yield from merge(ordered)
 
@@ -74,7 +75,7 @@ class SortedTickFile:
         without = (records["flags"] & flag.NO_TRADE_ID) != 0
         if without.any():
             at = int(np.argmax(without))
-            Place(self.path, "trade_id", int(records["seq"][at]) - 1).refuse(
+            Place(self.path, "trade_id", int(records["seq"][at]) - 1, self.names).refuse(
                 0, "", "expected an id in every row to sort by", "import it without --sort"
             )
         token = token or int(records["instrument_token"][0])

@@ -6,9 +6,9 @@ the same for all. No format knows another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
 import msgspec
 import numpy as np
@@ -23,6 +23,7 @@ Mask = npt.NDArray[np.bool_]
 Records = npt.NDArray[Any]
 
 BATCH_ROWS: Final = 65_536
+_MEND: Final = "mend or drop that row"
 BARS: Final = frozenset({"open", "high", "low", "close"})
 
 
@@ -30,23 +31,27 @@ class Place(msgspec.Struct, frozen=True):
     """Where a batch of one column stands, so that a refusal can name file, row and column.
 
     Args:
+        column: our name of it, or the file's where none of ours stands for it.
         first_row: rows of the file before the batch; messages count rows from 1.
+        names: our column -> what the file has in its place ("column px", "column #2"), where
+            that is another name.
     """
 
     file: Path
     column: str
     first_row: int
+    names: Mapping[str, str] = {}
 
     def refuse(self, index: int, value: object, problem: str, cure: str) -> NoReturn:
         """Refuse the value at an index of the batch."""
         row = self.first_row + index + 1
-        raise InputRefused(
-            f"{self.file}: row {row}: {self.column}: {problem}, was {value!r}", cure=cure
-        )
+        theirs = self.names.get(self.column)
+        column = f"{self.column} ({theirs})" if theirs else self.column
+        raise InputRefused(f"{self.file}: row {row}: {column}: {problem}, was {value!r}", cure=cure)
 
     def of(self, column: str) -> Place:
         """Return the same place in another column."""
-        return Place(self.file, column, self.first_row)
+        return Place(self.file, column, self.first_row, self.names)
 
 
 class Found(msgspec.Struct):
@@ -66,15 +71,22 @@ class Survey(msgspec.Struct):
     """What the first pass over a file found out.
 
     Args:
+        first_without: "ts_event" or "ts_recv" -> the first row, from 1, that has none.
         extensions: columns beyond the tick's own, by name; a text one with the words it says.
         notes: what is worth a warning -> in how many rows.
     """
 
     rows: int = 0
     rows_without_ts_recv: int = 0
+    first_without: dict[str, int] = {}
     instruments: dict[int, Found] = {}
     notes: dict[str, int] = {}
     extensions: dict[str, Extension] = {}
+
+    def note_without(self, name: str, without: Mask, first_row: int) -> None:
+        """Remember the first row that lacks a time."""
+        if name not in self.first_without and without.any():
+            self.first_without[name] = first_row + int(np.argmax(without)) + 1
 
     def note_words(self, name: str, words: Iterable[str | None]) -> None:
         """Add words to a text extension."""
@@ -84,12 +96,30 @@ class Survey(msgspec.Struct):
             self.extensions[name] = Extension(name, "text", tuple(sorted({*seen.words, *more})))
 
 
+def other_names(columns: Mapping[str, str], word: str = "column") -> dict[str, str]:
+    """Return what refusals call the file's columns: our column -> words, where names differ.
+
+    >>> other_names({"price": "px", "quantity": "#3", "side": "side", "symbol": "=ESH5"})
+    {'price': 'column px', 'quantity': 'column #3', 'symbol': 'given by --map'}
+    """
+    return {
+        ours: "given by --map" if theirs.startswith("=") else f"{word} {theirs}"
+        for ours, theirs in columns.items()
+        if ours != theirs
+    }
+
+
 class TickFile(Protocol):
-    """A file of ticks of one format."""
+    """A file of ticks of one format.
+
+    Attributes:
+        names: what refusals call its columns, see `Place`.
+    """
 
     path: Path
     format: str
     layout: str
+    names: Mapping[str, str]
 
     def survey(self) -> Survey:
         """Read the file once: its instruments, their scales, which times it has."""
@@ -200,19 +230,30 @@ def check_values(records: Records, dense: Ints, table: InstrumentTable, place: P
     for name in ("price", "bid", "ask"):
         _refuse_where(
             (records[f"{name}_int"] <= 0) & ~futures & ~_absent(records, name),
-            records[f"{name}_int"],
+            _Shown(records[f"{name}_int"], table.price_scales, dense),
             place.of(name),
             "expected a price above zero",
+            "mend or drop that row; only a future may cost less (--instrument-table)",
         )
     for name in ("quantity", "bid_quantity", "ask_quantity"):
-        column = records[f"{name}_int"]
-        _refuse_where(column < 0, column, place.of(name), "expected zero or more")
+        column = _Shown(records[f"{name}_int"], table.quantity_scales, dense)
+        wrong = column.values < 0
+        _refuse_where(wrong, column, place.of(name), "expected zero or more", _MEND)
 
 
-def _refuse_where(wrong: Mask, values: Ints, place: Place, problem: str) -> None:
+class _Shown(NamedTuple):
+    """Integers that a refusal shows as decimals."""
+
+    values: Ints
+    scales: Ints
+    dense: Ints
+
+
+def _refuse_where(wrong: Mask, column: _Shown, place: Place, problem: str, cure: str) -> None:
     if wrong.any():
         at = int(np.argmax(wrong))
-        place.refuse(at, int(values[at]), f"{problem} (as an integer)", "mend or drop that row")
+        scale = int(column.scales[column.dense[at]])
+        place.refuse(at, _plain(int(column.values[at]), scale), problem, cure)
 
 
 def _absent(records: Records, name: str) -> Mask:

@@ -122,8 +122,8 @@ def _describe(symbol: str, venue: str) -> Found:
 
 
 def _shape(columns: Columns, place: Place, notes: Notes) -> Columns:
-    for ours, theirs in (("ts_event", "timestamp"), ("ts_recv", "local_timestamp")):
-        _require_microseconds(columns[ours], place.of(theirs))
+    for name in ("ts_event", "ts_recv"):
+        _require_microseconds(columns[name], place.of(name))
     venue_time = columns["ts_event"].cast(pa.string())
     equal = pc.equal(venue_time, columns["ts_recv"].cast(pa.string()))
     columns["ts_event"] = decimals.encode(

@@ -74,6 +74,7 @@ class TextTickFile:
         only: (venue, symbol) of a file of one instrument that has no column for it.
         finish: called with each block's records and columns.
         empty_book: whether a row without price, bid and ask is a quote: the book is empty.
+        names: what refusals call the file's columns, see `Place`.
         extensions: declared columns beyond the tick's own, each under its name in `read`'s
             columns where it is there; words of a text one are found in the file.
 
@@ -96,9 +97,11 @@ class TextTickFile:
         only: tuple[str, str] | None = None,
         finish: Callable[[Records, Columns, Place], None] | None = None,
         empty_book: bool = False,
+        names: Mapping[str, str] | None = None,
         extensions: Sequence[Extension] = (),
     ) -> None:
         self.path, self.format, self.layout = path, format, layout
+        self.names: Mapping[str, str] = names or {}
         self._read, self._has, self._tz = read, has, tz
         self._given, self._sides, self._describe = given, sides, describe
         self._only, self._finish, self._empty_book = only, finish, empty_book
@@ -111,13 +114,12 @@ class TextTickFile:
         """Parse every value once: instruments, and the decimals that decide their scales."""
         found = Survey(extensions={e.name: e for e in self._extensions})
         for first_row, columns in self._read():
-            place = Place(self.path, "instrument_token", first_row)
+            place = Place(self.path, "instrument_token", first_row, self.names)
             tokens = self._tokens(columns, place)
             found.rows += len(tokens)
-            found.rows_without_ts_recv += len(tokens)
-            if "ts_recv" in columns:
-                _, valid = decimals.codes_of(columns["ts_recv"])
-                found.rows_without_ts_recv -= int(valid.sum())
+            no_ts_recv = ~_present(columns, "ts_recv", len(tokens))
+            found.rows_without_ts_recv += int(no_ts_recv.sum())
+            found.note_without("ts_recv", no_ts_recv, first_row)
             scales = {
                 which: self._decimals(columns, which, place) for which in ("price", "quantity")
             }
@@ -126,6 +128,7 @@ class TextTickFile:
                     words = columns[extension.name].dictionary.to_pylist()
                     found.note_words(extension.name, words)
             no_venue_time = ~_present(columns, "ts_event", len(tokens))
+            found.note_without("ts_event", no_venue_time, first_row)
             for token in np.unique(tokens).tolist():
                 rows = tokens == token
                 seen = found.instruments.get(token)
@@ -141,7 +144,7 @@ class TextTickFile:
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
         """Yield records of the table's dtype in file order."""
         for first_row, columns in self._read():
-            place = Place(self.path, "instrument_token", first_row)
+            place = Place(self.path, "instrument_token", first_row, self.names)
             tokens = self._tokens(columns, place)
             records = np.zeros(len(tokens), table.tick_dtype)
             records["instrument_token"] = tokens

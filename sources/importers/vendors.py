@@ -45,7 +45,7 @@ class CountingTickFile:
 
     def __init__(self, file: TickFile, notes: Notes) -> None:
         self.path: Path = file.path
-        self.format, self.layout = file.format, file.layout
+        self.format, self.layout, self.names = file.format, file.layout, file.names
         self._file, self._notes = file, notes
 
     def survey(self) -> Survey:

@@ -375,7 +375,7 @@ def test_rows_with_and_without_venue_time_do_not_mix_by_event_time(tmp_path: Pat
     rows = [["1736154000001", "", "7", "1", "1"], ["", "1736154000002", "7", "1", "1"]]
     _write(tmp_path / "a.csv", rows, header)
 
-    with pytest.raises(InputRefused, match="1 of 2 rows have no venue time"):
+    with pytest.raises(InputRefused, match=r"row 2: ts_event: .*1 of 2 rows have none"):
         import_ticks(tmp_path / "a.csv", tmp_path / "rec")
 
 

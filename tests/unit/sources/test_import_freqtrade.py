@@ -79,9 +79,13 @@ def test_a_name_without_a_pair_needs_the_symbol(tmp_path: Path) -> None:
         (4, float("inf"), "row 2: price: expected a finite"),
         (4, float("nan"), "row 2: price: expected a finite"),
         (4, -1.5, "row 2: price: expected a price above zero"),
-        (5, None, "row 2: quantity: expected a quantity"),
-        (0, -5, "row 2: timestamp: expected a time"),
-        (0, 1_600_000_000_000, "row 2: ts_event: expected rows in ts_event order"),
+        (5, None, "row 2: quantity (column amount): expected a quantity"),
+        (0, -5, "row 2: ts_event (column timestamp): expected a time"),
+        (
+            0,
+            1_600_000_000_000,
+            "row 2: ts_event (column timestamp): expected rows in ts_event order",
+        ),
     ],
 )
 def test_wrong_values_are_refused_by_name(

@@ -147,15 +147,18 @@ def test_an_index_is_an_index_and_a_segment_has_its_scale(tmp_path: Path) -> Non
     [
         ({"last_price": None}, "row 2: last_price: expected a number, was None"),
         ({"last_price": "1573.15"}, "row 2: last_price: expected a number, was '1573.15'"),
-        ({"last_price": -1.0}, "row 2: price: expected a price above zero"),
+        ({"last_price": -1.0}, "row 2: price (key last_price): expected a price above zero"),
         ({"instrument_token": "408065"}, "row 2: instrument_token: expected an integer"),
         ({"volume_traded": True}, "row 2: volume_traded: expected a number, was True"),
         ({"exchange_timestamp": None}, "row 2: exchange_timestamp: expected a time"),
-        ({"exchange_timestamp": "yesterday"}, "row 2: ts_event: expected"),
+        ({"exchange_timestamp": "yesterday"}, "row 2: ts_event (key exchange_timestamp): expected"),
         ({"ohlc": [1, 2]}, "row 2: ohlc: expected a dict"),
         ({"depth": {"buy": {}}}, "row 2: buy: expected a list"),
-        ({"oi": 1.5}, "row 2: open_interest: expected at most 0 decimals"),
-        ({"exchange_timestamp": "2024-04-25T09:00:00"}, "row 2: ts_event: expected rows in"),
+        ({"oi": 1.5}, "row 2: open_interest (key oi): expected at most 0 decimals"),
+        (
+            {"exchange_timestamp": "2024-04-25T09:00:00"},
+            "row 2: ts_event (key exchange_timestamp): expected rows in",
+        ),
     ],
 )
 def test_wrong_ticks_are_refused_by_name(

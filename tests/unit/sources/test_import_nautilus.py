@@ -134,13 +134,25 @@ def test_undefined_values_are_absent_in_quotes_and_refused_in_trades(tmp_path: P
 @pytest.mark.parametrize(
     ("name", "values", "words"),
     [
-        ("aggressor_side", pa.array([1, 3], pa.uint8()), "row 2: side: expected"),
+        (
+            "aggressor_side",
+            pa.array([1, 3], pa.uint8()),
+            "row 2: side (column aggressor_side): expected",
+        ),
         ("price", pa.array([1.5, 2.5]), "price: expected Decimal128, or FixedSizeBinary"),
         ("price", pa.array([b"1234", b"1234"], pa.binary(4)), "price: expected Decimal128"),
-        ("ts_init", pa.array([0, 2**64 - 1], pa.uint64()), "row 2: ts_init: expected a time"),
+        (
+            "ts_init",
+            pa.array([0, 2**64 - 1], pa.uint64()),
+            "row 2: ts_recv (column ts_init): expected a time",
+        ),
         ("ts_event", pa.array([1, 2], pa.timestamp("ns")), "expected a time with a zone"),
         ("ts_event", pa.array([0.5, 1.5]), "ts_event: expected integers"),
-        ("size", pa.array([None, None], pa.binary(8)), "row 1: quantity: expected a quantity"),
+        (
+            "size",
+            pa.array([None, None], pa.binary(8)),
+            "row 1: quantity (column size): expected a quantity",
+        ),
     ],
 )
 def test_wrong_columns_are_refused_by_name(

@@ -55,7 +55,9 @@ def test_interleaved_halves_are_sorted_by_id_and_refused_without(tmp_path: Path)
     rows = [_row(n) for pair in zip(range(50), range(50, 100), strict=True) for n in pair]
     path = _day(tmp_path, 1, rows)
 
-    with pytest.raises(InputRefused, match=r"row 3: ts_event: expected rows in ts_ev") as caught:
+    with pytest.raises(
+        InputRefused, match=r"row 3: ts_event \(column #5\): expected rows in ts_ev"
+    ) as caught:
         import_ticks(path, tmp_path / "rec")
     assert "--sort id" in caught.value.cure
     report = import_ticks(path, tmp_path / "rec", sort="id")
@@ -92,7 +94,9 @@ def test_ids_that_do_not_follow_time_are_refused_with_the_row_of_the_file(tmp_pa
     """Sorting by id invents no order: where time disagrees, the row as it stood is named."""
     path = _day(tmp_path, 1, [_row(3, ms=5), _row(1, ms=1), _row(2, ms=9)])
 
-    with pytest.raises(InputRefused, match=r"06-01\.csv: row 1: ts_event: exp") as caught:
+    with pytest.raises(
+        InputRefused, match=r"06-01\.csv: row 1: ts_event \(column #5\): exp"
+    ) as caught:
         import_ticks(path, tmp_path / "rec", sort="id")
 
     assert "its ids do not follow time" in caught.value.cure
@@ -142,7 +146,12 @@ def test_days_appended_are_the_days_imported_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "rows", "more", "message"),
     [
-        ("BTCUSDT-trades-2.csv", [_row(3, ms=2)], {}, "row 1: ts_event: expected a time after"),
+        (
+            "BTCUSDT-trades-2.csv",
+            [_row(3, ms=2)],
+            {},
+            r"row 1: ts_event \(column #5\): expected a time after",
+        ),
         ("ETHUSDT-trades-2.csv", [_row(9)], {}, "symbol 'ETHUSDT' stands 0 times"),
         ("BTCUSDT-trades-2.csv", [_row(9, price="1.55")], {}, "expected at most 1 decimals"),
         ("BTCUSDT-trades-2.csv", [_row(9)], {"order": "ts_recv"}, "is in ts_event order"),

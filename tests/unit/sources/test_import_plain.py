@@ -93,7 +93,7 @@ def test_blocks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
     assert _outcome(path, tmp_path / "rec") == whole
     path.write_text("\n".join(lines).replace("41.25", "oops") + "\n")
-    with pytest.raises(InputRefused, match=r"row 41: price: .* was 'oops'"):
+    with pytest.raises(InputRefused, match=r"row 41: price \(column #2\): .* was 'oops'"):
         import_ticks(path, tmp_path / "other")
 
 
@@ -107,7 +107,7 @@ def test_a_price_finer_than_the_table_is_refused_by_its_row(tmp_path: Path) -> N
         [Instrument(token=7, symbol="BTCUSDT", price_scale=2, quantity_scale=1)]
     )
 
-    with pytest.raises(InputRefused, match=r"row 14: price: .* was '14\.255'"):
+    with pytest.raises(InputRefused, match=r"row 14: price \(column #2\): .* was '14\.255'"):
         import_ticks(path, tmp_path / "rec", instrument_table=table)
 
 

@@ -64,11 +64,17 @@ def _trade(**changes: object) -> dict[str, object]:
     ("changes", "words"),
     [
         ({"side": "bid"}, ["row 2: side: expected BUY, SELL, UNKNOWN or nothing, was 'bid'"]),
-        ({"timestamp": 1_700_000_000_000}, ["row 2: timestamp: expected microseconds"]),
-        ({"local_timestamp": 1_600_000_000_000_000}, ["row 2: ts_recv: expected rows in"]),
+        (
+            {"timestamp": 1_700_000_000_000},
+            ["row 2: ts_event (column timestamp): expected microseconds"],
+        ),
+        (
+            {"local_timestamp": 1_600_000_000_000_000},
+            ["row 2: ts_recv (column local_timestamp): expected rows in"],
+        ),
         ({"price": "NaN"}, ["row 2: price: expected a finite decimal number, was 'NaN'"]),
         ({"price": "-1"}, ["row 2: price: expected a price above zero"]),
-        ({"amount": ""}, ["row 2: quantity: expected a quantity"]),
+        ({"amount": ""}, ["row 2: quantity (column amount): expected a quantity"]),
         ({"symbol": ""}, ["row 2: symbol: expected a symbol"]),
     ],
 )

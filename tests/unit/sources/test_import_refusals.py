@@ -1,0 +1,132 @@
+"""Every refusal that an import promises names file, row, our column, the file's, value and cure."""
+
+from pathlib import Path
+
+import pytest
+
+from parity.model.errors import ConfigError, InputRefused
+from parity.sources.importers import import_ticks
+
+HEADER = "when,px,qty,taker,nr\n"
+MAP = "ts_event=when,price=px,quantity=qty,side=taker,trade_id=nr,symbol==BTCUSDT"
+BARE_MAP = "ts_event=#1,price=#2,quantity=#3,side=#4,trade_id=#5,symbol==BTCUSDT"
+GOOD = "2025-06-02T09:15:00Z,100.5,3,buy,1\n"
+TABLE = '[{"token": 7, "symbol": "BTCUSDT", "price_scale": 1, "quantity_scale": 0}]'
+CASES = {
+    "naive time": ("2025-06-02 09:15:01,100.5,3,buy,2", "ts_event", 1, "a time with a zone",
+                   "2025-06-02 09:15:01", "--tz ZONE"),
+    "scale": ("2025-06-02T09:15:01Z,100.25,3,buy,2", "price", 2, "expected at most 1 decimals",
+              "100.25", "--instrument-table"),
+    "NaN": ("2025-06-02T09:15:01Z,NaN,3,buy,2", "price", 2, "expected a finite decimal number",
+            "NaN", "mend or drop"),
+    "infinity": ("2025-06-02T09:15:01Z,100.5,inf,buy,2", "quantity", 3,
+                 "expected a finite decimal number", "inf", "mend or drop"),
+    "zero price": ("2025-06-02T09:15:01Z,0.0,3,buy,2", "price", 2, "expected a price above zero",
+                   "0.0", "only a future"),
+    "negative": ("2025-06-02T09:15:01Z,100.5,-3,buy,2", "quantity", 3, "expected zero or more",
+                 "-3", "mend or drop"),
+    "no quantity": ("2025-06-02T09:15:01Z,100.5,,buy,2", "quantity", 3, "expected a quantity",
+                    "", "mend or drop"),
+    "side": ("2025-06-02T09:15:01Z,100.5,3,bought,2", "side", 4, "expected BUY, SELL",
+             "bought", "--map"),
+    "order": ("2025-06-02T09:14:59Z,100.5,3,buy,2", "ts_event", 1,
+              "expected rows in ts_event order", "2025-06-02T09:14:59.000000000Z", "--sort id"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("headless", [False, True])
+def test_a_wrong_cell_is_named_as_the_file_has_it(
+    case: str, headless: bool, tmp_path: Path
+) -> None:
+    """By the header's name, or by its place where there is no header."""
+    row, ours, place, problem, value, cure = CASES[case]
+    path = tmp_path / "ticks.csv"
+    path.write_text(("" if headless else HEADER) + GOOD + row + "\n", "utf-8")
+    (tmp_path / "table.json").write_text(TABLE, "utf-8")
+    theirs = f"#{place}" if headless else HEADER.strip().split(",")[place - 1]
+
+    with pytest.raises(InputRefused) as refused:
+        import_ticks(path, tmp_path / "rec", map=BARE_MAP if headless else MAP,
+                     instrument_table=tmp_path / "table.json")  # fmt: skip
+
+    said = refused.value.message
+    assert said.startswith(f"{path}: row 2: {ours} (column {theirs}): ")
+    assert problem in said
+    assert said.endswith(f"was {value!r}")
+    assert cure in refused.value.cure
+    assert ["table.json", "ticks.csv"] == sorted(p.name for p in tmp_path.iterdir())
+
+
+def test_a_constant_of_the_map_is_called_so(tmp_path: Path) -> None:
+    """What --map gives for every row stands in no column."""
+    path = tmp_path / "ticks.csv"
+    path.write_text(HEADER + GOOD, "utf-8")
+
+    with pytest.raises(InputRefused, match=r"row 1: quantity \(given by --map\): .* was 'many'"):
+        import_ticks(path, tmp_path / "rec", map=MAP.replace("=qty", "==many"))
+
+
+def test_files_with_and_without_venue_time_have_no_common_event_time(tmp_path: Path) -> None:
+    """The file, its first row without one and the column are named; arrival order is the cure."""
+    path = tmp_path / "mixed.csv"
+    row = "{},1748856900000000000,100.5,3\n"
+    path.write_text(
+        "when,got,px,qty\n" + row.format("1748856900000000000") + row.format("") * 2, "utf-8"
+    )
+    columns = "ts_event=when,ts_recv=got,price=px,quantity=qty,symbol==BTCUSDT"
+
+    with pytest.raises(InputRefused) as refused:
+        import_ticks(path, tmp_path / "rec", map=columns, order="ts_event")
+
+    assert f"{path}: row 2: ts_event (column when): expected a venue time" in str(refused.value)
+    assert "2 of 3 rows have none" in refused.value.message
+    assert "ts_recv" in refused.value.cure
+
+
+def test_a_missing_arrival_time_is_named_where_it_decides(tmp_path: Path) -> None:
+    """`--order ts_recv` over rows without one names the first of them."""
+    path = tmp_path / "mixed.csv"
+    path.write_text(
+        "when,got,px,qty\n1748856900000000000,1748856900000000000,100.5,3\n"
+        "1748856900000000001,,100.5,3\n",
+        "utf-8",
+    )
+    columns = "ts_event=when,ts_recv=got,price=px,quantity=qty,symbol==BTCUSDT"
+
+    with pytest.raises(InputRefused) as refused:
+        import_ticks(path, tmp_path / "rec", map=columns, order="ts_recv")
+
+    assert f"{path}: row 2: ts_recv (column got): expected a time" in str(refused.value)
+    assert "--order ts_event" in refused.value.cure
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("bars.csv", "time,open,high,low,close,volume\n1748856900000,1,2,1,2,5\n"),
+        ("BTCUSDT-1m-2025-06-01.csv",
+         "1748736000000,1,2,1,2,5,1748736059999,9,3,2,4,0\n1748736060000,1,2,1,2,5,1748736119999,9,3,2,4,0\n"),
+    ],
+)  # fmt: skip
+def test_bars_are_refused_with_that_word(name: str, text: str, tmp_path: Path) -> None:
+    """With a header by its columns, without one by the archive's name and shape."""
+    (tmp_path / name).write_text(text, "utf-8")
+
+    with pytest.raises(InputRefused, match="bars are not ticks") as refused:
+        import_ticks(tmp_path / name, tmp_path / "rec")
+
+    assert "trades" in refused.value.cure
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    """With the columns there are, and the option that names it."""
+    path = tmp_path / "ticks.csv"
+    path.write_text("when,px\n1748856900000,100.5\n", "utf-8")
+
+    with pytest.raises(InputRefused, match=r"no column for quantity \(columns are when, px\)"):
+        import_ticks(path, tmp_path / "rec", map="ts_event=when,price=px,symbol==B")
+    with pytest.raises(InputRefused, match=r"column 'qty' \(for quantity\) is missing"):
+        import_ticks(path, tmp_path / "rec", map=MAP)
+    with pytest.raises(ConfigError, match="is not a tick column"):
+        import_ticks(path, tmp_path / "rec", map="prise=px")
