@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from parity.compose.parts import equip, learned_parts, model_path_of
 from parity.core.executor import ExecutorPlan
 from parity.model.errors import ConfigError, ParityError
 from parity.model.kernel import KernelStrategy
@@ -74,16 +75,19 @@ def _prepare_one(spec: StrategySpec, model_file: Path | None, made: Prepared) ->
         return
     built = spec.build()
     model: OnnxModel | None = None
-    if hasattr(built, "use_model"):
+    model_path = ""
+    if learned_parts(built):
         from parity.live.inference import ModelUnavailable
 
         try:
-            model = _load_model(spec, built.model_path, model_file)
-            built.use_model(model)
+            model_path = model_path_of(built)
+            model = _load_model(spec, model_path, model_file) if model_path else None
+            equip(built, model)
         except (ModelUnavailable, ConfigError) as error:
             made.skipped.append({"strategy_id": spec.strategy_id, "reason": str(error)})
             return
-        made.models[model.sha256] = model.data
+        if model is not None:
+            made.models[model.sha256] = model.data
     driver = None
     if isinstance(built, KernelStrategy):
         from parity import codegen
@@ -109,7 +113,7 @@ def _prepare_one(spec: StrategySpec, model_file: Path | None, made: Prepared) ->
                 source_sha256=source.sha256,
                 driver=driver.key if driver else "",
                 certificate=driver.certificate if driver else "",
-                model=str(built.model_path) if model else "",
+                model=model_path,
                 model_sha256=model.sha256 if model else "",
                 validator_source=validator.main if validator else "",
                 validator_factory=validator.type_name if validator else "",
@@ -121,8 +125,7 @@ def _prepare_one(spec: StrategySpec, model_file: Path | None, made: Prepared) ->
 def _builder(spec: StrategySpec, model: OnnxModel | None) -> Callable[[], Any]:
     def build() -> Any:
         built = spec.build()
-        if model is not None:
-            built.use_model(model)
+        equip(built, model)
         return built
 
     return build

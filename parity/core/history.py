@@ -7,13 +7,13 @@ more than its own length. Columns are kept only for the names somebody has asked
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, overload
+from typing import Any, Final, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from parity.model.ticks import TickBatch
-from parity.model.values import MarketTick
+from parity.model.values import BatchTick, MarketTick
 
 _ROOM: Final = 4096  # rows a store grows before it is cut back to its depth
 
@@ -181,9 +181,9 @@ class History:
 def market_ticks(batch: TickBatch) -> list[MarketTick]:
     """Return the ticks of a batch as a processor sees them."""
     count = len(batch)
-    return list(
+    made = list(
         map(
-            MarketTick,
+            BatchTick,
             batch.column("instrument_token").tolist(),
             batch.column("ts_event").tolist(),
             batch.column("price").tolist(),
@@ -193,3 +193,4 @@ def market_ticks(batch: TickBatch) -> list[MarketTick]:
             range(count),
         )
     )
+    return cast("list[MarketTick]", made)  # each is one, as isinstance says

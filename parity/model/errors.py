@@ -73,6 +73,10 @@ class ServiceDown(ParityError):
     exit_code = 4
 
 
+class ZoneMissingWarning(UserWarning):
+    """A tick made by hand has a time without a zone; it was read as UTC."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the nearest known word, or the list of known words."""
     names = sorted(known)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Context, Decimal
 from enum import IntEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from parity.model import given
 from parity.model import ticks as flag
 from parity.model.errors import ConfigError
 from parity.model.ticks import TickBatch
@@ -30,8 +31,8 @@ class Lifecycle(IntEnum):
     STOPPED = 5
 
 
-class MarketTick(msgspec.Struct, frozen=True, gc=False):
-    """One tick as a processor sees it.
+class BatchTick(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """One tick as a processor sees it: a MarketTick, in the batch it came with.
 
     The fields that nearly every strategy reads are plain; the others are looked up in the batch
     the tick came from when asked for. `last_price` and `timestamp` are the names of older code.
@@ -49,6 +50,15 @@ class MarketTick(msgspec.Struct, frozen=True, gc=False):
     side: int
     _batch: TickBatch
     _row: int
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BatchTick) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def _values(self) -> tuple[int, int, float, float, int]:
+        return self.instrument_token, self.ts_event, self.price, self.quantity, self.side
 
     @property
     def ts_recv(self) -> int:
@@ -157,6 +167,60 @@ class MarketTick(msgspec.Struct, frozen=True, gc=False):
 
     def _real(self, name: str) -> float:
         return float(self._batch.column(name)[self._row])
+
+
+class _ByHand(type(msgspec.Struct)):  # type: ignore[misc] # msgspec hides the metaclass's name
+    """Makes MarketTicks of the three values that people write, and counts every tick as one."""
+
+    def __call__(
+        cls,
+        instrument_token: int,
+        last_price: Decimal | float | str,
+        timestamp: dt.datetime,
+        *,
+        quantity: Decimal | float | str = 0,
+        side: int = 0,
+    ) -> Any:
+        fields = given.fields_of(instrument_token, last_price, timestamp, quantity, side)
+        return super().__call__(*fields)
+
+    def __instancecheck__(cls, one: object) -> bool:
+        return isinstance(one, BatchTick)
+
+
+class MarketTick(BatchTick, frozen=True, gc=False, eq=False, metaclass=_ByHand):
+    """A tick, as strategies know it, and what makes one by hand.
+
+    ``MarketTick(instrument_token=1, last_price=Decimal("100.5"), timestamp=at)``, and `quantity`
+    and `side` where they matter. The price is kept exactly; a float counts as its shortest text.
+    Every tick of a batch is an instance. A naive `timestamp` is read as UTC, with a
+    ZoneMissingWarning.
+
+    Raises:
+        InputRefused: a value that is no price, no time or no token.
+    """
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            instrument_token: int,
+            last_price: Decimal | float | str,
+            timestamp: dt.datetime,
+            *,
+            quantity: Decimal | float | str = 0,
+            side: int = 0,
+        ) -> None: ...
+
+    def __reduce__(self) -> Any:
+        made = Decimal(self._batch.column("quantity_int")[self._row].item())
+        scale = int(self._batch.table.quantity_scales[0])
+        values = (self.instrument_token, self.last_price, self.timestamp)
+        return _again, (*values, made.scaleb(-scale, _EXACT), self.side)
+
+
+def _again(token: int, last_price: Decimal, at: dt.datetime, size: Decimal, side: int) -> Any:
+    return MarketTick(token, last_price, at, quantity=size, side=side)
 
 
 class SignalResult(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ user's `strategies` package included; ours is `parity.strategies` and cannot be 
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -17,7 +18,7 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -116,8 +117,10 @@ def load_python_file(path: Path, *, may_be_empty: bool = False) -> PythonFile:
         )
     path = path.resolve()
     main = _source(path, path.parent)
-    module, siblings = _execute(path, main)
-    strategies = tuple(_find(module, path))
+    module, own = _execute(path, main)
+    files = sorted({Path(str(sibling.__file__)).resolve() for sibling in own.values()})
+    siblings = [_source(file, path.parent) for file in files if file.suffix == ".py"]
+    strategies = tuple(_at_home(found, path.parent, own) for found in _find(module, path))
     if not strategies and not may_be_empty:
         raise ConfigError(f"{path}: no strategy found", cure=EXAMPLE)
     return PythonFile(path, module, strategies, (main, *siblings))
@@ -129,12 +132,14 @@ def _source(path: Path, root: Path) -> SourceFile:
     return SourceFile(path, name, text, hashlib.sha256(text.encode()).hexdigest())
 
 
-def _execute(path: Path, main: SourceFile) -> tuple[ModuleType, list[SourceFile]]:
+def _execute(path: Path, main: SourceFile) -> tuple[ModuleType, dict[str, ModuleType]]:
+    """Run a file; return its module, and those of the user's that it brought in, by name."""
     # The path is in the name: two files of one stem and one text are two modules.
     tag = hashlib.sha256(f"{path}\0{main.sha256}".encode()).hexdigest()[:12]
     name = f"parity_user_{path.stem}_{tag}"
     try:
         code = compile(main.text, str(path), "exec", dont_inherit=True)
+        inner = _inner_imports(main.text, path.parent)
     except (SyntaxError, ValueError) as error:
         line, column = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1
         raise ConfigError(
@@ -154,6 +159,8 @@ def _execute(path: Path, main: SourceFile) -> tuple[ModuleType, list[SourceFile]
     try:
         with _first_on_path(path.parent):
             exec(code, module.__dict__)
+            for sibling in inner:
+                importlib.import_module(sibling)
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
         raise _failed(path, error) from error
@@ -161,8 +168,42 @@ def _execute(path: Path, main: SourceFile) -> tuple[ModuleType, list[SourceFile]
         roots = (path.parent, Path.cwd())
         added = [m for m in set(sys.modules) - before if _below(sys.modules[m], roots)]
         _borrowed.update(added)
-    files = sorted({Path(str(sys.modules[m].__file__)).resolve() for m in added})
-    return module, [_source(file, path.parent) for file in files if file.suffix == ".py"]
+    return module, {m: sys.modules[m] for m in sorted(added)}
+
+
+def _inner_imports(text: str, folder: Path) -> list[str]:
+    """Return the siblings that a file imports inside its functions: they are parts of it, too."""
+    named: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            named.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            named.add(node.module)
+    found = [
+        n for n in sorted(named) if (folder / n.replace(".", "/")).with_suffix(".py").is_file()
+    ]
+    return [n for n in found if n.split(".")[0] not in sys.stdlib_module_names]
+
+
+def _at_home(found: FoundStrategy, folder: Path, own: dict[str, ModuleType]) -> FoundStrategy:
+    """Return the strategy with its file's own modules in place whenever it is built."""
+    if not own:
+        return found
+
+    def create(parameters: Mapping[str, Any]) -> Any:
+        before = {name: sys.modules.get(name) for name in own}
+        sys.modules.update(own)
+        try:
+            with _first_on_path(folder):
+                return found.create(parameters)
+        finally:
+            for name, module in before.items():
+                if module is None:
+                    sys.modules.pop(name, None)
+                else:
+                    sys.modules[name] = module
+
+    return replace(found, create=create)
 
 
 @contextmanager
@@ -199,7 +240,9 @@ def _failed(path: Path, error: BaseException) -> ConfigError:
     own = [frame for frame in frames if frame.filename == str(path)]
     place = f"{path}:{own[-1].lineno}" if own else str(path)
     message = f"{place}: failed while loading: {type(error).__name__}: {error}"
-    if isinstance(error, SyntaxError):
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        cure = "import the files beside it by their plain names: from momentum import …"
+    elif isinstance(error, SyntaxError):
         cure = f"mend {error.filename}:{error.lineno}"
     elif isinstance(error, ModuleNotFoundError):
         cure = f"install it, or put {error.name}.py beside {path.name}"

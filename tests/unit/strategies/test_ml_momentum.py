@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,10 @@ from hypothesis import strategies as st
 
 from parity.live.inference import load_model, shipped_models
 from parity.model.errors import ConfigError
-from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.protocols import MLCapable
-from parity.model.ticks import TICK_DTYPE, TRADE, TickBatch
 from parity.model.values import MarketTick, SignalResult
 from parity.strategies.ml.ml_momentum import MLMomentum, create
 
-TABLE = InstrumentTable([Instrument(token=1, symbol="X", price_scale=4)])
 MAKER = shipped_models() / "make_momentum.py"
 
 
@@ -53,11 +51,7 @@ class Odds:
 
 def tick(price: float) -> MarketTick:
     """Return a trade of instrument 1 at a price."""
-    records = np.zeros(1, TICK_DTYPE)
-    records["instrument_token"], records["flags"] = 1, TRADE
-    records["price_int"] = round(price * 10_000)
-    batch = TickBatch.from_records(records, TABLE)
-    return MarketTick(1, 0, float(batch.column("price")[0]), 1.0, 0, batch, 0)
+    return MarketTick(1, round(price, 4), datetime.fromtimestamp(0, UTC))
 
 
 def ask(processor: MLMomentum, prices: Sequence[float]) -> SignalResult | None:
