@@ -19,6 +19,7 @@ from parity.model.errors import ConfigError
 _HEAD: Final = struct.Struct("<qqqbddd")
 _FLOAT: Final = struct.Struct("<d")
 _LENGTH: Final = struct.Struct("<I")
+_SHORT: Final = [_LENGTH.pack(n) for n in range(256)]  # nearly every length there is
 _NAN: Final = float("nan")
 DIGEST_BYTES: Final = 32
 DEPTH_MAX: Final = 16
@@ -64,7 +65,7 @@ def canonical(value: Any, depth: int = 0) -> bytes:
     if kind is str:
         return _framed(b"s", value.encode())
     if kind is int:
-        return _framed(b"i", b"%d" % value)
+        return _integer(value)
     if depth > DEPTH_MAX:
         raise ConfigError(f"signal metadata: nested deeper than {DEPTH_MAX}")
     if value is None:
@@ -89,6 +90,10 @@ def canonical(value: Any, depth: int = 0) -> bytes:
         f"signal metadata: a value of type {type(value).__name__} cannot be recorded",
         cure="use None, bool, int, float, str, Decimal, lists and dicts (numpy: call .item())",
     )
+
+
+def _integer(value: int) -> bytes:
+    return _framed(b"i", b"%d" % value)
 
 
 _ATOMS: Final = frozenset({type(None), bool, int, float, str, Decimal})
@@ -126,11 +131,16 @@ def _canonical_items(value: Mapping[Any, Any], depth: int) -> bytes:
     for key in value:
         if not isinstance(key, str):
             raise ConfigError(f"signal metadata: key {key!r} is not text")
-    return b"".join(canonical(k, depth) + canonical(value[k], depth + 1) for k in sorted(value))
+    parts: list[bytes] = []
+    for key in sorted(value):
+        parts.append(canonical(key, depth))
+        parts.append(canonical(value[key], depth + 1))
+    return b"".join(parts)
 
 
 def _framed(tag: bytes, body: bytes) -> bytes:
-    return tag + _LENGTH.pack(len(body)) + body
+    size = len(body)
+    return tag + (_SHORT[size] if size < 256 else _LENGTH.pack(size)) + body
 
 
 class Chain:
@@ -169,8 +179,16 @@ def signal_id(
         ts_event: of its tick.
         number: of the signal in the executor's run, from 1.
     """
-    numbers = (token, side, price, ts_event, number)
-    record = prefix + b"".join([canonical(one) for one in numbers])
+    record = b"".join(
+        (
+            prefix,
+            _integer(token),
+            _integer(side),
+            canonical(price),
+            _integer(ts_event),
+            _integer(number),
+        )
+    )
     return hashlib.blake2b(_framed(b"l", record), digest_size=16).hexdigest()
 
 

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
 
 SNAPSHOT_FORMAT: Final = 1
-# Ticks looked at together: what is made for them stays in the processor's cache (measured).
+# Ticks looked at together: what is made for them stays in the processor's cache (measured). Of
+# tick objects, which processors are shown, that holds fewer.
 _ROWS_MAX: Final = 16_384
+_OBJECTS_MAX: Final = 2048
 
 
 class ExecutorReport(msgspec.Struct, frozen=True):
@@ -108,6 +110,7 @@ class Engine:
         self._traded: set[int] = set()  # tokens: held by anybody now or before
         self.executors = self._make(plans)
         self._routes = Routes(self.executors, len(table))
+        self._rows_max = _OBJECTS_MAX if any(self._stores.values()) else _ROWS_MAX
 
     def _make(self, plans: Sequence[ExecutorPlan]) -> list[Executor]:
         made: dict[tuple[str, str], Executor] = {}
@@ -143,7 +146,7 @@ class Engine:
                 f"batch starts at seq {first}, behind {self.last_seq} already processed"
             )
         effects: list[Effect] = []
-        for part in _cut(batch):
+        for part in _cut(batch, self._rows_max):
             if isinstance(part, Control):
                 effects += self._control(part)
             else:
@@ -279,21 +282,21 @@ def run_digest(parts: Sequence[tuple[str, str, str]]) -> str:
     ).hexdigest()
 
 
-def _cut(batch: EventBatch) -> Iterator[TickBatch | Control]:
+def _cut(batch: EventBatch, rows_max: int) -> Iterator[TickBatch | Control]:
     """Yield the batch's ticks cut at its controls: a control is a barrier."""
     seq = batch.ticks.column("seq") if len(batch.ticks) else None
     lo = 0
     for control in batch.controls:
         hi = int(seq.searchsorted(control.seq)) if seq is not None else 0
-        yield from _pieces(batch.ticks, lo, hi)
+        yield from _pieces(batch.ticks, lo, hi, rows_max)
         lo = hi
         yield control
-    yield from _pieces(batch.ticks, lo, len(batch.ticks))
+    yield from _pieces(batch.ticks, lo, len(batch.ticks), rows_max)
 
 
-def _pieces(ticks: TickBatch, lo: int, hi: int) -> Iterator[TickBatch]:
-    if (lo, hi) == (0, len(ticks)) and 0 < hi <= _ROWS_MAX:
+def _pieces(ticks: TickBatch, lo: int, hi: int, rows_max: int) -> Iterator[TickBatch]:
+    if (lo, hi) == (0, len(ticks)) and 0 < hi <= rows_max:
         yield ticks
         return
-    for start in range(lo, hi, _ROWS_MAX):
-        yield ticks.slice(start, min(hi, start + _ROWS_MAX))
+    for start in range(lo, hi, rows_max):
+        yield ticks.slice(start, min(hi, start + rows_max))

@@ -7,6 +7,7 @@ more than its own length. Columns are kept only for the names somebody has asked
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any, Final, cast, overload
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from parity.model.ticks import TickBatch
 from parity.model.values import BatchTick, MarketTick
 
-_ROOM: Final = 4096  # rows a store grows before it is cut back to its depth
+_ROOM: Final = 512  # rows a store grows before it is cut back to its depth
 
 
 class _ColumnBuffer:
@@ -66,14 +67,17 @@ class HistoryStore:
         """How many ticks the instrument had so far."""
         return self.first + len(self.ticks)
 
+    def cut(self) -> None:
+        """Forget what lies behind the depth; places in `ticks` move, so only before a segment."""
+        if len(self.ticks) > self.depth + _ROOM:
+            gone = len(self.ticks) - self.depth
+            self.ticks = self.ticks[gone:]
+            self.first += gone
+
     def extend(
         self, ticks: list[MarketTick], batch: TickBatch, rows: npt.NDArray[np.int64] | slice
     ) -> None:
         """Append ticks, which stand at `rows` of `batch`."""
-        if len(self.ticks) > self.depth + _ROOM:
-            cut = len(self.ticks) - self.depth
-            self.ticks = self.ticks[cut:]
-            self.first += cut
         self.ticks.extend(ticks)
         for name, buffer in self._columns.items():
             buffer.extend(batch.column(name)[rows], self.depth)
@@ -115,18 +119,17 @@ class History:
     Valid during the call it is handed to; the ticks and columns taken from it stay valid.
     """
 
-    __slots__ = ("_base", "_end", "_length", "_store", "_ticks")
+    __slots__ = ("_end", "_length", "_store", "_ticks")
 
     def __init__(self, store: HistoryStore, length: int) -> None:
         self._store = store
         self._length = length
-        self._end = 0  # tick number behind the current one
+        self._end = 0  # place in the store's list behind the current tick
         self._open()
 
     def _open(self) -> None:
         """Look at the store as it is now; before each pass, for a store cuts itself back."""
         self._ticks = self._store.ticks
-        self._base = self._length + self._store.first
 
     def __len__(self) -> int:
         return self._length
@@ -136,21 +139,26 @@ class History:
     @overload
     def __getitem__(self, index: slice) -> list[MarketTick]: ...
     def __getitem__(self, index: int | slice) -> MarketTick | list[MarketTick]:
-        start, length = self._end - self._base, self._length
-        if isinstance(index, slice):
-            return self._ticks[start : start + length][index]
-        if 0 <= index < length:
-            return self._ticks[start + index]
-        if -length <= index < 0:
-            return self._ticks[start + length + index]
-        raise IndexError(f"history[{index}]: expected an index below {length}")
+        # Asked at nearly every tick: an index is tried first, a slice is what cannot be compared.
+        try:
+            if index >= 0:  # type: ignore[operator] # a slice raises TypeError, caught below
+                if index < self._length:  # type: ignore[operator] # as above
+                    return self._ticks[self._end - self._length + index]  # type: ignore[operator] # as above
+            elif index >= -self._length:  # type: ignore[operator] # as above
+                return self._ticks[self._end + index]  # type: ignore[operator] # as above
+        except TypeError:
+            if isinstance(index, slice):
+                return self._ticks[self._end - self._length : self._end][index]
+            raise
+        raise IndexError(f"history[{index}]: expected an index below {self._length}")
 
     def __iter__(self) -> Iterator[MarketTick]:
         return iter(self[:])
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return a tick column of the history, oldest first, read-only and without a copy."""
-        return self._store.column(name, self._end - self._length, self._end)
+        end = self._store.first + self._end
+        return self._store.column(name, end - self._length, end)
 
     @property
     def price(self) -> npt.NDArray[np.float64]:
@@ -180,17 +188,17 @@ class History:
 
 def market_ticks(batch: TickBatch) -> list[MarketTick]:
     """Return the ticks of a batch as a processor sees them."""
-    count = len(batch)
+    inst = batch.column("inst").tolist()
     made = list(
         map(
             BatchTick,
-            batch.column("instrument_token").tolist(),
+            map(batch.table.tokens.tolist().__getitem__, inst),  # no number is made twice
             batch.column("ts_event").tolist(),
             batch.column("price").tolist(),
             batch.column("quantity").tolist(),
             batch.column("side").tolist(),
-            [batch] * count,
-            range(count),
+            repeat(batch),
+            range(len(batch)),
         )
     )
     return cast("list[MarketTick]", made)  # each is one, as isinstance says

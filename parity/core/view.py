@@ -11,7 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from parity.core.history import HistoryStore, market_ticks
-from parity.kernels.batch import NOT_ALL_TRADES, UNDELIVERED, UNKNOWN, UNSORTED, UNTIMED, survey
+from parity.kernels.batch import (
+    NOT_ALL_TRADES,
+    UNDELIVERED,
+    UNKNOWN,
+    UNSORTED,
+    UNTIMED,
+    group,
+    survey,
+)
 from parity.model import ticks as flag
 from parity.model.ticks import TickBatch
 
@@ -69,12 +77,37 @@ class Scan:
         self.run_length = np.frombuffer(state["run_length"], np.int64).copy()
 
 
+class ByInstrument:
+    """The rows of a batch by instrument, looked up when first asked for."""
+
+    __slots__ = ("_inst", "_rows", "_sorted", "_starts")
+
+    def __init__(self, inst: npt.NDArray[np.int32], instruments: int) -> None:
+        self._inst = inst
+        self._rows: dict[int, Rows] = {}
+        self._starts: list[int] = []
+        if len(inst) >= FEW_ROWS:
+            starts = np.empty(instruments + 1, np.int64)
+            self._sorted = np.empty(len(inst), np.int64)
+            group(inst, self._sorted, starts)
+            self._starts = starts.tolist()
+
+    def rows(self, dense: int) -> Rows:
+        """Return one instrument's rows, rising."""
+        if self._starts:
+            return self._sorted[self._starts[dense] : self._starts[dense + 1]]
+        rows = self._rows.get(dense)
+        if rows is None:
+            rows = self._rows[dense] = np.flatnonzero(self._inst == dense)
+        return rows
+
+
 class Segment:
     """The delivered ticks between two barriers; positions in it are called rows."""
 
     __slots__ = (
+        "_by_instrument",
         "_instruments",
-        "_rows",
         "_views",
         "all_trades",
         "batch",
@@ -99,7 +132,7 @@ class Segment:
         self.sorted_ts = not said & (UNSORTED | UNTIMED)
         self.all_trades = not said & NOT_ALL_TRADES
         self._instruments: list[int] | None = None
-        self._rows: dict[int, Rows] = {}
+        self._by_instrument: ByInstrument | None = None
         self._views: dict[str, View] = {}
 
     def __len__(self) -> int:
@@ -123,11 +156,9 @@ class Segment:
 
     def rows_of(self, dense: int) -> Rows:
         """Return the rows of one instrument, rising."""
-        rows = self._rows.get(dense)
-        if rows is None:
-            rows = np.flatnonzero(self.batch.column("inst") == dense)
-            self._rows[dense] = rows
-        return rows
+        if self._by_instrument is None:
+            self._by_instrument = ByInstrument(self.batch.column("inst"), len(self.batch.table))
+        return self._by_instrument.rows(dense)
 
     def view(self, on: str) -> View:
         """Return the ticks that executors on trades, or on quotes, are fed with."""
@@ -142,9 +173,9 @@ class View:
     """The ticks of one kind (`on: trades` or `on: quotes`) inside a segment."""
 
     __slots__ = (
+        "_by_instrument",
         "_inst_list",
         "_positions",
-        "_rows",
         "_ticks",
         "batch",
         "ends",
@@ -156,10 +187,10 @@ class View:
         self.segment = segment
         self.batch, self._positions = _of_kind(segment, on)
         self.inst: npt.NDArray[np.int32] = self.batch.column("inst")
-        self._rows: dict[int, Rows] = {}
+        self._by_instrument: ByInstrument | None = None
         self._ticks: list[MarketTick] | None = None
         self._inst_list: list[int] | None = None
-        self.ends: list[int] = []  # by row: how many ticks its instrument had, this one included
+        self.ends: list[int] = []  # by row: the place behind it in its instrument's store
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -174,26 +205,34 @@ class View:
             self._feed_rows(stores)
             return
         ends = np.zeros(len(self), np.int64)
+        ticks = self.ticks
         for dense in self.segment.instruments:
             store = stores.get(dense)
             if store is None:
                 continue
             rows = self.rows_of(dense)
-            ends[rows] = np.arange(store.total + 1, store.total + 1 + len(rows))
-            if len(rows) == len(self):
-                store.extend(self.ticks, self.batch, slice(None))
-            elif len(rows):
-                store.extend([self.ticks[r] for r in rows.tolist()], self.batch, rows)
+            if not len(rows):
+                continue
+            store.cut()
+            place = len(store.ticks) + 1
+            ends[rows] = np.arange(place, place + len(rows))
+            if len(rows) == len(ticks):
+                store.extend(ticks, self.batch, slice(None))
+            else:
+                store.extend(list(map(ticks.__getitem__, rows.tolist())), self.batch, rows)
         self.ends = ends.tolist()
 
     def _feed_rows(self, stores: dict[int, HistoryStore]) -> None:
         # Row by row: for a few ticks that costs less than a pass over every instrument.
         self.ends = [0] * len(self)
+        for dense in set(self.inst_list):
+            if dense in stores:
+                stores[dense].cut()
         for row, dense in enumerate(self.inst_list):
             store = stores.get(dense)
             if store is not None:
                 store.extend([self.ticks[row]], self.batch, slice(row, row + 1))
-                self.ends[row] = store.total
+                self.ends[row] = len(store.ticks)
 
     def position(self, row: int) -> int:
         """Return the segment's row of a row of this view."""
@@ -211,11 +250,9 @@ class View:
         """Return this view's rows of one instrument, rising."""
         if self._positions is None:
             return self.segment.rows_of(dense)
-        rows = self._rows.get(dense)
-        if rows is None:
-            rows = np.flatnonzero(self.inst == dense)
-            self._rows[dense] = rows
-        return rows
+        if self._by_instrument is None:
+            self._by_instrument = ByInstrument(self.inst, len(self.batch.table))
+        return self._by_instrument.rows(dense)
 
     @property
     def inst_list(self) -> list[int]:

@@ -111,3 +111,25 @@ def survey(
         ordinals[row] = ordinal
         run_length[one] = ordinal + 1
     return said
+
+
+@njit(types.void(_INT32_IN, _INT64, _INT64), cache=True)
+def group(
+    inst: npt.NDArray[np.int32], rows: npt.NDArray[np.int64], starts: npt.NDArray[np.int64]
+) -> None:
+    """Sort the rows of a batch by instrument, each instrument's rising: one counting sort.
+
+    Args:
+        inst: dense id of each row.
+        rows: receives the rows; those of instrument d stand at ``starts[d]:starts[d + 1]``.
+        starts: receives the places; instruments + 1 of them.
+    """
+    starts[:] = 0
+    for one in inst:
+        starts[one + 1] += 1
+    for dense in range(1, len(starts)):
+        starts[dense] += starts[dense - 1]
+    free = starts[:-1].copy()
+    for row in range(len(inst)):
+        rows[free[inst[row]]] = row
+        free[inst[row]] += 1

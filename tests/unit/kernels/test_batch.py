@@ -6,7 +6,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parity.kernels.batch import NOT_ALL_TRADES, UNDELIVERED, UNKNOWN, UNSORTED, UNTIMED, survey
+from parity.kernels.batch import (
+    NOT_ALL_TRADES,
+    UNDELIVERED,
+    UNKNOWN,
+    UNSORTED,
+    UNTIMED,
+    group,
+    survey,
+)
 from parity.model import ticks as flag
 
 TOKENS = np.array([11, 25, 300, 4000], np.int64)
@@ -91,3 +99,16 @@ def test_an_unknown_token_is_said() -> None:
 
         for near in (NONE, lookup()):
             assert survey(tokens, ts, flags, TOKENS, near, MASKS, *carried, *made) == UNKNOWN
+
+
+@given(st.lists(st.integers(0, 5), max_size=60))
+def test_rows_are_grouped_by_instrument_and_rise(ids: list[int]) -> None:
+    """Every instrument's rows stand together, rising, and no other row is among them."""
+    inst = np.array(ids, np.int32)
+    rows, starts = np.empty(len(ids), np.int64), np.empty(7, np.int64)
+
+    group(inst, rows, starts)
+
+    for dense in range(6):
+        mine = rows[starts[dense] : starts[dense + 1]].tolist()
+        assert [row for row, one in enumerate(ids) if one == dense] == mine
