@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from parity.strategies.functional import FunctionStrategy
 if TYPE_CHECKING:
     import polars as pl
 
+    from parity.analysis.results import Results
     from parity.model.instruments import InstrumentTable
     from parity.proof.diff import Comparison
     from parity.proof.replayer import Verdict
@@ -77,10 +79,58 @@ class Run:
 
     @property
     def fills(self) -> pl.DataFrame:
-        """Paper fills; money also as exact decimal text."""
+        """Paper fills; money also exact."""
         from parity.analysis import frames
 
         return frames.fills(self.path)
+
+    @property
+    def orders(self) -> pl.DataFrame:
+        """The order of every approved signal, and its fate."""
+        from parity.analysis import frames
+
+        return frames.orders(self.path)
+
+    @property
+    def positions(self) -> pl.DataFrame:
+        """What was held after each fill: position, average entry price, realised, cash."""
+        from parity.analysis import results
+
+        return results.positions(self._results)
+
+    @property
+    def trades(self) -> pl.DataFrame:
+        """Closed round trips, from flat to flat, and what they brought."""
+        from parity.analysis import results
+
+        return results.trades(self._results)
+
+    @property
+    def equity(self) -> pl.DataFrame:
+        """Cash and marked positions over time, per strategy; the total's strategy_id is null."""
+        from parity.analysis import results
+
+        return results.equity(self._results)
+
+    @property
+    def statistics(self) -> pl.DataFrame:
+        """PnL, drawdown, hit rate, turnover, exposure per strategy; the total is the last row."""
+        from parity.analysis import results
+
+        return results.statistics(self._results)
+
+    @property
+    def lifecycle(self) -> pl.DataFrame:
+        """Changes of state, and the ticks a strategy failed at."""
+        from parity.analysis import frames
+
+        return frames.lifecycle(self.path)
+
+    @cached_property
+    def _results(self) -> Results:
+        from parity.analysis.results import results_of
+
+        return results_of([self.folder])[0]
 
     @property
     def ticks(self) -> pl.DataFrame:

@@ -1,12 +1,14 @@
 """Polars frames of what a run decided and a recording holds, as a person reads them.
 
 Times are Datetime("ns", "UTC"), sides are words, absent values are null. Exact money stays beside
-the float as text. Never here: order other than `seq`, or a number that is not in the Parquet.
+the float, as Decimal. Never here: order other than `seq`, or a number that is not in the Parquet.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
@@ -29,6 +31,9 @@ AGGRESSOR: Final = pl.Enum(["BUY", "SELL"])
 
 # Which decision a candidate became: one each, in the same order within these.
 _KEY: Final = ["seq", "strategy_id", "broker", "instrument_token", "ts_event", "ordinal"]
+# Kinds of decisions that are verdicts, or say what became of an order.
+_OF_ORDERS: Final = ["approved", "dropped", "fill", "refused"]
+_DIGITS_MAX: Final = 38  # of a Decimal column
 _ABSENT: Final = {
     "price": flag.NO_PRICE,
     "quantity": flag.NO_QUANTITY,
@@ -72,12 +77,72 @@ def drops(run: Path) -> pl.DataFrame:
 
 
 def fills(run: Path) -> pl.DataFrame:
-    """Return paper fills; `*_exact` is the money as decimal text, beside it the nearest float."""
+    """Return paper fills; `*_exact` is the money as Decimal, beside it the nearest float."""
     money = ["price", "quantity", "commission"]
-    exact = [f"{name}_exact" for name in money]
+    found = _paper(run, "fill")
     floats = [pl.col(f"{name}_exact").cast(pl.Float64).alias(name) for name in money]
-    found = _paper(run, "fill").with_columns(floats)
-    return found.select(*_KEY, "side", *money, *exact, "signal_id")
+    exact = [_exact_text(found[f"{name}_exact"]) for name in money]
+    return found.with_columns(floats).select(*_KEY, "side", *money, *exact, "signal_id")
+
+
+def orders(run: Path) -> pl.DataFrame:
+    """Return the order of every approved signal, and its fate.
+
+    `fate` is "pending" at the run's end, "filled", "refused" with the `reason`, or what else ended
+    it, as its decision is called. `filled` is the quantity that was filled; `fate_seq` and
+    `fate_ts_event` are of the last thing that became of it.
+    """
+    made = _verdicts(run, "approved")
+    # Exact text stands only where limits made another quantity of it; else the float's shortest.
+    texts = [
+        text or repr(said)
+        for said, text in zip(
+            made["ordered"].to_list(), made["ordered_exact"].to_list(), strict=True
+        )
+    ]
+    made = made.select(*_KEY, "side", _exact_text(pl.Series(texts), "quantity"), "signal_id")
+    table = _table(run, "decisions").with_row_index("at")
+    later = table.filter(
+        pl.col("signal_id").is_not_null() & ~pl.col("kind").is_in(["approved", "dropped"])
+    )
+    fate = later.group_by("strategy_id", "broker", "signal_id").agg(
+        pl.col("kind", "reason", "seq", "ts_event").sort_by("at").last(),
+        filled=pl.col("quantity_exact").filter(pl.col("kind") == "fill"),
+    )
+    words = {"fill": "filled"}
+    fate = fate.select(
+        *("strategy_id", "broker", "signal_id"),
+        pl.col("kind").replace(words).alias("fate"),
+        "reason",
+        pl.col("seq").cast(pl.UInt64).alias("fate_seq"),
+        pl.col("ts_event").cast(INSTANT).alias("fate_ts_event"),
+        "filled",
+    )
+    joined = made.join(
+        fate, on=["strategy_id", "broker", "signal_id"], how="left", maintain_order="left"
+    )
+    sums = [
+        sum(map(Decimal, parts or ()), start=Decimal(0)) for parts in joined["filled"].to_list()
+    ]
+    return joined.with_columns(pl.col("fate").fill_null("pending"), exact_column("filled", sums))
+
+
+def lifecycle(run: Path) -> pl.DataFrame:
+    """Return changes of state and failed ticks, in seq order.
+
+    Whatever the run kept that is neither a verdict nor the fate of an order stands here, by its
+    kind: `transition` with `was` and `now`, `failure` with the error as `reason`.
+    """
+    found = _table(run, "decisions").filter(~pl.col("kind").is_in(_OF_ORDERS))
+    moved = pl.col("reason").str.split_exact(" -> ", 1)
+    changed = pl.col("kind") == "transition"
+    return found.select(
+        pl.col("seq").cast(pl.UInt64),
+        *("strategy_id", "broker", "kind", "instrument_token"),
+        pl.when(changed).then(moved.struct.field("field_0")).alias("was"),
+        pl.when(changed).then(moved.struct.field("field_1")).alias("now"),
+        pl.when(~changed).then(pl.col("reason")).alias("reason"),
+    )
 
 
 def decisions(run: Path) -> pl.DataFrame:
@@ -90,9 +155,43 @@ def decisions(run: Path) -> pl.DataFrame:
 
 def failures(run: Path) -> pl.DataFrame:
     """Return the ticks that a strategy failed at and so skipped, with the error as reason."""
-    found = _table(run, "decisions").filter(pl.col("kind") == "failure")
-    where = ["strategy_id", "broker", "instrument_token", "reason"]
-    return found.select(pl.col("seq").cast(pl.UInt64), *where)
+    found = lifecycle(run).filter(pl.col("kind") == "failure")
+    return found.select("seq", "strategy_id", "broker", "instrument_token", "reason")
+
+
+def kinds(run: Path) -> dict[tuple[str, str], dict[str, int]]:
+    """Return by (strategy_id, broker) how many decisions of each kind there are."""
+    counted = _table(run, "decisions").group_by("strategy_id", "broker", "kind").len()
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for strategy_id, broker, kind, count in counted.sort(pl.all()).iter_rows():
+        found.setdefault((strategy_id, broker), {})[kind] = count
+    return found
+
+
+def filled_rows(run: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of fills, as the run keeps them, in order."""
+    return _table(run, "decisions").filter(pl.col("kind") == "fill").iter_rows(named=True)
+
+
+def exact_column(name: str, values: Sequence[Decimal | None]) -> pl.Series:
+    """Return exact numbers as Decimal(38, the decimals they need).
+
+    Where one of them needs more than 38 digits the column is text: nothing is rounded.
+    """
+    scale = whole = 0
+    for value in values:
+        if value is not None:
+            _, digits, exponent = value.as_tuple()
+            after = max(0, -int(exponent))
+            scale, whole = max(scale, after), max(whole, len(digits) + int(exponent))
+    if scale + max(whole, 1) > _DIGITS_MAX:
+        return pl.Series(name, [None if v is None else f"{v:f}" for v in values], pl.String)
+    return pl.Series(name, values, pl.Decimal(_DIGITS_MAX, scale))
+
+
+def _exact_text(texts: pl.Series, name: str = "") -> pl.Series:
+    values = [Decimal(text) if text else None for text in texts.to_list()]
+    return exact_column(name or texts.name, values)
 
 
 def ticks(ticks: pl.LazyFrame | pl.DataFrame, table: InstrumentTable) -> pl.DataFrame:
@@ -199,8 +298,9 @@ def _verdicts(run: Path, kind: str) -> pl.DataFrame:
     decided = _numbered(_table(run, "decisions").filter(verdicts))
     if "seen" not in decided.columns:  # an older run
         decided = decided.with_columns(seen=pl.lit(None, pl.String))
-    decided = decided.with_columns(ordered="quantity")  # limits may have changed what was said
-    own = ["kind", "reason", "seen", "ordered", "signal_no", "signal_id"]
+    # Limits may have changed what was said.
+    decided = decided.with_columns(ordered="quantity", ordered_exact="quantity_exact")
+    own = ["kind", "reason", "seen", "ordered", "ordered_exact", "signal_no", "signal_id"]
     joined = decided.select(*_KEY, "twin", *own).join(
         said, on=[*_KEY, "twin"], how="left", validate="1:1", maintain_order="left"
     )

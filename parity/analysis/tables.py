@@ -230,8 +230,8 @@ def _plain(column: Any) -> Any:
 
 
 def _numbers(values: list[Any], place: str, *, text: bool) -> Any:
-    """Return floats or decimal texts as exact decimals; a float is its shortest decimal."""
-    exact = [None if v is None else Decimal(v if isinstance(v, str) else repr(v)) for v in values]
+    """Return floats, decimals or their texts as exact decimals; a float is its shortest decimal."""
+    exact = [Decimal(repr(v)) if isinstance(v, float) else v and Decimal(v) for v in values]
     if text:
         return pa.array([None if v is None else f"{v:f}" for v in exact], pa.string())
     scale = whole = 0

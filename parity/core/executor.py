@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -95,7 +94,7 @@ class Executor:
         self.errors = 0
         self.drops: Counter[str] = Counter()
         self.tokens = _tokens(plan, table)
-        self.broker = PaperBroker(_terms(plan.config.parameters))
+        self.broker = PaperBroker(Terms.of(plan.config.parameters))
         self.detector = _detector(plan, self.tokens, stores, table, seed)
         own = None
         if plan.validator is not None:
@@ -408,12 +407,6 @@ def _spoken(found: list[Found], view: View) -> list[Found]:
     """Leave out what was said at warm-up ticks: they fill histories, and nobody trades on them."""
     flags = view.batch.column("flags")
     return [f for f in found if not flags[f.row] & flag.WARMUP]
-
-
-def _terms(parameters: Mapping[str, Any]) -> Terms:
-    paper = dict(parameters.get("paper") or {})
-    allow_short = bool(paper.pop("allow_short", False))
-    return Terms(**{f: Decimal(str(v)) for f, v in paper.items()}, allow_short=allow_short)
 
 
 def _detector(

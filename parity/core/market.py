@@ -46,6 +46,24 @@ def last_price(segment: Segment, dense: int, until: int | None = None) -> Decima
     return None
 
 
+def marks(segment: Segment) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return every row that sets its instrument's last price, and the price, one decimal finer.
+
+    The rule of last_price() for a whole segment at once: integers at the instrument's scale + 1.
+    """
+    batch = segment.batch
+    flags = batch.column("flags")
+    price = batch.column("price_int")
+    traded = (flags & flag.TRADE_LIKE != 0) & (flags & flag.NO_PRICE == 0)
+    quoted = (flags & flag.QUOTE != 0) & ~traded
+    has_bid, has_ask = (quoted & (flags & absent == 0) for _, absent in _SIDES)
+    bid, ask = (batch.column(name) for name, _ in _SIDES)
+    sides = np.where(has_bid, bid, 0) + np.where(has_ask, ask, 0)
+    finer = np.where(traded, price, sides) * np.where(has_bid & has_ask, 5, 10)
+    rows = np.flatnonzero(traded | has_bid | has_ask)
+    return rows, finer[rows]
+
+
 class Prices:
     """Last prices of the instruments an executor has ever ordered, held now or not.
 

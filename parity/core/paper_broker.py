@@ -8,6 +8,7 @@ fills are outputs: every replay computes them again.
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Mapping
 from decimal import Context as DecimalContext
 from decimal import Decimal, Inexact, InvalidOperation, Overflow
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,13 @@ class Terms(msgspec.Struct, frozen=True):
     slippage: Decimal = Decimal("0.0005")
     commission: Decimal = Decimal("0.001")
     allow_short: bool = False
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Terms:
+        """Read the block `paper` of a strategy's parameters; absent keys have defaults."""
+        paper = dict(parameters.get("paper") or {})
+        allow_short = bool(paper.pop("allow_short", False))
+        return cls(**{f: Decimal(str(v)) for f, v in paper.items()}, allow_short=allow_short)
 
 
 class Order(msgspec.Struct, frozen=True):

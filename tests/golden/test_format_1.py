@@ -234,7 +234,8 @@ def test_a_run_reads_to_these_values() -> None:
     assert run.candidates["seq"].to_list() == [1, 6, 11, 13]
     assert run.drops.select("seq", "reason").rows() == [(12, "paper_insufficient_cash")]
     money = ["seq", "price_exact", "quantity_exact", "commission_exact"]
-    assert run.fills.select(money).rows() == [(2, "100.039995", "1", "0.0500199975")]
+    exact = (Decimal("100.039995"), Decimal(1), Decimal("0.0500199975"))
+    assert run.fills.select(money).rows() == [(2, *exact)]
     assert report is not None
     assert (report.ticks, report.undelivered, report.controls) == (10, 1, {"gap": 1})
     assert [(e.signals, e.fills, e.errors, e.pnl) for e in report.executors] == [

@@ -157,7 +157,7 @@ def test_a_verdict_without_its_candidate_is_corruption(tmp_path: Path) -> None:
 
 
 def test_fills_keep_the_exact_money(tmp_path: Path) -> None:
-    """Money is the decimal text of the run, with the nearest float beside it."""
+    """Money is exact as the run keeps it, with the nearest float beside it."""
     exact = {"price_exact": "0.1000000000000000000001", "quantity_exact": "3"}
     run = run_folder(
         tmp_path,
@@ -169,9 +169,79 @@ def test_fills_keep_the_exact_money(tmp_path: Path) -> None:
     )
     (fill,) = frames.fills(run).rows(named=True)
 
-    assert ("0.1000000000000000000001", 0.1) == (fill["price_exact"], fill["price"])
+    assert Decimal("0.1000000000000000000001") == fill["price_exact"]
+    assert 0.1 == fill["price"]
     assert (3.0, 0.07) == (fill["quantity"], fill["commission"])
     assert [("paper_cash", "y")] == frames.drops(run).select("reason", "signal_id").rows()
+
+
+def test_money_of_too_many_digits_is_text(tmp_path: Path) -> None:
+    """What 38 digits cannot hold stays as it was written; nothing is rounded."""
+    tiny = "0." + "0" * 40 + "1"
+    exact = {"price_exact": tiny, "quantity_exact": "3", "commission_exact": "0"}
+    run = run_folder(tmp_path, [], [decision(1, "fill", 1, signal_id="x", **exact)])
+    shown = frames.fills(run)
+
+    assert [tiny] == shown["price_exact"].to_list()
+    assert pl.Decimal(38, 0) == shown.schema["quantity_exact"]
+    assert (
+        pl.Decimal(38, 0) == frames.fills(run_folder(tmp_path / "2", [], [])).schema["price_exact"]
+    )
+
+
+def test_orders_have_a_fate(tmp_path: Path) -> None:
+    """Filled, in parts too, refused, pending; a kind that frames do not know is named as it is."""
+    ids = "abcde"
+    run = run_folder(
+        tmp_path,
+        [candidate(seq, 1) for seq in range(1, 6)],
+        [
+            *(
+                decision(seq, "approved", 1, quantity=2.0, signal_id=ids[seq - 1])
+                for seq in range(1, 5)
+            ),
+            decision(5, "approved", 1, quantity_exact="0.3", quantity=0.3, signal_id="e"),
+            decision(6, "fill", 1, quantity_exact="0.5", signal_id="a"),
+            decision(
+                7, "refused", 1, quantity_exact="0", reason="insufficient_cash", signal_id="b"
+            ),
+            decision(8, "fill", 1, quantity_exact="1.5", signal_id="a"),
+            decision(9, "expired", 1, reason="ioc", signal_id="d"),
+        ],
+    )
+    shown = frames.orders(run)
+    wanted = ["seq", "quantity", "fate", "reason", "fate_seq", "filled"]
+
+    assert [
+        (1, Decimal("2.0"), "filled", "", 8, Decimal("2.0")),
+        (2, Decimal("2.0"), "refused", "insufficient_cash", 7, Decimal(0)),
+        (3, Decimal("2.0"), "pending", None, None, Decimal(0)),
+        (4, Decimal("2.0"), "expired", "ioc", 9, Decimal(0)),
+        (5, Decimal("0.3"), "pending", None, None, Decimal(0)),
+    ] == shown.select(wanted).rows()
+
+
+def test_lifecycle_holds_transitions_and_failures(tmp_path: Path) -> None:
+    """A transition says what was and is now, a failure its error, and an unknown kind its name."""
+    run = run_folder(
+        tmp_path,
+        [candidate(1, 1)],
+        [
+            decision(1, "transition", 0, reason="INIT -> WARMUP"),
+            decision(1, "approved", 1),
+            decision(2, "failure", 0, reason="KeyError: 'x -> y'", instrument_token=7),
+            decision(3, "retry", 0, reason="2 of 3"),
+        ],
+    )
+
+    assert [
+        (1, "transition", "INIT", "WARMUP", None),
+        (2, "failure", None, None, "KeyError: 'x -> y'"),
+        (3, "retry", None, None, "2 of 3"),
+    ] == frames.lifecycle(run).select("seq", "kind", "was", "now", "reason").rows()
+    assert [(2, "a", 7)] == frames.failures(run).select(
+        "seq", "strategy_id", "instrument_token"
+    ).rows()
 
 
 def test_a_run_of_nothing_has_empty_frames_with_columns(tmp_path: Path) -> None:
@@ -183,6 +253,7 @@ def test_a_run_of_nothing_has_empty_frames_with_columns(tmp_path: Path) -> None:
         frames.drops(run),
         frames.fills(run),
         frames.candidates(run),
+        frames.orders(run).with_columns(price=0.0),
     ):
         assert 0 == len(frame)
         assert {"seq", "ts_event", "side", "price"} <= set(frame.columns)

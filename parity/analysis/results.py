@@ -1,0 +1,218 @@
+"""What a run came to: positions, trades, equity and statistics of each strategy and in total.
+
+Everything is worked out from the run's records and the ticks of its recording; nothing is rounded
+before it is shown. Never here: how it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import polars as pl
+
+from parity.analysis import frames
+from parity.analysis.books import ZERO, Book, Key, books_of
+from parity.analysis.equity import COLUMNS, POINTS, Account, Grid, drawdown, trace
+from parity.analysis.frames import INSTANT, SIDE, exact_column
+from parity.core.paper_broker import WIDE
+from parity.model.values import SIDE_NAMES
+from parity.proof.replayer import run_events
+from parity.recording.reader import open_recording
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from parity.model.instruments import InstrumentTable
+    from parity.recording.reader import Recording
+    from parity.recording.runs import RunFolder
+
+STRETCHES: Final = 400  # of the grid: a screen is a few hundred pixels wide
+COUNTS: Final = ("signals", "drops", "fills", "trades", "wins")
+FLOAT: Final = pl.Float64()
+MONEY: Final = ("pnl", "commission", "notional", "max_drawdown")
+
+
+class Results(NamedTuple):
+    """Books and curves of a run; an account of None is the total."""
+
+    run: RunFolder
+    books: list[Book]
+    accounts: dict[Key | None, Account]
+
+
+def results_of(runs: Sequence[RunFolder], stretches: int = STRETCHES) -> list[Results]:
+    """Work out several runs over the same ticks, which are read once.
+
+    Args:
+        runs: of one recording and one slice of it.
+        stretches: of the grid of the curves.
+    """
+    first = runs[0]
+    with open_recording(first.recording_path) as recording:
+        table = recording.table
+        found = [_booked(run, table) for run in runs]
+        accounts = [account for one in found for account in one.accounts.values()]
+        grid = _grid(first, recording, stretches)
+        if grid is not None:
+            trace(accounts, run_events(first, recording, COLUMNS), table, grid)
+    return found
+
+
+def _booked(run: RunFolder, table: InstrumentTable) -> Results:
+    books = books_of(run.manifest, table, frames.filled_rows(run.path))
+    accounts: dict[Key | None, Account] = {b.key: Account([b], table) for b in books}
+    accounts[None] = Account(books, table)
+    return Results(run, books, accounts)
+
+
+def _grid(run: RunFolder, recording: Recording, stretches: int) -> Grid | None:
+    """Return a grid over the times of the ticks the run saw."""
+    reference, at = run.manifest.recording, pl.col("ts_event").cast(pl.Int64)
+    ticks = recording.ticks()
+    if reference.instruments is not None:
+        ticks = ticks.filter(pl.col("instrument_token").is_in(list(reference.instruments)))
+    if reference.start_ns is not None:
+        ticks = ticks.filter(at >= reference.start_ns)
+    if reference.end_ns is not None:
+        ticks = ticks.filter(at < reference.end_ns)
+    first, last = ticks.select(at.min().alias("first"), at.max().alias("last")).collect().row(0)
+    return None if first is None else Grid.over(first, last, stretches)
+
+
+# -- frames ----------------------------------------------------------------------------------
+
+
+def positions(results: Results) -> pl.DataFrame:
+    """Return what was held after each fill, in the order of the fills."""
+    rows = [(b.key, e) for b in results.books for e in b.entries]
+    rows.sort(key=lambda row: (row[1].seq, row[0]))
+    entries = [entry for _, entry in rows]
+    return pl.DataFrame(
+        [
+            pl.Series("seq", [e.seq for e in entries], pl.UInt64),
+            pl.Series("ts_event", [e.ts_event for e in entries], pl.Int64).cast(INSTANT),
+            pl.Series("strategy_id", [key[0] for key, _ in rows], pl.String),
+            pl.Series("broker", [key[1] for key, _ in rows], pl.String),
+            pl.Series("instrument_token", [e.instrument_token for e in entries], pl.Int64),
+            pl.Series("side", [SIDE_NAMES[e.side] for e in entries], SIDE),
+            exact_column("position", [e.position for e in entries]),
+            pl.Series("entry_price", [_entry_price(e.cost, e.position) for e in entries], FLOAT),
+            exact_column("realised", [e.realised for e in entries]),
+            exact_column("cash", [e.cash for e in entries]),
+        ]
+    )
+
+
+def _entry_price(cost: Decimal, position: Decimal) -> float | None:
+    return float(cost) / float(position) if position else None
+
+
+def trades(results: Results) -> pl.DataFrame:
+    """Return the closed round trips in the order they closed."""
+    found = sorted((t for b in results.books for t in b.trades), key=lambda t: t.closed_seq)
+    return pl.DataFrame(
+        [
+            pl.Series("strategy_id", [t.strategy_id for t in found], pl.String),
+            pl.Series("broker", [t.broker for t in found], pl.String),
+            pl.Series("instrument_token", [t.instrument_token for t in found], pl.Int64),
+            pl.Series("side", [SIDE_NAMES[t.side] for t in found], SIDE),
+            exact_column("quantity", [t.quantity for t in found]),
+            pl.Series("opened_seq", [t.opened_seq for t in found], pl.UInt64),
+            pl.Series("closed_seq", [t.closed_seq for t in found], pl.UInt64),
+            pl.Series("opened", [t.opened_ns for t in found], pl.Int64).cast(INSTANT),
+            pl.Series("closed", [t.closed_ns for t in found], pl.Int64).cast(INSTANT),
+            pl.Series("profit", [float(t.profit) for t in found], FLOAT),
+        ]
+    )
+
+
+def equity(results: Results) -> pl.DataFrame:
+    """Return the curves, one strategy after the other; the total's strategy_id and broker are null.
+
+    `ts_event` is the largest so far at that tick.
+    """
+    rows = [(key, point) for key, a in results.accounts.items() for point in a.points]
+    points = [point for _, point in rows]
+    return pl.DataFrame(
+        [
+            *_names([key for key, _ in rows]),
+            pl.Series("seq", [p.seq for p in points], pl.UInt64),
+            pl.Series("ts_event", [p.clock_ns for p in points], pl.Int64).cast(INSTANT),
+            pl.Series("point", [p.point for p in points], pl.Enum(POINTS)),
+            exact_column("cash", [p.cash for p in points]),
+            exact_column("value", [p.value for p in points]),
+            exact_column("equity", [p.equity for p in points]),
+        ]
+    )
+
+
+def statistics(results: Results) -> pl.DataFrame:
+    """Return one row of statistics for each strategy, and last the total, named by nulls."""
+    rows = [statistic(results, key) for key in results.accounts]
+    columns = _names(list(results.accounts))
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        if name in MONEY:
+            columns.append(exact_column(name, values))
+        else:
+            counted = name in COUNTS
+            columns.append(pl.Series(name, values, pl.Int64() if counted else FLOAT))
+    return pl.DataFrame(columns)
+
+
+def statistic(results: Results, key: Key | None) -> dict[str, Any]:
+    """Return the statistics of one strategy, or of all of them; money as Decimal.
+
+    Definitions are in docs/results.md.
+    """
+    account = results.accounts[key]
+    closed = [t for book in account.books for t in book.trades]
+    wins = sum(t.profit > 0 for t in closed)
+    began = _total(b.start for b in account.books)
+    notional = _total(b.notional for b in account.books)
+    fall = drawdown(account.points)
+    ending = account.points[-1].equity if account.points else None
+    span = account.all_ns
+    return {
+        **_counts(results.run, [b.key for b in account.books]),
+        "fills": sum(len(b.entries) for b in account.books),
+        "pnl": ZERO if ending is None else WIDE.subtract(ending, began),
+        "commission": _total(b.commission for b in account.books),
+        "max_drawdown": fall.amount,
+        "max_drawdown_fraction": fall.fraction,
+        "trades": len(closed),
+        "wins": wins,
+        "hit_rate": _share(wins, len(closed)),
+        "notional": notional,
+        "turnover": _share(float(notional), float(began)),
+        "exposure": _share(account.exposed, span * float(began)),
+        "time_in_market": _share(account.held_ns, span),
+    }
+
+
+def _counts(run: RunFolder, keys: Iterable[Key]) -> dict[str, int]:
+    kinds = frames.kinds(run.path)
+    of = [kinds.get(key, {}) for key in keys]
+    return {
+        "signals": sum(one.get("approved", 0) for one in of),
+        "drops": sum(one.get("dropped", 0) + one.get("refused", 0) for one in of),
+    }
+
+
+def _share(amount: float, whole: float) -> float | None:
+    return amount / whole if whole else None
+
+
+def _total(amounts: Iterable[Decimal]) -> Decimal:
+    total = ZERO
+    for amount in amounts:
+        total = WIDE.add(total, amount)
+    return total
+
+
+def _names(keys: Sequence[Key | None]) -> list[pl.Series]:
+    return [
+        pl.Series(name, [None if key is None else key[at] for key in keys], pl.String)
+        for at, name in enumerate(("strategy_id", "broker"))
+    ]
