@@ -13,6 +13,7 @@ from parity.cli.options import (
     Json,
     Overrides,
     Seed,
+    SkipInvalid,
     Start,
     StrategyFiles,
     instant,
@@ -39,6 +40,7 @@ def command(
     recording: Annotated[Path, typer.Argument(metavar="REC", help="The recording to read.")],
     strategies: StrategyFiles = None,
     overrides: Overrides = None,
+    skip_invalid: SkipInvalid = False,
     instruments: Annotated[
         str | None,
         typer.Option(
@@ -72,7 +74,7 @@ def command(
         from parity.recording.reader import open_recording
 
         tokens = tokens_of(instruments, open_recording(path).table)
-    specs = _on(tokens, specs_of(strategies, overrides))
+    specs = _on(tokens, specs_of(strategies, overrides, skip_invalid=skip_invalid))
     from parity.compose.modes import backtest
 
     with told("backtest") as tell:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from parity.cli.console import say
 from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +38,13 @@ Overrides = Annotated[
         "--set",
         metavar="[ID.]PARAMETER=VALUE",
         help="Replace a parameter of one strategy, or of each that has it. Repeatable.",
+    ),
+]
+SkipInvalid = Annotated[
+    bool,
+    typer.Option(
+        "--skip-invalid",
+        help="Leave out rows that are wrong, and say so, instead of refusing them all.",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the strategies' random streams.")]
@@ -119,11 +127,17 @@ def recording_path(given: Path) -> Path:
     return below if below.exists() else given
 
 
-def specs_of(sources: list[str] | None, overrides: list[str] | None) -> list[StrategySpec]:
-    """Return the checked strategies of --strategies and --set."""
+def specs_of(
+    sources: list[str] | None, overrides: list[str] | None, *, skip_invalid: bool = False
+) -> list[StrategySpec]:
+    """Return the checked strategies of --strategies and --set; what is skipped is said."""
     from parity.settings.strategies import load_strategies
 
-    return load_strategies(sources or [], overrides or [])
+    specs = load_strategies(sources or [], overrides or [], skip_invalid=skip_invalid)
+    for spec in specs:
+        if spec.refused:
+            say("skipped: ", f"{spec.strategy_id}: {spec.refused}", style="yellow")
+    return specs
 
 
 def start_of(text: str) -> str:

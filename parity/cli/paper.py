@@ -16,6 +16,7 @@ from parity.cli.options import (
     RotateS,
     Seed,
     Servers,
+    SkipInvalid,
     StartFrom,
     StrategyFiles,
     TableSource,
@@ -43,6 +44,7 @@ def command(
     ],
     strategies: StrategyFiles = None,
     overrides: Overrides = None,
+    skip_invalid: SkipInvalid = False,
     topics: Topics = None,
     start_from: StartFrom = "latest",
     exit_at_end: ExitAtEnd = False,
@@ -73,7 +75,7 @@ def command(
     settings = settings_of(
         bootstrap_servers=servers, ticks_topics=topics, rotate_mb=rotate_mb, rotate_s=rotate_s
     )
-    specs = specs_of(strategies, overrides)
+    specs = specs_of(strategies, overrides, skip_invalid=skip_invalid)
     if pace is not None and recording is None:
         raise ConfigError("--pace: it goes with --recording", cure="name a recording")
     table = table_of(instrument_table or recording, run / "recording")

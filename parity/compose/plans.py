@@ -70,6 +70,9 @@ def prepare(
 
 
 def _prepare_one(spec: StrategySpec, model_file: Path | None, made: Prepared) -> None:
+    if spec.refused:
+        made.skipped.append({"strategy_id": spec.strategy_id, "reason": f"invalid: {spec.refused}"})
+        return
     if not spec.config.enabled:
         made.skipped.append({"strategy_id": spec.strategy_id, "reason": "disabled"})
         return

@@ -7,7 +7,7 @@ Only data: None, bool, int, float, str, lists and dicts with text keys. The read
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -86,6 +86,20 @@ class Node:
             else:
                 break
         return place
+
+
+def node_of(value: Any, place: Place, depth: int = 1) -> Node:
+    """Return plain values that come from no file as nodes, all at one place."""
+    if depth > DEPTH_MAX:
+        place.refuse(f"nested deeper than {DEPTH_MAX}", "flatten it")
+    if isinstance(value, Mapping):
+        strange = [key for key in value if not isinstance(key, str)]
+        if strange:
+            place.refuse(f"key {strange[0]!r} is not text", "write keys as text")
+        return Node(place, {k: node_of(v, place, depth + 1) for k, v in value.items()})
+    if isinstance(value, list | tuple):
+        return Node(place, [node_of(item, place, depth + 1) for item in value])
+    return Node(place, value)
 
 
 def read_text(path: Path, size_bytes_max: int) -> str:

@@ -65,6 +65,7 @@ class StrategySpec:
         type: what builds it.
         folder: what a relative model path is looked for below, first.
         validator: the registered one it names; None for the standard ones.
+        refused: why it is invalid, where invalid rows are skipped; it is never built.
     """
 
     config: StrategyConfig
@@ -72,6 +73,7 @@ class StrategySpec:
     type: StrategyType
     folder: Path
     validator: ValidatorType | None = None
+    refused: str = ""
 
     @property
     def strategy_id(self) -> str:

@@ -275,6 +275,33 @@ def _find(module: ModuleType, path: Path) -> list[FoundStrategy]:
     ]
 
 
+def strategy_at(file: PythonFile, attribute: str) -> FoundStrategy:
+    """Return the strategy of a loaded file that one of its names stands for.
+
+    Raises:
+        ConfigError: that is none.
+    """
+    value = getattr(file.module, attribute, None)
+    if isinstance(value, FunctionStrategy):
+        name = value.name
+    elif inspect.isclass(value):
+        name = value.__name__
+    else:
+        name = _short(attribute) or file.path.stem
+    for found in file.strategies:
+        if value is not None and found.name == name:
+            return found
+    known = [found.name for found in file.strategies]
+    raise ConfigError(
+        f"{file.path}: {attribute!r} is no strategy",
+        cure=did_you_mean(attribute, known) if known else EXAMPLE,
+    )
+
+
+def _short(factory: str) -> str:
+    return factory.removeprefix("create").strip("_").removesuffix("_processor")
+
+
 def _distinct(found: list[FoundStrategy], path: Path) -> list[FoundStrategy]:
     kept: dict[str, FoundStrategy] = {}
     for one in found:
@@ -306,10 +333,9 @@ def _as_declared(given: Mapping[str, Any]) -> dict[str, Parameter]:
 
 
 def _factory(name: str, create: Any, module: ModuleType, path: Path) -> FoundStrategy:
-    short = name.removeprefix("create").strip("_").removesuffix("_processor")
     given = getattr(module, "PARAMETERS", None)
     return FoundStrategy(
-        short or path.stem,
+        _short(name) or path.stem,
         "create",
         create,
         _as_declared(given) if isinstance(given, Mapping) else None,

@@ -6,7 +6,7 @@ no integer), and a key that nothing acts on is refused by name, never accepted i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -132,12 +132,22 @@ def raise_problems(problems: Iterable[Problem]) -> None:
         raise ConfigError("\n".join(f"{p}; {p.cure}" if p.cure else str(p) for p in found))
 
 
+def _none(strategy_type: Any) -> Collection[str]:
+    return ()
+
+
 @dataclass(slots=True)
 class RowReader:
-    """Reads one row and keeps what is wrong with it."""
+    """Reads one row and keeps what is wrong with it.
+
+    Args:
+        default_id: its id where it gives none.
+        declares: the parameters of a strategy_type, which are never the row's.
+    """
 
     node: Node
     default_id: str | None = None
+    declares: Callable[[Any], Collection[str]] = _none
     problems: list[Problem] = field(default_factory=list)
 
     def read(self) -> Row | None:
@@ -148,7 +158,10 @@ class RowReader:
         given, spelled = self._unify(self.node.value)
         if self.default_id is not None:
             given.setdefault("strategy_id", self.default_id)
-        self._lift_validator(given, spelled)
+        own = self.declares(given.get("strategy_type"))
+        for name in ("validator", "enabled", *ROW_LIMITS):
+            if name == "validator" or name not in own:
+                self._lift(name, given, spelled)
         try:
             row = Row.model_validate(given)
         except ValidationError as error:
@@ -174,19 +187,19 @@ class RowReader:
                 given[name], spelled[name] = value.plain(), key
         return given, spelled
 
-    def _lift_validator(self, given: dict[str, Any], spelled: dict[str, str]) -> None:
-        # It stands beside `parameters` in one of the seed's examples and inside in another.
+    def _lift(self, name: str, given: dict[str, Any], spelled: dict[str, str]) -> None:
+        # Some keys stand beside `parameters` in one of the seeds' examples, inside in another.
         inner = given.get("parameters")
-        if not isinstance(inner, dict) or "validator" not in inner:
+        if not isinstance(inner, dict) or name not in inner:
             return
-        if "validator" in given and given["validator"] != inner["validator"]:
+        if name in given and given[name] != inner[name]:
             self._add(
-                ("parameters", "validator"), "parameters.validator",
-                f"{shown(inner['validator'])}, but validator is {shown(given['validator'])}",
+                ("parameters", name), f"parameters.{name}",
+                f"{shown(inner[name])}, but {spelled[name]} is {shown(given[name])}",
                 "keep one of them",
             )  # fmt: skip
-        given["validator"] = inner.pop("validator")
-        spelled.setdefault("validator", "parameters.validator")
+        given[name] = inner.pop(name)
+        spelled.setdefault(name, f"parameters.{name}")
 
     def _explain(
         self, error: ValidationError, given: Mapping[str, Any], spelled: Mapping[str, str]

@@ -7,22 +7,30 @@ by the user; a row can never name a module to import.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from parity.model.errors import ConfigError, did_you_mean
 from parity.model.parameters import shown
 from parity.model.values import StrategyConfig
-from parity.settings.document import Node, Place
+from parity.settings.document import Node, Place, node_of
 from parity.settings.drafts import Draft, StrategySpec, StrategyType, finish_all, override
+from parity.settings.entries import STRATEGIES, entry_names, load_entry
 from parity.settings.jsonrows import load_json
-from parity.settings.pyfile import FoundStrategy, PythonFile, load_python_file
+from parity.settings.pyfile import FoundStrategy, PythonFile, load_python_file, strategy_at
 from parity.settings.rows import Problem, Row, RowReader, raise_problems
 from parity.settings.validators import ValidatorType, registered
 from parity.settings.yaml import load_yaml
 
-__all__ = ["StrategySpec", "StrategyType", "apply_overrides", "load_strategies", "spec_of"]
+__all__ = [
+    "StrategySpec",
+    "StrategyType",
+    "apply_overrides",
+    "load_rows",
+    "load_strategies",
+    "spec_of",
+]
 
 READERS: Final[dict[str, Callable[[Path], Node]]] = {
     ".yaml": load_yaml,
@@ -32,7 +40,7 @@ READERS: Final[dict[str, Callable[[Path], Node]]] = {
 
 
 def load_strategies(
-    sources: Sequence[Path | str], overrides: Sequence[str] = ()
+    sources: Sequence[Path | str], overrides: Sequence[str] = (), *, skip_invalid: bool = False
 ) -> list[StrategySpec]:
     """Read every source and return its strategies, in order, disabled ones included.
 
@@ -42,6 +50,8 @@ def load_strategies(
     Args:
         sources: files, folders, or names of shipped strategies.
         overrides: `--set` texts, see apply_overrides.
+        skip_invalid: give back an invalid row as a spec that is `refused`, behind the others,
+            instead of refusing them all; one good row is needed.
 
     Raises:
         ConfigError: naming everything that is wrong, each with file, line, key, value and cure.
@@ -55,17 +65,94 @@ def load_strategies(
     python = _load_python(files, {Path(s) for s in sources})
     types = _Types(python)
     drafts = [_bare(t, name) for name in names if (t := types.get(name)) is not None]
-    problems: list[Problem] = []
+    invalid = _Invalid(skip_invalid)
     for file in files:
         if file.suffix in READERS:
-            drafts += _read_rows(file, types, problems)
-    raise_problems(problems)
+            drafts += _read_rows(file, types, invalid)
+    invalid.settle(drafts)
     named = {draft.type.name for draft in drafts}
     for path, loaded in python.items():
         drafts += [_bare(t, str(path)) for t in types.of_file(loaded) if t.name not in named]
     _refuse_duplicates(drafts)
     override(drafts, overrides)
-    return finish_all(drafts)
+    return _finish(drafts, invalid)
+
+
+def load_rows(
+    rows: Sequence[Mapping[str, Any]], sources: Sequence[Path | str] = ()
+) -> list[StrategySpec]:
+    """Return the strategies of rows that come from a caller, as from a table.
+
+    Args:
+        rows: mappings with the keys of a configuration.
+        sources: Python files whose strategies the rows may name besides.
+
+    Raises:
+        ConfigError: as load_strategies.
+    """
+    files: list[Path] = []
+    for source in sources:
+        _expand(source, files, [])
+    types = _Types(_load_python(files, {Path(s) for s in sources}))
+    invalid = _Invalid(False)
+    drafts = []
+    for number, row in enumerate(rows, 1):
+        place = Place(f"row {row.get('id', row.get('strategy_name', number))}", 0)
+        drafts += _read_nodes([node_of(row, place)], None, Path(), types, invalid)
+    invalid.settle(drafts)
+    _refuse_duplicates(drafts)
+    return _finish(drafts, invalid)
+
+
+class _Invalid:
+    """What is wrong with rows: reasons to refuse the set, or refused specs to be shown."""
+
+    def __init__(self, skip: bool) -> None:
+        self.skip = skip
+        self.specs: list[StrategySpec] = []
+        self._problems: list[Problem] = []
+
+    def add(self, node: Node, problems: Sequence[Problem]) -> None:
+        """Take what is wrong with a row."""
+        self._problems += problems
+        row: dict[str, Any] = node.plain() if isinstance(node.value, dict) else {}
+        given = [row.get(key) for key in ("strategy_id", "strategy_name", "id")]
+        here = f"{node.place.file}:{node.place.line}"
+        name = next((g for g in given if isinstance(g, str) and g), here)
+        reason = "; ".join(f"{p}; {p.cure}" if p.cure else str(p) for p in problems)
+        self._refuse(name, node.place, reason)
+
+    def drop(self, draft: Draft, error: ConfigError) -> None:
+        """Take a row whose strategy cannot be made."""
+        self._refuse(draft.config.strategy_id, draft.node.place, str(error).replace("\n", "; "))
+
+    def _refuse(self, name: str, place: Place, reason: str) -> None:
+        config = StrategyConfig(strategy_id=name, strategy_type="invalid", enabled=False)
+        kind = StrategyType("invalid", "invalid", _no_strategy, None)
+        self.specs.append(StrategySpec(config, place, kind, Path(), refused=reason))
+
+    def settle(self, drafts: Sequence[Draft]) -> None:
+        """Refuse everything, unless invalid rows are skipped and a good one is left."""
+        if not self.skip or not drafts:
+            raise_problems(self._problems)
+
+
+def _no_strategy(parameters: Mapping[str, Any]) -> Any:
+    raise ConfigError("an invalid row has no strategy", cure="mend the row")
+
+
+def _finish(drafts: Sequence[Draft], invalid: _Invalid) -> list[StrategySpec]:
+    if not invalid.skip:
+        return finish_all(drafts)
+    made: list[StrategySpec] = []
+    for draft in drafts:
+        try:
+            made += finish_all([draft])
+        except ConfigError as error:
+            invalid.drop(draft, error)
+    if not made:
+        return finish_all(drafts)  # which says what is wrong with each
+    return [*made, *invalid.specs]
 
 
 def apply_overrides(specs: Sequence[StrategySpec], overrides: Sequence[str]) -> list[StrategySpec]:
@@ -76,9 +163,11 @@ def apply_overrides(specs: Sequence[StrategySpec], overrides: Sequence[str]) -> 
         overrides: `id.parameter=value` for one strategy, `parameter=value` for each that has it;
             `risk.cooldown_sec=…` and `id.risk.cooldown_sec=…` reach the risk block.
     """
-    drafts = [Draft.of(s.config, s.place, s.type, s.folder, s.validator) for s in specs]
+    drafts = [
+        Draft.of(s.config, s.place, s.type, s.folder, s.validator) for s in specs if not s.refused
+    ]
     override(drafts, overrides)
-    return finish_all(drafts)
+    return [*finish_all(drafts), *(s for s in specs if s.refused)]
 
 
 def spec_of(
@@ -130,11 +219,12 @@ def _expand(source: Path | str, files: list[Path], names: list[str]) -> None:
                 f"{path}: not a strategy file", cure="give it the ending .yaml, .json or .py"
             )
         files.append(path)
-    elif str(source) in _registry():
+    elif str(source) in _registry() or str(source) in entry_names(STRATEGIES):
         names.append(str(source))
     else:
         near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
         known = [n for n in near if Path(n).suffix in (*READERS, ".py")]
+        known += entry_names(STRATEGIES)
         raise ConfigError(
             f"{path}: no such file, folder or shipped strategy",
             cure=did_you_mean(str(path), [*known, *_registry()]),
@@ -169,10 +259,30 @@ class _Types:
                 self._add(path, file, found)
 
     def get(self, name: str) -> StrategyType | None:
-        """Return what a strategy_type means; a shipped name is never taken over by a file."""
+        """Return what a strategy_type means; a shipped name is never taken over.
+
+        Raises:
+            ConfigError: a file and an installed package both know it.
+        """
         if name in _registry():
             return _shipped(name)
-        return self._files.get(name)
+        found = self._files.get(name)
+        if name not in entry_names(STRATEGIES):
+            return found
+        if found is not None:
+            raise ConfigError(
+                f"strategy_type {name!r} is a strategy of {found.name.partition(':')[0]}, "
+                f"and registered in {STRATEGIES}",
+                cure=f"write {found.name}, or leave the file out",
+            )
+        return _registered(name)
+
+    def declares(self, name: Any) -> Collection[str]:
+        """Return the parameters that a strategy_type declares; none where it is unknown."""
+        if not isinstance(name, str):
+            return ()
+        found = self.get(name)
+        return () if found is None else tuple(found.declared or ())
 
     def of_file(self, file: PythonFile) -> list[StrategyType]:
         """Return the strategies of one Python file, by their full names."""
@@ -180,7 +290,7 @@ class _Types:
 
     def names(self) -> list[str]:
         """Return every name that get() knows."""
-        return [*_registry(), *self._files]
+        return [*_registry(), *self._files, *entry_names(STRATEGIES)]
 
     def _add(self, path: Path, file: PythonFile, found: FoundStrategy) -> None:
         name = f"{path.name}:{found.name}"
@@ -206,6 +316,15 @@ def _shipped(name: str) -> StrategyType:
     return StrategyType(name, "builtin", module.create, getattr(module, "PARAMETERS", None))
 
 
+def _registered(name: str) -> StrategyType:
+    entry = load_entry(STRATEGIES, name)
+    found = strategy_at(entry.file, entry.attribute)
+    whole = f"{entry.file.path.name}:{found.name}"
+    return StrategyType(
+        whole, found.kind, found.create, found.declared, found.on, entry.file, found.line
+    )
+
+
 def _bare(type_: StrategyType, source: str) -> Draft:
     # A strategy that no row configures: its defaults, on every instrument.
     config = StrategyConfig(
@@ -215,26 +334,31 @@ def _bare(type_: StrategyType, source: str) -> Draft:
     return Draft.of(config, Place(source, type_.line), type_, folder)
 
 
-def _read_rows(file: Path, types: _Types, problems: list[Problem]) -> list[Draft]:
-    root = READERS[file.suffix](file)
-    nodes, default_id = _row_nodes(root, file)
+def _read_rows(file: Path, types: _Types, invalid: _Invalid) -> list[Draft]:
+    nodes, default_id = _row_nodes(READERS[file.suffix](file), file)
+    if file.suffix == ".json":  # a table keeps old rows, whose types may be gone
+        nodes = [node for node in nodes if not _inactive(node)]
+    return _read_nodes(nodes, default_id, file.parent, types, invalid)
+
+
+def _read_nodes(
+    nodes: Sequence[Node], default_id: str | None, folder: Path, types: _Types, invalid: _Invalid
+) -> list[Draft]:
     drafts = []
     for node in nodes:
-        if file.suffix == ".json" and _inactive(node):
-            continue  # a table keeps old rows, whose types may be gone; only active ones are loaded
-        reader = RowReader(node, default_id)
+        reader = RowReader(node, default_id, types.declares)
         row = reader.read()
-        problems += reader.problems
         if row is None:
+            invalid.add(node, reader.problems)
             continue
         found = types.get(row.strategy_type)
         if found is not None:
-            drafts.append(_draft_of_row(row, node, found, file.parent))
+            drafts.append(_draft_of_row(row, node, found, folder))
             continue
         key = "strategy_type" if "strategy_type" in node.value else "strategy_class"
         cure = did_you_mean(row.strategy_type, types.names())
         message = f"unknown strategy {shown(row.strategy_type)}"
-        problems.append(Problem(node.where((key,)), key, message, cure))
+        invalid.add(node, [Problem(node.where((key,)), key, message, cure)])
     return drafts
 
 

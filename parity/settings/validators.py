@@ -1,26 +1,22 @@
 """Registered validators: entry points of the group `parity.validators`, chosen by `validator:`.
 
-An installed package names a factory there. Its module is read as a file of its own and run from
-that text, which a run keeps, so what is proved later is what decided.
+An installed package names a factory there (parity.settings.entries).
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from parity.model.errors import ConfigError
-from parity.settings.pyfile import PythonFile, load_python_file
+from parity.settings.entries import VALIDATORS, entry_names, load_entry
 
 if TYPE_CHECKING:
     from parity.model.parameters import Parameter
     from parity.model.protocols import SignalValidator
+    from parity.settings.pyfile import PythonFile
 
-GROUP: Final = "parity.validators"
 STANDARD: Final = "standard"
 BLOCK: Final = "validation"  # inside `parameters`: what a registered validator is given
 
@@ -64,7 +60,7 @@ class ValidatorType:
 
 def validator_names() -> list[str]:
     """Return every name that `validator:` may have."""
-    return [STANDARD, *sorted({point.name for point in metadata.entry_points(group=GROUP)})]
+    return [STANDARD, *entry_names(VALIDATORS)]
 
 
 def registered(name: str) -> ValidatorType | None:
@@ -75,24 +71,8 @@ def registered(name: str) -> ValidatorType | None:
     """
     if name == STANDARD:
         return None
-    points = {p.value: p for p in metadata.entry_points(group=GROUP) if p.name == name}
-    if len(points) != 1:
-        said = f"is registered as {' and as '.join(sorted(points))}" if points else "is unknown"
-        cure = (
-            "uninstall one of them" if points else f"install the package that names it in {GROUP}"
-        )
-        raise ConfigError(f"validator {name!r} {said}", cure=cure)
-    (point,) = points.values()
-    try:
-        found = importlib.util.find_spec(point.module)
-    except ImportError as error:
-        raise ConfigError(f"validator {name}: {point.module}: {error}") from error
-    if found is None or found.origin is None or not found.origin.endswith(".py"):
-        raise ConfigError(
-            f"validator {name}: {point.module} is no Python file", cure="mend its entry point"
-        )
-    file = load_python_file(Path(found.origin), may_be_empty=True)
-    return validator_of(name, point.attr, file)
+    entry = load_entry(VALIDATORS, name)
+    return validator_of(name, entry.attribute, entry.file)
 
 
 def validator_of(name: str, factory: str, file: PythonFile) -> ValidatorType:
