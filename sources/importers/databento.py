@@ -1,4 +1,4 @@
-"""Databento CSV files of the schemas trades, mbp-1 and tbbo.
+"""Databento files of the schemas trades, mbp-1 and tbbo: CSV here, binary DBN in `dbn`.
 
 Prices are integers of 1e-9 or decimals (`pretty_px`), times ns or ISO 8601 (`pretty_ts`). A row is
 a trade where its action is T, and only there; the other rows of mbp-1 are changes of the best bid
@@ -17,6 +17,8 @@ import pyarrow.compute as typed_pc
 from parity.model.errors import InputRefused
 from parity.sources.importers import decimals
 from parity.sources.importers.csv import maps_columns, open_layout
+from parity.sources.importers.dbn import DbnTickFile
+from parity.sources.importers.dbn_header import layout_of
 from parity.sources.importers.formats import Match
 from parity.sources.importers.layouts import Layout
 from parity.sources.importers.tables import Found
@@ -58,18 +60,17 @@ _UNDEF_PRICE: Final = str(2**63 - 1)
 _UNDEF_TIME: Final = str(2**64 - 1)
 # A column that only this schema has.
 _OTHERS: Final = {"order_id": "mbo", "bid_px_01": "mbp-10", "bid_pb_00": "cmbp-1"}
-_BINARY: Final = "write it as CSV first: dbn FILE --csv --map-symbols > FILE.csv, or to_csv()"
 
 
 class DatabentoFormat:
-    """Trades and top of the book as Databento delivers them in CSV."""
+    """Trades and top of the book as Databento delivers them."""
 
     name = "databento"
 
     def recognise(self, sample: Sample, options: Options) -> list[Match]:
-        """Recognise a header that is theirs; DBN and schemas without ticks are refused by name."""
-        if sample.start[:3] == b"DBN":
-            raise InputRefused(f"{sample.path}: binary DBN is not read here", cure=_BINARY)
+        """Recognise a header that is theirs; schemas without ticks are refused by name."""
+        if sample.kind == "dbn":
+            return [Match(self.name, layout_of(sample), f"DBN version {sample.start[3]}")]
         header = sample.header
         if header is None or "publisher_id" not in header or maps_columns(options):
             return []
@@ -87,6 +88,8 @@ class DatabentoFormat:
 
     def open(self, sample: Sample, match: Match | None, options: Options) -> TickFile:
         """Open it; rows must bear their symbol, or be of the one instrument that was given."""
+        if sample.kind == "dbn":
+            return DbnTickFile(sample, options)
         layout = _layout("trades" if match is None else match.layout, sample)
         if match is None:
             raise layout.refuse(sample)
@@ -107,9 +110,9 @@ def _layout(name: str, sample: Sample) -> Layout:
     return Layout(
         format=FORMAT.name,
         name=name,
-        names=(*_NAMES[name], "symbol"),
+        names=(*_NAMES[name], "ts_out", "symbol"),
         columns=_COLUMNS[name],
-        optional=frozenset(("symbol",)),
+        optional=frozenset(("ts_out", "symbol")),
         sides=_SIDES,
         describe=Found,
         shape=partial(_shape, pretty=_pretty(sample)),

@@ -13,7 +13,8 @@ from parity.model.errors import ConfigError, InputRefused
 from parity.model.instruments import InstrumentTable
 
 # What of a folder is taken for ticks; a file that is named outright may have any name.
-_SUFFIXES: Final = (".parquet", ".csv", ".txt", ".tsv", ".feather", ".json", ".jsonl", ".ndjson")
+_SUFFIXES: Final = (".parquet", ".csv", ".txt", ".tsv", ".feather", ".json", ".jsonl",
+             ".ndjson", ".dbn")  # fmt: skip
 _COMPRESSED: Final = (".gz", ".zst", ".bz2")
 
 

@@ -86,7 +86,9 @@ class Sample:
 
     @property
     def kind(self) -> str:
-        """What the bytes are: "parquet", "arrow", "json" or "text"."""
+        """What the bytes are: "parquet", "arrow", "dbn", "json" or "text"."""
+        if self.start[:3] == b"DBN" and self.start[3:4] < b" ":  # no letter: a version
+            return "dbn"
         for magic, kind in _MAGIC.items():
             if self.start.startswith(magic):
                 return kind

@@ -156,14 +156,6 @@ def test_other_schemas_are_refused_by_name(
         import_ticks(_file(tmp_path / "t.csv", row), tmp_path / "rec")
 
 
-def test_binary_dbn_is_refused_with_the_way_to_csv(tmp_path: Path) -> None:
-    """DBN is not read; the message says how to write it as CSV."""
-    (tmp_path / "t.dbn").write_bytes(b"DBN\x01" + bytes(200))
-
-    with pytest.raises(InputRefused, match=r"binary DBN.*--csv"):
-        import_ticks(tmp_path / "t.dbn", tmp_path / "rec")
-
-
 def test_a_missing_column_a_header_alone_and_half_a_file(tmp_path: Path) -> None:
     """What is missing is named; neither half a file nor no row becomes a recording."""
     lacking = [n for n in DATABENTO_TRADES if n != "size"]
