@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[np.int64]
 _OUT_ROWS: Final = 4096  # candidates a driver writes before it hands over
 _FEW_ROWS: Final = 32
+_NO_NUMBERS: Final = (str, bool)
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -370,6 +371,8 @@ def _row(tick: MarketTick | None) -> int:
 
 
 def _exact(quantity: Any) -> Decimal:
+    if type(quantity) is int:
+        return Decimal(quantity)
     try:
         return quantity if isinstance(quantity, Decimal) else Decimal(str(quantity))
     except InvalidOperation:
@@ -403,16 +406,17 @@ def _found(row: int, said: SignalResult) -> Found:
         )
     for name in ("price", "quantity", "confidence"):
         value = getattr(said, name)
-        if isinstance(value, str | bool):  # float() would take them
+        if isinstance(value, _NO_NUMBERS):  # float() would take them
             raise ConfigError(f"{name}: expected a number, was {value!r}")
+    metadata = said.metadata or {}
     return Found(
         row,
         side,
         float(said.price),
         float(said.quantity),
         float(said.confidence),
-        plain(said.metadata or {}),
+        plain(metadata),
         _reasoning(said.reasoning),
         _exact(said.quantity),
-        canonical(said.metadata or {}),
+        canonical(metadata),
     )
