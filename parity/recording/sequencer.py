@@ -90,11 +90,20 @@ class Sequencer:
         if count < SMALL:
             self._judge_few(records)
         else:
-            dense = self._table.dense(np.ascontiguousarray(records["instrument_token"]))
-            records["flags"] = self._judge(records, dense)
-            records["seq"] = np.arange(self.next_seq, self.next_seq + count, dtype=np.int64)
-            self.next_seq += count
+            self.sequence_columns(records)
         return records
+
+    def sequence_columns(self, columns: Any) -> None:
+        """Do the same for columns by their names, of ticks in arrival order, one or more.
+
+        Args:
+            columns: a mapping, or an array of records; its `flags` and `seq` are set anew.
+        """
+        dense = self._table.dense(np.ascontiguousarray(columns["instrument_token"]))
+        count = len(dense)
+        columns["flags"] = self._judge(columns, dense)
+        columns["seq"] = np.arange(self.next_seq, self.next_seq + count, dtype=np.int64)
+        self.next_seq += count
 
     def take_seq(self) -> int:
         """Return the seq for one control."""
@@ -185,9 +194,7 @@ class Sequencer:
 
     # -- the same in numpy
 
-    def _judge(
-        self, records: npt.NDArray[Any], dense: npt.NDArray[np.int32]
-    ) -> npt.NDArray[np.uint32]:
+    def _judge(self, records: Any, dense: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32]:
         flags = records["flags"] & np.uint32(~_VERDICTS & 0xFFFF_FFFF)
         ts_event = np.ascontiguousarray(records["ts_event"])
         duplicate = self._seen_offsets(records) | self._seen_trades(records, flags)
@@ -224,9 +231,9 @@ class Sequencer:
             self._newest[at] = int(running[-1])
         return before
 
-    def _seen_offsets(self, records: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        seen = np.zeros(len(records), bool)
+    def _seen_offsets(self, records: Any) -> npt.NDArray[np.bool_]:
         streams = np.ascontiguousarray(records["stream"])
+        seen = np.zeros(len(streams), bool)
         order, bounds = _groups(streams)
         for lo, hi in bounds:
             rows: Any = slice(None) if order is None else order[lo:hi]
@@ -256,20 +263,21 @@ class Sequencer:
             self._streams[stream] = last
         return seen
 
-    def _seen_trades(
-        self, records: npt.NDArray[Any], flags: npt.NDArray[np.uint32]
-    ) -> npt.NDArray[np.bool_]:
-        seen = np.zeros(len(records), bool)
-        having = np.flatnonzero((flags & np.uint32(flag.NO_TRADE_ID)) == 0)
-        if not len(having):
+    def _seen_trades(self, records: Any, flags: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
+        seen = np.zeros(len(flags), bool)
+        without = (flags & np.uint32(flag.NO_TRADE_ID)) != 0
+        tokens, ids = records["instrument_token"], records["trade_id"]
+        having = np.flatnonzero(~without) if without.any() else None
+        if having is not None:
+            tokens, ids = tokens[having], ids[having]
+        if not len(ids):
             return seen
-        tokens = records["instrument_token"][having]
-        ids = records["trade_id"][having]
         order, bounds = _groups(tokens)
         for lo, hi in bounds:
             rows: Any = slice(None) if order is None else order[lo:hi]
             token = int(tokens[0 if order is None else order[lo]])
-            seen[having[rows]] = self._ids_of(token).add_all(ids[rows])
+            known = self._ids_of(token).add_all(ids[rows])
+            seen[rows if having is None else having[rows]] = known
         return seen
 
 

@@ -264,7 +264,7 @@ class RecordingWriter:
 
     def _write_groups(self, group_rows: int) -> None:
         names = self.table.columns.names
-        columns = {n: np.concatenate([w[n] for w in self._waiting]) for n in names}
+        columns = {n: _joined([w[n] for w in self._waiting]) for n in names}
         rows = self._waiting_rows
         done = rows - rows % group_rows
         for lo in range(0, done, layout.ROW_GROUP_ROWS):
@@ -280,6 +280,16 @@ class RecordingWriter:
         if part is not None:
             self._parts.append(part)
         self._part = TickPart(self._scales, self.table)
+
+
+def _joined(pieces: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    # One piece is taken as it is; the same one value in all of them stays one.
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    if all(p.strides == (0,) and len(p) and p[0] == first[0] for p in pieces):
+        return np.broadcast_to(first[0], sum(map(len, pieces)))
+    return np.concatenate(pieces)
 
 
 class TickPart:

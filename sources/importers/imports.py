@@ -18,6 +18,7 @@ import numpy as np
 from parity.model.errors import ConfigError, InputRefused, did_you_mean
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.ticks import TickBatch
+from parity.sources.importers.columns import ColumnRecords
 from parity.sources.importers.formats import FORMATS, Match, Options, open_file
 from parity.sources.importers.growing import Before, appending
 from parity.sources.importers.inputs import expand, given_table, parse_map
@@ -182,10 +183,18 @@ def _sequenced(plan: _Plan, sequencer: Sequencer, end: int, odd: Oddities) -> It
     merged = merge([_ordered(plan, n) for n in range(len(plan.files))])
     with closing(read_ahead(merged)) as ahead:
         for records in ahead:
-            rows, files = records["seq"].copy(), records["sub"].astype(np.int64)
+            apart = isinstance(records, ColumnRecords)
+            rows, files = records["seq"], records["sub"]
+            if not apart:  # they are overwritten in place
+                rows, files = rows.copy(), files.astype(np.int64)
             if plan.before is not None and not odd.rows:
                 plan.before.check_later(records, end, plan.files[int(files[0])])
             records["sub"] = 0
+            if apart:
+                sequencer.sequence_columns(records)
+                odd.take(records, files, rows)
+                yield TickBatch(records.columns, plan.table)
+                continue
             sequenced = sequencer.sequence(records)
             odd.take(sequenced, files, rows)
             yield TickBatch.from_records(sequenced, plan.table)

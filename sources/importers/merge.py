@@ -35,9 +35,8 @@ class OrderedFile(msgspec.Struct):
         if self.head is None:
             return False
         times = self.head[self.order]
-        before = np.concatenate(([self.last], times[:-1]))
-        if (times < before).any():
-            self._refuse(self.head, before)
+        if times[0] < self.last or (times[1:] < times[:-1]).any():
+            self._refuse(self.head, np.concatenate(([self.last], times[:-1])))
         self.last = int(times[-1])
         return True
 
@@ -99,6 +98,9 @@ def _round(live: list[OrderedFile]) -> Records:
         file.head = head[cut:]
         if cut == len(head):
             file.advance()
+    there = [piece for piece in pieces if len(piece)]
+    if len(there) == 1:
+        return there[0]  # in order as it is: files that follow each other
     joined = np.concatenate(pieces)
     return np.asarray(joined[np.argsort(joined[order], kind="stable")])
 

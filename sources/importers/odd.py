@@ -58,20 +58,29 @@ class Oddities:
     def take(self, records: Records, files: Ints, rows: Ints) -> None:
         """Take ticks with their verdicts, and where each stood: file's place and row from 1."""
         self.rows += len(records)
+        if not len(records):
+            return
         flags = np.ascontiguousarray(records["flags"])
+        some, every = int(np.bitwise_or.reduce(flags)), int(np.bitwise_and.reduce(flags))
         trades = (flags & flag.TRADE) != 0
         place = (files, rows)
-        self._note("trades with quantity zero", trades & (records["quantity_int"] == 0), place)
-        without = (flags & flag.NO_TRADE_ID) != 0
-        self._note("trades without a trade id", trades & without, place)
+        zero = records["quantity_int"] == 0
+        if some & flag.TRADE and zero.any():
+            self._note("trades with quantity zero", trades & zero, place)
+        if some & flag.NO_TRADE_ID:
+            without = (flags & flag.NO_TRADE_ID) != 0
+            self._note("trades without a trade id", trades & without, place)
         for bit, words in _VERDICTS:
-            self._note(words, (flags & bit) != 0, place)
+            if some & bit:
+                self._note(words, (flags & bit) != 0, place)
         bit = flag.TRADE | flag.NO_TRADE_ID | flag.DUPLICATE
         self._gaps(records, (flags & bit) == flag.TRADE, place)
-        sides = records["side"][trades].astype(np.int64) + 1
-        if len(self._files) == 1:
-            self._sides[0] += np.bincount(sides, minlength=3)
+        alone = int(files[0]) if _one(files) else None
+        if alone is not None and every & flag.TRADE:
+            sold, bought = (int(np.count_nonzero(records["side"] == side)) for side in (-1, 1))
+            self._sides[alone] += (sold, len(records) - sold - bought, bought)
         else:
+            sides = records["side"][trades].astype(np.int64) + 1
             np.add.at(self._sides, (files[trades], sides), 1)
 
     def warnings(self, surveys: Sequence[Survey]) -> list[str]:
@@ -95,13 +104,18 @@ class Oddities:
     def _gaps(self, records: Records, having: Mask, place: tuple[Ints, Ints]) -> None:
         if not self._consecutive or not having.any():
             return
-        at = np.flatnonzero(having)
-        tokens, ids = records["instrument_token"][at], records["trade_id"][at]
-        layouts = self._layouts[place[0][at]]
+        tokens, ids = records["instrument_token"], records["trade_id"]
+        at = np.arange(len(ids)) if having.all() else np.flatnonzero(having)
+        if len(at) < len(ids):
+            tokens, ids = tokens[at], ids[at]
+        one = _one(place[0])
+        layouts = self._layouts[place[0][:1] if one else place[0][at]]
         for layout in _different(layouts):
             for token in _different(tokens):
-                mine = (tokens == token) & (layouts == layout)
-                if token not in self._consecutive or not mine.any():
+                mine: Any = slice(None)
+                if not (one and _one(tokens)):
+                    mine = (tokens == token) & (layouts == layout)
+                if token not in self._consecutive or not len(ids[mine]):
                     continue
                 own = ids[mine]
                 before = self._last_ids.get((layout, token), int(own[0]) - 1)
@@ -140,9 +154,13 @@ class Oddities:
         return "; ".join(lists) + (", …" if kind.rows > len(kind.first) else "")
 
 
+def _one(values: Ints) -> bool:
+    return values.strides == (0,) or bool((values == values[0]).all())
+
+
 def _different(values: Ints) -> list[int]:
     # Mostly there is one, and that is seen without a sort.
-    if (values == values[0]).all():
+    if _one(values):
         return [int(values[0])]
     found: list[int] = np.unique(values).tolist()
     return found

@@ -17,6 +17,9 @@ import numpy as np
 
 from parity.model import ticks as flag
 from parity.model.ticks import SCALED
+from parity.recording.layout import ROW_GROUP_ROWS
+from parity.recording.scan import cpu_count
+from parity.sources.importers.columns import ColumnRecords
 from parity.sources.importers.sample import UNPACKING_ERRORS
 from parity.sources.importers.tables import Place, Survey, check_values
 
@@ -29,9 +32,10 @@ if TYPE_CHECKING:
 
 _Done = TypeVar("_Done")
 
-BLOCK_BYTES: Final = 8 << 20
-BLOCK_ROWS: Final = 1 << 16
+BLOCK_BYTES: Final = 2 << 20
+BLOCK_ROWS: Final = ROW_GROUP_ROWS  # so that a batch is written as it is
 PLAIN_BYTES_MIN: Final = 1 << 20  # below, loading the compiled pass costs more than it saves
+_LINE_END: Final = 10
 _TIMES: Final = ("ts_event", "ts_recv")
 _INTEGERS: Final = ("open_interest", "trade_id")
 _SCALED: Final = {name: (field, which) for field, (name, which) in SCALED.items()}
@@ -66,7 +70,8 @@ class PlainTickFile:
         """Count rows and decimals; by texts where a cell is not plain."""
         kinds, scales = self._kinds(dict.fromkeys(self._columns, -1))
         rows, most = 0, np.zeros(self._width + 1, np.int64)
-        for counted, found, size in _each(partial(_count, kinds, scales), self._lines()):
+        work = partial(_count, kinds, scales)
+        for counted, found, size in _each(work, self._lines(held=cpu_count() + 1)):
             if found[0] < size:
                 self._plain = False
                 return self._texts.survey()
@@ -133,40 +138,53 @@ class PlainTickFile:
 
         kinds, fixed = self._kinds(scales)
         most = np.zeros(self._width + 1, np.int64)
-        values = np.empty((self._width, BLOCK_ROWS), np.int64)  # filled anew for each yield
-        for data in self._lines():
-            while len(data):
-                rows = cells.read_cells(data, kinds, fixed, most, values)
-                data = data[int(most[0]) :]
-                whole = rows == BLOCK_ROWS or not len(data)
-                yield values[:, :rows], whole
+        values, rows = np.empty((self._width, BLOCK_ROWS), np.int64), 0
+        for data, size in self._lines(held=1):
+            at = 0
+            while at < size:
+                rows += cells.read_cells(data[at:], size - at, kinds, fixed, most, values, rows)
+                at += int(most[0])
+                whole = rows == BLOCK_ROWS or at == size
+                if rows == BLOCK_ROWS or not whole:
+                    yield values[:, :rows], whole
+                    values, rows = np.empty((self._width, BLOCK_ROWS), np.int64), 0
                 if not whole:
                     return
+        yield values[:, :rows], True
 
-    def _lines(self) -> Iterator[Any]:
-        """Yield blocks of whole lines, without the header."""
+    def _lines(self, held: int) -> Iterator[tuple[Any, int]]:
+        """Yield blocks of whole lines without the header, as (bytes, how many of them count).
+
+        The bytes of the last `held` blocks stay as they are; then their memory is used again,
+        since fresh memory costs more than what is done with it.
+        """
+        from parity.kernels.cells import BEYOND
+
         skip = self._sample.header is not None
-        size = BLOCK_BYTES
         kept = b""  # the begin of a line whose end is in the next block
+        blocks = deque(bytearray() for _ in range(held + 1))
         with self._sample.open() as file:
             while True:
-                block = bytearray(len(kept) + size)
+                block = blocks.popleft()
+                if len(block) < len(kept) + BLOCK_BYTES + BEYOND + 1:
+                    block = bytearray(len(kept) + BLOCK_BYTES + BEYOND + 1)
+                blocks.append(block)
                 block[: len(kept)] = kept
+                room = memoryview(block)[len(kept) : len(kept) + BLOCK_BYTES]
                 try:
-                    count = _fill(file, memoryview(block)[len(kept) :])
+                    count = _fill(file, room)
                 except UNPACKING_ERRORS as error:
                     raise self._sample.unreadable(error) from None
-                last = count < size
-                if last:
-                    del block[len(kept) + count :]
-                    if block and not block.endswith(b"\n"):
-                        block += b"\n"  # a last line without its end
-                begin = block.find(b"\n") + 1 if skip else 0
+                size, last = len(kept) + count, count < BLOCK_BYTES
+                if last and size and block[size - 1] != _LINE_END:
+                    block[size] = _LINE_END  # a last line without its end
+                    size += 1
+                begin = block.find(b"\n", 0, size) + 1 if skip else 0
                 skip = False
-                end = block.rfind(b"\n") + 1
-                kept = bytes(memoryview(block)[end:])
+                end = block.rfind(b"\n", 0, size) + 1
+                kept = bytes(memoryview(block)[end:size])
                 if end > begin:
-                    yield np.frombuffer(block, np.uint8)[begin:end]
+                    yield np.frombuffer(block, np.uint8)[begin:], end - begin
                 if last:
                     return
 
@@ -184,7 +202,7 @@ class PlainTickFile:
         self, values: Ints, table: InstrumentTable, instrument: Instrument, first_row: int
     ) -> Records:
         count, columns = values.shape[1], self._columns
-        records = np.zeros(count, table.tick_dtype)
+        records = ColumnRecords(count, table.tick_dtype)
         records["instrument_token"] = instrument.token
         records["stream"] = records["offset"] = -1
         flags = flag.TRADE if "price" in columns else flag.QUOTE
@@ -206,7 +224,7 @@ class PlainTickFile:
             records["ts_event"] = records["ts_recv"]
             flags |= flag.NO_VENUE_TIME
         if "buyer_maker" in columns:
-            records["side"] = 1 - 2 * values[columns["buyer_maker"]]
+            records["side"] = 1 - 2 * values[columns["buyer_maker"]].astype(np.int8)
         records["flags"] = flags
         smallest = min(int(values[columns[n]].min()) for n in columns if n in _SCALED)
         if smallest <= 0:
@@ -228,19 +246,18 @@ def _fill(file: IO[bytes], room: memoryview) -> int:
     return done
 
 
-def _count(kinds: Ints, scales: Ints, data: Any) -> tuple[int, Ints, int]:
+def _count(kinds: Ints, scales: Ints, lines: tuple[Any, int]) -> tuple[int, Ints, int]:
     """Return the rows, what `read_cells` found, and the bytes it was given."""
     from parity.kernels import cells
 
+    data, size = lines
     found = np.zeros(len(kinds) + 1, np.int64)
     nothing = np.zeros((len(kinds), 0), np.int64)
-    return cells.read_cells(data, kinds, scales, found, nothing), found, len(data)
+    return cells.read_cells(data, size, kinds, scales, found, nothing, 0), found, size
 
 
 def _each(work: Callable[[Any], _Done], blocks: Iterator[Any]) -> Iterator[_Done]:
     """Yield work(block) of each in order, a few at a time on all CPUs: it must leave Python."""
-    from parity.recording.scan import cpu_count
-
     count = cpu_count()
     with ThreadPoolExecutor(count) as pool:
         running: deque[Future[_Done]] = deque()

@@ -1,5 +1,7 @@
 """The fast pass over plain numbers: it gives what the reader of texts gives, or leaves it."""
 
+import itertools
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -129,24 +131,65 @@ def test_big_archives_are_read_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert asked == [1]
 
 
-@given(
-    texts=st.lists(st.from_regex(r"-?[0-9]{1,9}(\.[0-9]{0,8})?", fullmatch=True), min_size=1),
-    scale=st.integers(0, 9),
+DIGITS = st.from_regex(r"[0-9]{0,19}", fullmatch=True)
+NUMBER = st.builds(
+    lambda minus, whole, part: minus + whole + part,
+    st.sampled_from(["", "", "-"]),
+    DIGITS,
+    st.one_of(st.just(""), st.builds(lambda a, n: f".{a}{'0' * n}", DIGITS, st.integers(0, 20))),
 )
-def test_cells_are_exact(texts: list[str], scale: int) -> None:
-    """A cell's integer is its decimal at the scale; the first that does not fit ends the rows."""
-    data = cells.plain_cells("".join(f"{t}\n" for t in texts).encode())
-    values, found = np.zeros((1, len(texts)), np.int64), np.zeros(2, np.int64)
-    kinds, scales = np.array([cells.DECIMAL]), np.array([scale])
+CELL = st.one_of(
+    NUMBER,
+    st.from_regex(r"-?[0-9]{1,9}(\.[0-9]{0,8})?", fullmatch=True),
+    st.sampled_from(["true", "False", "TRUE", "tru", "falsee", "", '"1"', "1e5", "٣", "abcdefghi"]),
+)
 
-    rows = cells.read_cells(data, kinds, scales, found, values)
 
-    scaled = [Decimal(t).scaleb(scale) for t in texts]
-    fits = [v == int(v) for v in scaled]
-    expected = fits.index(False) if False in fits else len(fits)
-    assert rows == expected
-    assert values[0, :rows].tolist() == [int(v) for v in scaled[:rows]]
-    assert found[0] == sum(len(t) + 1 for t in texts[:rows])
+def _integer(cell: str, kind: int, scale: int) -> int | None:
+    """Return what a cell says, or None where it is not plain."""
+    if kind == cells.SKIP:
+        return None if '"' in cell else 0
+    if kind == cells.BOOLEAN:
+        return {"true": 1, "false": 0}.get(cell.lower())
+    if not re.fullmatch(r"-?[0-9]+" + (r"(\.[0-9]*)?" if kind == cells.DECIMAL else ""), cell):
+        return None
+    value = Decimal(cell)
+    whole = len(cell.partition(".")[0].lstrip("-"))
+    needed = len(cell.partition(".")[2].rstrip("0"))
+    fits = needed <= scale and whole + max(needed, scale) <= cells.DIGITS_MAX
+    return int(value.scaleb(scale)) if fits else None
+
+
+@given(
+    rows=st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=6),
+    kinds=st.tuples(*[st.integers(cells.SKIP, cells.BOOLEAN)] * 3),
+    scales=st.tuples(*[st.integers(0, 18)] * 3),
+    end=st.sampled_from(["\n", "\r\n"]),
+    beyond=st.binary(min_size=cells.BEYOND, max_size=cells.BEYOND),
+)
+@example([("1", "0.10", "true")], (2, 1, 3), (0, 1, 0), "\n", b"12345678")
+@example([("1", "5", "x")], (2, 1, 0), (0, 1, 0), "\n", b",,,,,\n\n\n")
+def test_cells_are_exact(
+    rows: list[tuple[str, str, str]],
+    kinds: tuple[int, int, int],
+    scales: tuple[int, int, int],
+    end: str,
+    beyond: bytes,
+) -> None:
+    """Law: a cell's integer is its decimal at the scale; the first that is not plain ends it."""
+    lines = [(",".join(row) + end).encode() for row in rows]
+    data = np.frombuffer(b"".join(lines) + beyond, np.uint8)
+    values, found = np.zeros((3, len(rows) + 2), np.int64), np.zeros(4, np.int64)
+
+    count = cells.read_cells(
+        data, len(data) - len(beyond), np.array(kinds), np.array(scales), found, values, 2
+    )
+
+    expected = [list(map(_integer, row, kinds, scales)) for row in rows]
+    plain_rows = list(itertools.takewhile(lambda row: None not in row, expected))
+    assert count == len(plain_rows)
+    assert values[:, 2 : count + 2].T.tolist() == plain_rows
+    assert found[0] == sum(map(len, lines[:count]))
 
 
 @pytest.mark.parametrize(
@@ -155,14 +198,33 @@ def test_cells_are_exact(texts: list[str], scale: int) -> None:
 def test_what_is_not_plain_stops_it(row: str) -> None:
     """A row of anything else is left where it begins."""
     good = b"5,false\r\n7,TRUE\n"
+    data = good + row.encode() + b"\n1,true\n"
     found = np.zeros(3, np.int64)
 
     rows = cells.read_cells(
-        cells.plain_cells(good + row.encode() + b"\n1,true\n"),
+        np.frombuffer(data + bytes(cells.BEYOND), np.uint8),
+        len(data),
         np.array([cells.DECIMAL, cells.BOOLEAN]),
         np.array([0, 0]),
         found,
         np.zeros((2, 9), np.int64),
+        0,
     )
 
     assert (rows, found[0]) == (2, len(good))
+
+
+def test_bytes_beyond_the_last_are_asked_for() -> None:
+    """Without room to look ahead it reads nothing, and says so."""
+    data = np.frombuffer(b"1\n", np.uint8)
+
+    with pytest.raises(ValueError, match="too few bytes beyond"):
+        cells.read_cells(
+            data,
+            2,
+            np.array([cells.INTEGER]),
+            np.array([0]),
+            np.zeros(2, np.int64),
+            np.zeros((1, 1), np.int64),
+            0,
+        )
