@@ -4,7 +4,7 @@ Plain means: digits with at most one point and perhaps a minus, or true and fals
 cell may be (quoted, empty, with an exponent, a date) stops the pass at its row and is for somebody
 slower. Nothing is rounded: a digit that the scale has no place for stops it too.
 
-`read_cells(data, size, kinds, scales, found, values, first)` reads whole lines and returns how many:
+`read_cells(data, size, kinds, scales, found, values, first)` reads whole lines; returns how many:
 
 * data: bytes; lines end in LF or CRLF. What follows the last line end is left.
 * size: how many of them count. At least `BEYOND` more must be there, because eight are looked at
@@ -13,9 +13,9 @@ slower. Nothing is rounded: a digit that the scale has no place for stops it too
 * scales: of each column, digits after the point to keep; -1 to count them only.
 * found: receives the bytes read, and then per column the most decimals any cell needs, last zeros
   left out; these are never lowered, so they can be carried from call to call.
-* values: receives a row per column but skipped ones, from place `first` on; as many lines are read as it has places
-  there, or all where it has none at all, and then nothing is kept. Fewer bytes read than there are
-  whole lines, with places left: the next row is not plain.
+* values: receives a row per column but skipped ones, from place `first` on; as many lines are read
+  as it has places there, or all where it has none at all, and then nothing is kept. Fewer bytes
+  read than there are whole lines, with places left: the next row is not plain.
 """
 
 from __future__ import annotations
@@ -53,10 +53,7 @@ _NIBBLES, _PAIRS, _QUADS = _U(0x0F0F0F0F0F0F0F0F), _U(0x00FF00FF00FF00FF), _U(0x
 _POWERS: Final = np.array([10**n for n in range(DIGITS_MAX + 1)], np.int64)
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
-def _word(typing: Any, data: Any, at: Any) -> Any:
-    """Return the eight bytes from data[_U(at)] on; whoever asks knows that they are there."""
-
+def _load(typing: Any, data: Any, at: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, args[0])
         place = builder.gep(array.data, [args[1]])
@@ -65,24 +62,23 @@ def _word(typing: Any, data: Any, at: Any) -> Any:
     return types.uint64(data, types.int64), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
-def _low_zeros(typing: Any, word: Any) -> Any:
-    """Return how many bits of a word are zero below the lowest one; 64 of 0."""
-
+def _count_low(typing: Any, word: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.cttz(args[0], cgutils.false_bit)
 
     return types.int64(types.uint64), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
-def _high_zeros(typing: Any, word: Any) -> Any:
-    """Return how many bits of a word are zero above the highest one; 64 of 0."""
-
+def _count_high(typing: Any, word: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.ctlz(args[0], cgutils.false_bit)
 
     return types.int64(types.uint64), build
+
+
+_word: Any = intrinsic(_load)  # (data, at): the eight bytes there, which must all be there
+_low_zeros: Any = intrinsic(_count_low)  # (word): zero bits below its lowest one; 64 of 0
+_high_zeros: Any = intrinsic(_count_high)  # (word): zero bits above its highest one; 64 of 0
 
 
 @njit(types.int64(types.uint64), cache=True, nogil=True)
@@ -98,6 +94,71 @@ def _number(word: Any, digits: int) -> Any:
     word = (word * _U(10) + (word >> _U(8))) & _PAIRS
     word = (word * _U(100) + (word >> _U(16))) & _QUADS
     return np.int64((word * _U(10000) + (word >> _U(32))) & _FOUR)
+
+
+@njit(inline="always")
+def _past(data: npt.NDArray[np.uint8], at: int, size: int) -> int:
+    """Return where a cell that begins here ends: at a comma, a line end or a quote."""
+    while at < size:
+        word = _word(data, at)
+        comma, end, quote = word ^ _COMMAS, word ^ _LINE_ENDS, word ^ _QUOTES
+        hit = ((comma - _ONES) & ~comma) | ((end - _ONES) & ~end)
+        hit = (hit | ((quote - _ONES) & ~quote)) & _HIGHS
+        at += _low_zeros(hit) >> 3
+        if hit != 0:
+            break
+    return at
+
+
+@njit(inline="always")
+def _letters(data: npt.NDArray[np.uint8], at: int, size: int) -> int:
+    """Return how many letters true (4) or false (5) has here, in any case; 0 where it is none."""
+    if at >= size:
+        return 0
+    word = _word(data, at) | _LOWER
+    if word & _FOUR == _TRUE:
+        return 4
+    return 5 if word & _FIVE == _FALSE else 0
+
+
+@njit(inline="always")
+def _number_at(
+    data: npt.NDArray[np.uint8], at: int, size: int, point: bool
+) -> tuple[int, int, int, int]:
+    """Return where a number ends, itself without its point and last zeros, digits on both sides."""
+    number = whole = needed = zeros = 0
+    while at < size:
+        word = _word(data, at)
+        count = _digits(word)
+        if count == 0:
+            break
+        number = number * _POWERS[_U(count)] + _number(word, count)
+        whole += count
+        at += count
+        if count < 8:
+            break
+    if not point or at >= size or data[_U(at)] != 46:
+        return at, number, whole, needed
+    at += 1
+    while at < size:
+        word = _word(data, at)
+        count = _digits(word)
+        if count == 0:
+            break
+        # Last zeros wait until a digit comes that is none.
+        told = count - (_high_zeros((word ^ _ZEROS) << _U(64 - 8 * count)) >> 3)
+        if told > 0:
+            while zeros > 0:
+                number *= 10
+                needed += 1
+                zeros -= 1
+            number = number * _POWERS[_U(told)] + _number(word, told)
+            needed += told
+        zeros += count - max(told, 0)
+        at += count
+        if count < 8:
+            break
+    return at, number, whole, needed
 
 
 @njit(
@@ -126,62 +187,16 @@ def read_cells(
             kind = kinds[_U(column)]
             number = 0
             if kind == SKIP:
-                while at < size:
-                    word = _word(data, at)
-                    comma, end, quote = word ^ _COMMAS, word ^ _LINE_ENDS, word ^ _QUOTES
-                    hit = ((comma - _ONES) & ~comma) | ((end - _ONES) & ~end)
-                    hit = (hit | ((quote - _ONES) & ~quote)) & _HIGHS
-                    at += _low_zeros(hit) >> 3
-                    if hit != 0:
-                        break
+                at = _past(data, at, size)
             elif kind == BOOLEAN:
-                if at >= size:
+                letters = _letters(data, at, size)
+                if letters == 0:
                     return rows
-                word = _word(data, at) | _LOWER
-                if word & _FOUR == _TRUE:
-                    number = 1
-                    at += 4
-                elif word & _FIVE == _FALSE:
-                    at += 5
-                else:
-                    return rows
+                number = 5 - letters
+                at += letters
             else:
                 minus = at < size and data[_U(at)] == 45
-                if minus:
-                    at += 1
-                whole = 0
-                while at < size:
-                    word = _word(data, at)
-                    count = _digits(word)
-                    if count == 0:
-                        break
-                    number = number * _POWERS[_U(count)] + _number(word, count)
-                    whole += count
-                    at += count
-                    if count < 8:
-                        break
-                needed = zeros = 0
-                if kind == DECIMAL and at < size and data[_U(at)] == 46:
-                    at += 1
-                    while at < size:
-                        word = _word(data, at)
-                        count = _digits(word)
-                        if count == 0:
-                            break
-                        # Last zeros wait until a digit comes that is none.
-                        digits = (word ^ _ZEROS) << _U(64 - 8 * count)
-                        told = count - (_high_zeros(digits) >> 3)
-                        if told > 0:
-                            while zeros > 0:
-                                number *= 10
-                                needed += 1
-                                zeros -= 1
-                            number = number * _POWERS[_U(told)] + _number(word, told)
-                            needed += told
-                        zeros += count - max(told, 0)
-                        at += count
-                        if count < 8:
-                            break
+                at, number, whole, needed = _number_at(data, at + minus, size, kind == DECIMAL)
                 if needed > found[_U(column + 1)]:
                     found[_U(column + 1)] = needed
                 scale = scales[_U(column)]

@@ -67,19 +67,28 @@ def tick_table(
     """Return ticks as Arrow, scaled up to the recording's scales; refuses what does not fit."""
     dense = table.dense(columns["instrument_token"])
     known = table.columns
-    arrays = []
-    for name in known.stored:
-        values = np.ascontiguousarray(columns[name])
-        if name in known.scaled:
-            values = _scaled_up(name, values, dense, columns, table, scales)
-        kind = _arrow_type(name, scales, known)
-        if name in known.extensions:
-            there = (columns[PRESENT] & np.uint64(known.bits[name])) != 0
-            arrays.append(_nullable(known.extensions[name], values, there, kind))
-            continue
-        data: Any = values  # the stubs do not know that numpy gives buffers
-        arrays.append(pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(data)]))
+    arrays = [tick_array(name, columns, dense, table, scales) for name in known.stored]
     return pa.Table.from_arrays(arrays, schema=tick_schema(scales, known))
+
+
+def tick_array(
+    name: str,
+    columns: Mapping[str, Column],
+    dense: Column,
+    table: InstrumentTable,
+    scales: Mapping[str, int],
+) -> Any:
+    """Return one column of ticks as Arrow; `dense` are the dense ids of their instruments."""
+    known = table.columns
+    values = np.ascontiguousarray(columns[name])
+    if name in known.scaled:
+        values = _scaled_up(name, values, dense, columns, table, scales)
+    kind = _arrow_type(name, scales, known)
+    if name in known.extensions:
+        there = (columns[PRESENT] & np.uint64(known.bits[name])) != 0
+        return _nullable(known.extensions[name], values, there, kind)
+    data: Any = values  # the stubs do not know that numpy gives buffers
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(data)])
 
 
 def _nullable(extension: Extension, values: Column, there: Column, kind: pa.DataType) -> Any:
@@ -257,14 +266,22 @@ def exact_quotient(values: Column, factor: int) -> Column | None:
     return quotient if fits else None
 
 
-def open_tick_file(file: Any, scales: Mapping[str, int], columns: TickColumns) -> pq.ParquetWriter:
-    """Begin a Parquet file of ticks, in the encodings that are smallest and fastest to scan."""
+def open_tick_file(
+    file: Any, scales: Mapping[str, int], columns: TickColumns, *, only: str | None = None
+) -> pq.ParquetWriter:
+    """Begin a Parquet file of ticks, in the encodings that are smallest and fastest to scan.
+
+    With `only` it has that column alone, written as in a file of all.
+    """
     words = [e.name for e in columns.extensions.values() if e.kind == "text"]
-    dictionaries = _DICTIONARIES + words
-    plain = [n for n in columns.stored.values() if n not in dictionaries]
+    schema = tick_schema(scales, columns)
+    if only is not None:
+        schema = pa.schema([schema.field(only)])
+    dictionaries = [n for n in _DICTIONARIES + words if n in schema.names]
+    plain = [n for n in schema.names if n not in dictionaries]
     return pq.ParquetWriter(
         file,
-        tick_schema(scales, columns),
+        schema,
         compression="zstd",
         use_dictionary=dictionaries,  # type: ignore[arg-type]  # the stubs miss the list
         column_encoding=dict.fromkeys(plain, "DELTA_BINARY_PACKED"),

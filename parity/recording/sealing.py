@@ -28,6 +28,7 @@ from parity.recording.manifest import (
     save_manifest,
     update_manifest,
 )
+from parity.recording.scan import cpu_count
 from parity.recording.segments import (
     Segment,
     checked_segments,
@@ -98,7 +99,7 @@ def _seal_segment(
     folder: Path, manifest: Manifest, segment: Segment, *, hurry: bool = False
 ) -> Manifest:
     controls, positions = sparse_of(segment)
-    part = TickPart(manifest.scales, manifest.table)
+    part = TickPart(manifest.scales, manifest.table, threads=cpu_count() if hurry else 1)
     seqs = [np.zeros(0, np.int64)]
     try:
         groups = columns_of(segment, ROW_GROUP_ROWS)

@@ -195,7 +195,7 @@ class Sequencer:
     # -- the same in numpy
 
     def _judge(self, records: Any, dense: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32]:
-        flags = records["flags"] & np.uint32(~_VERDICTS & 0xFFFF_FFFF)
+        flags: npt.NDArray[np.uint32] = records["flags"] & np.uint32(~_VERDICTS & 0xFFFF_FFFF)
         ts_event = np.ascontiguousarray(records["ts_event"])
         duplicate = self._seen_offsets(records) | self._seen_trades(records, flags)
         timed = (flags & np.uint32(flag.NO_VENUE_TIME)) == 0

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from parity.model.errors import ConfigError, InputRefused
 from parity.recording import layout
+from parity.recording.chunks import TickWriter
 from parity.recording.disk import HashedFile, sync_folder
 from parity.recording.holding import hold, is_bare, remove_left_over
 from parity.recording.manifest import (
@@ -33,6 +34,7 @@ from parity.recording.manifest import (
     save_manifest,
     scales_of,
 )
+from parity.recording.scan import cpu_count
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -139,7 +141,7 @@ class RecordingWriter:
         self._waiting_rows = 0
         self._controls: list[Control] = []
         self._parts: list[Part] = []
-        self._part = TickPart(self._scales, table)
+        self._part = TickPart(self._scales, table, threads=cpu_count())
         self._finished = False
         self._temporary = self.folder.parent / f".{self.folder.name}.{uuid.uuid4().hex[:8]}.partial"
         if self._before is not None:
@@ -272,14 +274,14 @@ class RecordingWriter:
             self._part.write(self._temporary, {n: c[lo:hi] for n, c in columns.items()})
             if self._part.rows >= PART_ROWS_MAX:
                 self._finish_part()
-        self._waiting = [{n: c[done:] for n, c in columns.items()}]
+        self._waiting = [{n: c[done:] for n, c in columns.items()}] if done < rows else []
         self._waiting_rows = rows - done
 
     def _finish_part(self) -> None:
         part = self._part.finish()
         if part is not None:
             self._parts.append(part)
-        self._part = TickPart(self._scales, self.table)
+        self._part = TickPart(self._scales, self.table, threads=cpu_count())
 
 
 def _joined(pieces: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
@@ -293,34 +295,42 @@ def _joined(pieces: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
 
 
 class TickPart:
-    """One Parquet file of ticks being written under a temporary name; named when complete."""
+    """One Parquet file of ticks being written under a temporary name; named when complete.
 
-    def __init__(self, scales: Mapping[str, int], table: InstrumentTable) -> None:
+    Args:
+        scales: of the recording.
+        table: of its ticks.
+        threads: how many encode at once.
+    """
+
+    def __init__(
+        self, scales: Mapping[str, int], table: InstrumentTable, *, threads: int = 1
+    ) -> None:
         self.rows = 0
+        self._threads = threads
         self._scales = scales
         self._table = table
         self._file: HashedFile | None = None
-        self._rows: Any = None
+        self._ticks: TickWriter | None = None
         self._first = self._last = 0
 
     def write(self, folder: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
         """Add rows as one row group (or more, where they are many)."""
-        rows = layout.tick_table(columns, self._table, self._scales)
-        if self._file is None:
+        if self._file is None or self._ticks is None:
             self._first = int(columns["seq"][0])
             self._folder = folder
             self._path = folder / part_name("ticks", self._first)
             self._file = HashedFile(self._path.with_suffix(".tmp"))
-            self._rows = layout.open_tick_file(self._file, self._scales, self._table.columns)
-        self._rows.write_table(rows, row_group_size=layout.ROW_GROUP_ROWS)
+            self._ticks = TickWriter(self._file, self._table, self._scales, threads=self._threads)
+        self._ticks.write(columns)
         self._last = int(columns["seq"][-1])
         self.rows += len(columns["seq"])
 
     def finish(self) -> Part | None:
         """Close, fsync and rename the file; None where nothing was written."""
-        if self._file is None:
+        if self._file is None or self._ticks is None:
             return None
-        self._rows.close()
+        self._ticks.close()
         part = _named(
             self._file, self._folder, self._path, "ticks", self.rows, self._first, self._last
         )
@@ -330,9 +340,8 @@ class TickPart:
     def discard(self) -> None:
         """Close the file without naming it; a second call, or one after finish, does nothing."""
         if self._file is not None:
-            self._file.abandon()
-            if self._rows is not None:
-                self._rows.close()
+            if self._ticks is not None:
+                self._ticks.discard()
             self._file.close()
             self._file = None
 

@@ -200,9 +200,9 @@ class PlainTickFile:
 
     def _records(
         self, values: Ints, table: InstrumentTable, instrument: Instrument, first_row: int
-    ) -> Records:
+    ) -> Any:
         count, columns = values.shape[1], self._columns
-        records = ColumnRecords(count, table.tick_dtype)
+        records: Any = ColumnRecords(count, table.tick_dtype)
         records["instrument_token"] = instrument.token
         records["stream"] = records["offset"] = -1
         flags = flag.TRADE if "price" in columns else flag.QUOTE
