@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from parity.analysis.results import Results
+    from parity.compose.explain import Why
     from parity.model.instruments import InstrumentTable
     from parity.proof.diff import Comparison
     from parity.proof.replayer import Verdict
@@ -171,19 +172,18 @@ class Run:
             ticks.filter(own), signals.filter(own), self.drops.filter(own), instrument=symbol
         )
 
-    def why(self, seq: int) -> dict[str, Any]:
-        """Return everything the run decided at one tick: candidates, verdicts, fills.
+    def why(self, seq: int) -> Why:
+        """Return everything the run decided at one tick, and what each validator saw there.
+
+        The run's recording is replayed up to there. A dict: `candidates` and `decisions` as the run
+        keeps them, `validators` for each candidate, and `notes`: what cannot be known, and why.
 
         Raises:
             ConfigError: nothing was decided there.
         """
-        found = self.folder.decided_at(seq)
-        if not found["decisions"]:
-            raise ConfigError(
-                f"{self.path}: nothing was decided at seq {seq}",
-                cure="take a seq of run.signals, run.drops or run.fills",
-            )
-        return {"seq": seq, **found}
+        from parity.compose.explain import explain
+
+        return explain(self.path, seq)
 
     @property
     def controls(self) -> pl.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from parity.cli.console import show, show_json, table_of
+from parity.cli.console import say, show, show_json, table_of
 from parity.cli.options import instant
 from parity.recording.inspect import short_iso
 
@@ -25,6 +25,7 @@ def show_moment(path: Path, at: str, as_json: bool) -> None:
         at: a seq (up to 12 digits), ns since 1970, or ISO 8601 with a zone.
         as_json: one JSON object.
     """
+    from parity.compose.explain import explain
     from parity.recording.moments import events_at, seq_at
     from parity.recording.reader import open_recording
     from parity.recording.runs import RunFolder, is_run
@@ -41,7 +42,8 @@ def show_moment(path: Path, at: str, as_json: bool) -> None:
         events = events_at(recording, seq)
         found: dict[str, Any] = {"path": str(path), "seq": seq, "events": events}
     if run is not None:
-        found |= run.decided_at(seq)
+        decided = run.decided_at(seq)
+        found |= explain(path, seq) if decided["decisions"] else decided
     if as_json:
         show_json(found)
         return
@@ -72,6 +74,22 @@ def _show(found: dict[str, Any]) -> None:
                 if name not in ("seq", "strategy_id", "broker") and value not in (None, ""):
                     rows.add_row(name, _text(value))
             show(rows, "")
+    for one in found.get("validators", ()):
+        show(_asked(one), "")
+    for note in found.get("notes", ()):
+        say("note: ", note, style="yellow")
+
+
+def _asked(one: dict[str, Any]) -> Table:
+    from parity.compose.explain import values_text
+
+    head = f"{one['strategy_id']} at {one['broker']}, {one['side']} {one['quantity']}"
+    table = table_of("validator", "verdict", f"what it saw of {head}")
+    for stage in one["asked"]:
+        table.add_row(stage["validator"], stage["verdict"], values_text(stage["seen"]))
+    for name in one["not_asked"]:
+        table.add_row(name, "not asked", "")
+    return table
 
 
 def _neighbours(events: list[dict[str, Any]], seq: int) -> Table:

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from parity.compose.plans import digest_of
+from parity.compose.plans import Prepared, digest_of, prepare
 from parity.model.errors import RecordingCorrupt
 from parity.model.values import StrategyConfig
 from parity.settings.pyfile import PythonFile, load_python_file
@@ -44,6 +45,25 @@ def kept_models(run: RunFolder) -> dict[str, Path]:
         for kept in run.manifest.strategies
         if kept.model_sha256
     }
+
+
+def prepare_kept(folder: RunFolder) -> Prepared:
+    """Prepare exactly what the run kept; raises RecordingCorrupt where that cannot be had."""
+    models = kept_models(folder)
+    for path in models.values():
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != path.stem:
+            raise RecordingCorrupt(
+                f"{path}: the kept model is missing, or not what its name says",
+                cure="restore it; without it nothing can be proved",
+            )
+    prepared = prepare(kept_specs(folder), models=models)
+    for skipped in prepared.skipped:
+        raise RecordingCorrupt(
+            f"{folder.path}: strategy {skipped['strategy_id']} ran, and can no longer be built "
+            f"from what was kept: {skipped['reason']}",
+            cure="restore the run's source/ and models/",
+        )
+    return prepared
 
 
 def _one_each(run: RunFolder) -> list[KeptStrategy]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from parity.compose.fingerprint import changes, fingerprint
-from parity.compose.kept import kept_models, kept_specs, todays_specs
-from parity.compose.plans import Prepared, prepare
+from parity.compose.kept import prepare_kept, todays_specs
+from parity.compose.plans import prepare
 from parity.core.engine import Engine
 from parity.model.errors import NothingCompared, RecordingCorrupt
 from parity.proof.diff import Comparison, Divergence, compare, streams_of
@@ -42,7 +41,7 @@ def verify(run: Path) -> Verdict:
     folder = RunFolder(run)
     with open_recording(folder.recording_path, cached=False) as recording:
         _check_recording(folder, recording)
-        prepared = _kept(folder)
+        prepared = prepare_kept(folder)
         engine = Engine(recording.table, prepared.plans, seed=folder.manifest.seed)
         now = fingerprint(models=bool(prepared.models))
         changed = changes(folder.manifest.fingerprint, now)
@@ -214,25 +213,6 @@ def _gone(recording: Recording) -> list[str]:
     """Return what a verdict does not cover because the recording had lost it before the run."""
     gone = recording.manifest.gone
     return [f"not covered, gone before the run: {words(gone)}"] if gone else []
-
-
-def _kept(folder: RunFolder) -> Prepared:
-    """Prepare exactly what the run kept; raises RecordingCorrupt where that cannot be had."""
-    models = kept_models(folder)
-    for path in models.values():
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != path.stem:
-            raise RecordingCorrupt(
-                f"{path}: the kept model is missing, or not what its name says",
-                cure="restore it; without it nothing can be proved",
-            )
-    prepared = prepare(kept_specs(folder), models=models)
-    for skipped in prepared.skipped:
-        raise RecordingCorrupt(
-            f"{folder.path}: strategy {skipped['strategy_id']} ran, and can no longer be built "
-            f"from what was kept: {skipped['reason']}",
-            cure="restore the run's source/ and models/",
-        )
-    return prepared
 
 
 def _delivered(run: RunFolder) -> dict[str, int]:

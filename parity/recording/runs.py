@@ -187,9 +187,12 @@ class RunFolder:
         """Return the Parquet parts of a stream, in order."""
         return sorted((self.path / stream).glob("*.parquet"))
 
-    def rows(self, stream: str) -> Iterator[dict[str, Any]]:
-        """Yield a stream's rows in order; raises RecordingCorrupt on a damaged part."""
-        for part in self.parts(stream):
+    def rows(self, stream: str, *, around: int | None = None) -> Iterator[dict[str, Any]]:
+        """Yield rows in order, or those of the part around a seq; a damaged one is corrupt."""
+        parts = self.parts(stream)
+        if around is not None:
+            parts = [part for part in parts if _part_seq(part) >= around][:1]
+        for part in parts:
             try:
                 with pq.ParquetFile(part) as file:
                     for batch in file.iter_batches(batch_size=16_384):
@@ -201,8 +204,8 @@ class RunFolder:
 
     def decided_at(self, seq: int) -> dict[str, Any]:
         """Return the candidates and decisions of one seq as plain values."""
-        said = [r for r in self.rows("candidates") if r["seq"] == seq]
-        decided = [r for r in self.rows("decisions") if r["seq"] == seq]
+        said = [r for r in self.rows("candidates", around=seq) if r["seq"] == seq]
+        decided = [r for r in self.rows("decisions", around=seq) if r["seq"] == seq]
         return {
             "candidates": [
                 {k: v for k, v in row.items() if k != "record"}

@@ -18,6 +18,7 @@ from parity.core.validators.checks import STAGES, Validator, room, spared
 from parity.core.validators.context import Context, Drop, RiskPolicy
 from parity.core.validators.limits import ZERO, Limits
 from parity.core.validators.past import Past
+from parity.core.validators.trace import Asked, Watch, plain, watched
 
 if TYPE_CHECKING:
     from parity.core.paper_broker import Execution
@@ -55,6 +56,8 @@ class Gate:
         self._on = config.on
         self._broker = broker
         self._own = own
+        self._own_name = config.validator
+        self._watch: Watch | None = None
         self._past = Past(config.strategy_id, self.limits, everything=own is not None)
         self._dense = {token: dense for dense, token in tokens.items()}
         self._instruments = {token: table.by_token(token) for token in tokens.values()}
@@ -85,10 +88,22 @@ class Gate:
             if stage.asked(self.limits, self.policy):
                 missing = [name for name in stage.reads if name not in filled]
                 filled.update(missing)
-                steps.append((tuple(self._fills[name] for name in missing), stage.check))
+                check = stage.check if self._watch is None else watched(stage.check, self._watch)
+                steps.append((tuple(self._fills[name] for name in missing), check))
         unread = [name for name in self._fills if name not in {*filled, "size", "room"}]
         self._rest = [self._fills[name] for name in unread]  # for a registered validator
         return steps
+
+    def watch(self, watch: Watch) -> None:
+        """Have every validator tell what it sees from now on."""
+        self._watch = watch
+        self._steps = self._compiled()
+
+    @property
+    def stages(self) -> list[str]:
+        """The validators that a candidate has to pass, in order; a registered one is the last."""
+        own = [] if self._own is None else [self._own_name]
+        return [check.__name__ for _, check in self._steps] + own
 
     def follow(self, policy: RiskPolicy) -> None:
         """Take a changed policy."""
@@ -121,7 +136,11 @@ class Gate:
             return None, quantity
         for fill in self._rest:
             fill(context, candidate, row, segment)
-        return self._own(candidate, context, row, segment), quantity
+        drop = self._own(candidate, context, row, segment)
+        if self._watch is not None:
+            seen = plain(msgspec.structs.asdict(context))
+            self._watch(candidate, Asked(self._own_name, seen, drop.reason if drop else ""))
+        return drop, quantity
 
     # -- what was approved, filled, seen -----------------------------------------------------
 

@@ -95,6 +95,10 @@ def test_a_registered_validator_decides_last(folder: Path) -> None:
     seen = {row["seen"] for row in run.drops.to_dicts() if row["reason"] == "desk:error"}
     assert '{"error":"RuntimeError: thirteen"}' in seen
     assert '{"error":"expected a reason or None, was 11"}' in seen
+    dropped = next(r for r in run.drops.to_dicts() if r["reason"] == "desk:parity")
+    asked = run.why(dropped["seq"])["validators"][0]["asked"]
+    assert ("desk", "dropped") == (asked[-1]["validator"], asked[-1]["verdict"])
+    assert {"price", "position", "bar_open", "loss_streak"} <= {*asked[-1]["seen"]}
 
 
 def test_its_source_is_kept_and_proved(folder: Path) -> None:
