@@ -36,8 +36,11 @@ _NAMES: Final[dict[str, str]] = {
     "SignalPublisher": "parity.model.protocols",
     "SignalResult": "parity.model.values",
     "StrategyConfig": "parity.model.values",
+    "StrategyExecutor": "parity.compose.service",
     "StrategyProcessor": "parity.model.protocols",
+    "StrategyRunnerService": "parity.compose.service",
     "TickSource": "parity.model.protocols",
+    "TradeDecision": "parity.model.decision",
     # errors
     "ConfigError": "parity.model.errors",
     "InputRefused": "parity.model.errors",

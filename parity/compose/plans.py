@@ -60,12 +60,18 @@ def prepare(
         ConfigError: nothing is left to run.
         KernelError: a kernel cannot be compiled.
     """
-    made = Prepared([], [], [], {}, {})
-    for spec in specs:
-        _prepare_one(spec, (models or {}).get(spec.strategy_id), made)
+    made = gather(specs, models=models)
     if not made.plans:
         reasons = "; ".join(f"{s['strategy_id']}: {s['reason']}" for s in made.skipped)
         raise ConfigError(f"no strategy left to run ({reasons})", cure="enable or mend one")
+    return made
+
+
+def gather(specs: Sequence[StrategySpec], *, models: Mapping[str, Path] | None = None) -> Prepared:
+    """Do the same, where it may be that nothing is left; `skipped` says why."""
+    made = Prepared([], [], [], {}, {})
+    for spec in specs:
+        _prepare_one(spec, (models or {}).get(spec.strategy_id), made)
     return made
 
 

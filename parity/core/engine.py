@@ -128,6 +128,20 @@ class Engine:
             made[executor.key] = executor
         return [made[key] for key in sorted(made)]
 
+    def add(self, plans: Sequence[ExecutorPlan]) -> None:
+        """Add executors behind all that was processed; they begin with the next event, cold.
+
+        Raises:
+            ConfigError: one of them is there already.
+        """
+        there = {executor.key for executor in self.executors}
+        made = self._make(plans)
+        for executor in made:
+            if executor.key in there:
+                raise ConfigError(f"strategy {executor.key[0]} stands twice at {executor.key[1]}")
+        self.executors = sorted([*self.executors, *made], key=lambda executor: executor.key)
+        self._routes = Routes(self.executors, len(self.table))
+
     def process(self, batch: EventBatch) -> list[Effect]:
         """Take events in seq order; return the effects in order (seq, strategy_id, broker).
 

@@ -77,6 +77,10 @@ class ZoneMissingWarning(UserWarning):
     """A tick made by hand has a time without a zone; it was read as UTC."""
 
 
+class StrategyWarning(UserWarning):
+    """A strategy was left out, or failed at a tick; the others go on."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the nearest known word, or the list of known words."""
     names = sorted(known)

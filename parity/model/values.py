@@ -244,7 +244,7 @@ class SignalResult(msgspec.Struct, frozen=True):
     metadata: dict[str, Any] | None = None
 
 
-class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
+class StrategyConfig(msgspec.Struct, frozen=True):
     """One strategy as configured: which processor, which parameters, where it runs."""
 
     strategy_id: str
@@ -259,6 +259,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
     validator: str = "standard"
 
     def __post_init__(self) -> None:
+        for name in ("active_brokers", "instrument_tokens"):  # older code writes lists
+            msgspec.structs.force_setattr(self, name, tuple(getattr(self, name)))
         if self.on not in ("trades", "quotes"):
             raise ConfigError(
                 f"strategy {self.strategy_id}: on: expected 'trades' or 'quotes', was {self.on!r}"

@@ -232,7 +232,7 @@ def finish_all(drafts: Sequence[Draft]) -> list[StrategySpec]:
 def _finish(draft: Draft, problems: list[Problem]) -> StrategySpec:
     given = dict(draft.given)
     declared = draft.type.declared
-    faults = _lift_risk(given, declared)
+    faults = lift_risk(given, declared)
     blocks: dict[str, Any] = {}
     for name in BLOCKS:
         if name in given:
@@ -267,10 +267,17 @@ def _validation(draft: Draft, given: Any) -> tuple[dict[str, Any], list[tuple[st
     return completed, [(f"{BLOCK}.{f.name}", f.message, f.cure) for f in found]
 
 
-def _lift_risk(
+def lift_risk(
     given: dict[str, Any], declared: Mapping[str, Parameter] | None
 ) -> list[tuple[str, str, str]]:
-    # The seed's validator reads its limits beside the strategy's parameters; the block is newer.
+    """Move limits that stand beside the parameters into `risk`; return conflicts.
+
+    The seed's validator reads its limits there; the block is newer.
+
+    Args:
+        given: the parameters, changed in place.
+        declared: the strategy's own, which stay where they are.
+    """
     faults: list[tuple[str, str, str]] = []
     for name in _LIMITS:
         if name not in given or name in (declared or {}):
