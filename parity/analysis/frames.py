@@ -17,6 +17,7 @@ from parity.model import ticks as flag
 from parity.model.errors import RecordingCorrupt
 from parity.model.instruments import SCALE_MAX
 from parity.model.ticks import FLAG_NAMES
+from parity.model.trade_ids import is_part, unpack
 from parity.model.values import SIDE_NAMES
 from parity.recording.runs import SCHEMAS, RunFolder
 
@@ -194,6 +195,16 @@ def _exact_text(texts: pl.Series, name: str = "") -> pl.Series:
     return exact_column(name or texts.name, values)
 
 
+def _with_trade_ids(frame: pl.DataFrame) -> pl.DataFrame:
+    parts = [name for name in frame.columns if is_part(name)]
+    if not parts or "trade_id" not in frame.columns:
+        return frame
+    texts = unpack({name: frame[name].fill_null(0).to_numpy() for name in parts})
+    said = pl.Series("trade_id", texts, pl.String)
+    shown = pl.when(said != "").then(said).otherwise(pl.col("trade_id").cast(pl.String))
+    return frame.with_columns(shown.alias("trade_id")).drop(parts)
+
+
 def ticks(ticks: pl.LazyFrame | pl.DataFrame, table: InstrumentTable) -> pl.DataFrame:
     """Return a recording's ticks for reading.
 
@@ -205,9 +216,10 @@ def ticks(ticks: pl.LazyFrame | pl.DataFrame, table: InstrumentTable) -> pl.Data
     Returns:
         The same rows with instants, prices as the float64 that a strategy sees, null where absent,
         `symbol`, and the flags beyond the kind as a list of names. Extension columns are floats,
-        integers and words.
+        integers and words; trade ids are text where some are no integers.
     """
     frame = ticks.collect() if isinstance(ticks, pl.LazyFrame) else ticks
+    frame = _with_trade_ids(frame)
     have = set(frame.columns)
     frame = frame.with_columns(
         _as_float(frame, name, which, table)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +24,7 @@ from parity.analysis import frames
 from parity.model import ticks as flag
 from parity.model.errors import ConfigError, InputRefused
 from parity.model.extensions import PRESENT
+from parity.model.trade_ids import is_part, unpack
 from parity.recording.disk import HashedFile
 from parity.recording.layout import tick_table
 
@@ -69,7 +70,7 @@ def tick_rows(ticks: TickBatch, manifest: Manifest, times: str, *, text: bool) -
     flags = columns["flags"]
     made: dict[str, Any] = {}
     for name in known.names:
-        if name == PRESENT or (name in _PLACE and not manifest.streams):
+        if name == PRESENT or is_part(name) or (name in _PLACE and not manifest.streams):
             continue
         label = known.stored[name]
         if name in _TIMES:
@@ -78,6 +79,8 @@ def tick_rows(ticks: TickBatch, manifest: Manifest, times: str, *, text: bool) -
             made[name] = _SIDES.take(_rows(columns[name].astype(np.int64) + 1))
         elif name == "flags":
             made[name] = _flag_words(flags)
+        elif name == "trade_id" and any(is_part(part) for part in known.names):
+            made[name] = trade_id_texts(columns, _there(name, columns, ticks))
         elif name in known.scaled and text:
             which = known.scaled[name][1]
             scales = table.price_scales if which == "price" else table.quantity_scales
@@ -109,6 +112,14 @@ def _nulled(column: Any, there: npt.NDArray[np.bool_]) -> Any:
     bits: Any = np.packbits(there, bitorder="little")  # a buffer, whatever the stubs say
     valid = pa.py_buffer(bits)
     return pa.Array.from_buffers(array.type, len(array), [valid, array.buffers()[1]])
+
+
+def trade_id_texts(columns: Mapping[str, npt.NDArray[Any]], there: npt.NDArray[np.bool_]) -> Any:
+    """Return trade ids as text, whether they are integers or not; null where there is none."""
+    texts = pa.array(unpack({n: c for n, c in columns.items() if is_part(n)}), pa.string())
+    numbers = pa.array(columns["trade_id"]).cast(pa.string())
+    found = pc.if_else(pc.equal(texts, ""), numbers, texts)
+    return pc.if_else(_rows(there), found, pa.scalar(None, pa.string()))
 
 
 def _flag_words(flags: npt.NDArray[np.uint32]) -> Any:

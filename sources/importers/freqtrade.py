@@ -22,7 +22,7 @@ from parity.sources.importers.formats import Match
 from parity.sources.importers.sample import UNPACKING_ERRORS
 from parity.sources.importers.tables import BATCH_ROWS, Found, Place, other_names
 from parity.sources.importers.texts import TextTickFile
-from parity.sources.importers.vendors import CountingTickFile, Notes, ids, instants
+from parity.sources.importers.vendors import instants
 
 if TYPE_CHECKING:
     from parity.sources.importers.formats import Options
@@ -64,7 +64,7 @@ class FreqtradeFormat:
             return [Match(self.name, "trades", "its columns")]
         return []
 
-    def open(self, sample: Sample, match: Match | None, options: Options) -> CountingTickFile:
+    def open(self, sample: Sample, match: Match | None, options: Options) -> TextTickFile:
         """Open it; the pair is what the file's name, or --map, says."""
         if match is None and sample.kind != "json":
             shown = sample.kind if sample.schema is None else ", ".join(sample.schema.names)
@@ -72,9 +72,8 @@ class FreqtradeFormat:
                 f"{sample.path}: not trades of FreqTrade ({shown})",
                 cure=f"expected columns {', '.join(_ORDER)}; docs/import/freqtrade.md shows them",
             )
-        notes = Notes()
-        reader = _Reader(sample, notes)
-        file = TextTickFile(
+        reader = _Reader(sample)
+        return TextTickFile(
             sample.path,
             self.name,
             "trades",
@@ -86,7 +85,6 @@ class FreqtradeFormat:
             only=_only(sample, options),
             names=_NAMES,
         )
-        return CountingTickFile(file, notes)
 
 
 FORMAT: Final = FreqtradeFormat()
@@ -124,8 +122,8 @@ def _describe(symbol: str, venue: str) -> Found:
 class _Reader:
     """Reads blocks of a file as columns of text in our names."""
 
-    def __init__(self, sample: Sample, notes: Notes) -> None:
-        self._sample, self._notes = sample, notes
+    def __init__(self, sample: Sample) -> None:
+        self._sample = sample
 
     def blocks(self) -> Iterator[tuple[int, Columns]]:
         """Yield (rows before, columns) block by block."""
@@ -145,8 +143,6 @@ class _Reader:
             column, there = batch.column(theirs), place.of(ours)
             if ours == "ts_event":
                 found[ours] = instants(column, there, "ms")
-            elif ours == "trade_id":
-                found[ours] = ids(column, self._notes)
             else:
                 found[ours] = decimals.encode(column.cast(pa.string()))
         return found

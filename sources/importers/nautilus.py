@@ -22,7 +22,7 @@ from parity.sources.importers import decimals
 from parity.sources.importers.formats import Match
 from parity.sources.importers.tables import BATCH_ROWS, Found, Place, other_names
 from parity.sources.importers.texts import TextTickFile
-from parity.sources.importers.vendors import CountingTickFile, Notes, ids, instants
+from parity.sources.importers.vendors import CountingTickFile, Notes, instants
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,9 +181,7 @@ class _Reader:
             column, there = batch.column(theirs), place.of(ours)
             if theirs in _TIMES:
                 found[ours] = instants(column, there)
-            elif theirs == "trade_id":
-                found[ours] = ids(column, self.notes)
-            elif theirs == "aggressor_side":
+            elif theirs in ("trade_id", "aggressor_side"):
                 found[ours] = decimals.encode(column.cast(pa.string()))
             else:
                 which = "quantity" if ours.endswith("quantity") else "price"

@@ -34,6 +34,7 @@ from parity.sources.importers.tables import (
     place_of_words,
     refuse_bars,
 )
+from parity.sources.importers.trade_ids import fill_ids, note_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,6 +107,9 @@ class ParquetTickFile:
             if self._has_conditions and _valid(batch, "flags").any():
                 words = decimals.encode(batch.column("flags")).dictionary.to_pylist()
                 found.note_words(CONDITIONS, (w for w in words if w != _NO_VENUE_TIME))
+            if self._has_texts():
+                place = Place(self.path, "trade_id", first_row)
+                note_ids(found, decimals.encode(batch.column("trade_id")), place)
             tokens = self._required(batch, "instrument_token", first_row)
             scales = self._required(batch, "price_scale", first_row)
             decimals_found = self._quantity_decimals(batch, first_row)
@@ -129,7 +133,7 @@ class ParquetTickFile:
             dense = dense_of(table, records["instrument_token"], place)
             records["ts_event"] = self._required(batch, "ts_event", first_row)
             records["stream"] = records["offset"] = -1
-            self._ids(records, batch)
+            self._ids(records, batch, table, place.of("trade_id"))
             if self.trades:
                 records["flags"] |= flag.TRADE | _NO_BOOK | _NO_DAY
                 self._fill_trades(records, batch, dense, Scales(table), place)
@@ -186,11 +190,19 @@ class ParquetTickFile:
             place.refuse(row, None, "expected an integer", "mend or drop that row")
         return np.asarray(column.to_numpy(zero_copy_only=False)).astype(np.int64)
 
-    def _ids(self, records: Records, batch: Any) -> None:
+    def _has_texts(self) -> bool:
+        kind = self._schema.get("trade_id")
+        return kind is not None and (pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+    def _ids(self, records: Records, batch: Any, table: InstrumentTable, place: Place) -> None:
+        if self._has_texts():
+            fill_ids(records, decimals.encode(batch.column("trade_id")), table, place)
         for name, absent, neutral in (
             ("ts_recv", flag.NO_TS_RECV, 0),
             ("trade_id", flag.NO_TRADE_ID, -1),
         ):
+            if name == "trade_id" and self._has_texts():
+                continue
             valid = _valid(batch, name)
             records[name] = _integers(batch, name, neutral)
             records["flags"][~valid] |= absent

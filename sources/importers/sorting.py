@@ -14,6 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import numpy as np
 
 from parity.model import ticks as flag
+from parity.model.extensions import PRESENT
+from parity.model.trade_ids import extensions_for, is_part, unpack
 from parity.sources.importers.merge import OrderedFile, merge, numbered
 from parity.sources.importers.tables import Place
 
@@ -62,7 +64,7 @@ class SortedTickFile:
         waiting: list[Records] = []
         count = token = 0
         for records in numbered(self._file.batches(table), self._place):
-            token = self._check(records, token)
+            token = self._check(records, table, token)
             waiting.append(records)
             count += len(records)
             if count >= RUN_ROWS:
@@ -71,13 +73,14 @@ class SortedTickFile:
         if waiting:
             yield np.concatenate(waiting)
 
-    def _check(self, records: Records, token: int) -> int:
+    def _check(self, records: Records, table: InstrumentTable, token: int) -> int:
         without = (records["flags"] & flag.NO_TRADE_ID) != 0
         if without.any():
             at = int(np.argmax(without))
             Place(self.path, "trade_id", int(records["seq"][at]) - 1, self.names).refuse(
                 0, "", "expected an id in every row to sort by", "import it without --sort"
             )
+        _refuse_texts(records, table, Place(self.path, "trade_id", 0, self.names))
         token = token or int(records["instrument_token"][0])
         others = records["instrument_token"] != token
         if others.any():
@@ -89,6 +92,22 @@ class SortedTickFile:
                 "split the file by instrument, or import it without --sort",
             )
         return token
+
+
+def _refuse_texts(records: Records, table: InstrumentTable, place: Place) -> None:
+    first = extensions_for(1)[0]
+    if first not in table.extensions:
+        return
+    texts = (records[PRESENT] & np.uint64(table.columns.bits[first.name])) != 0
+    if texts.any():
+        at = int(np.argmax(texts))
+        held = {e.name: records[e.name][at : at + 1] for e in table.extensions if is_part(e.name)}
+        place.refuse(
+            int(records["seq"][at]) - 1,
+            unpack(held)[0],
+            "expected an integer, as ids that follow each other are",
+            "import it without --sort",
+        )
 
 
 def _write_run(file: IO[bytes], records: Records) -> tuple[int, int]:

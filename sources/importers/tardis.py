@@ -20,13 +20,12 @@ from parity.sources.importers.csv import maps_columns, open_layout
 from parity.sources.importers.formats import Match
 from parity.sources.importers.layouts import Layout
 from parity.sources.importers.tables import Found
-from parity.sources.importers.vendors import CountingTickFile, Notes, ids
 
 if TYPE_CHECKING:
     from parity.sources.importers.formats import Options
     from parity.sources.importers.layouts import Columns
     from parity.sources.importers.sample import Sample
-    from parity.sources.importers.tables import Place
+    from parity.sources.importers.tables import Place, TickFile
 
 pc: Any = typed_pc  # its stubs refuse plain Python scalars, which it takes
 
@@ -81,27 +80,21 @@ class TardisFormat:
                 cure="import the trades, quotes or book_ticker data set",
             )
         return [
-            Match(self.name, name, "its header")
-            for name in _NAMES
-            if _layout(name, Notes()).fits(sample)
+            Match(self.name, name, "its header") for name in _NAMES if _layout(name).fits(sample)
         ]
 
-    def open(self, sample: Sample, match: Match | None, options: Options) -> CountingTickFile:
+    def open(self, sample: Sample, match: Match | None, options: Options) -> TickFile:
         """Open it; without a match the header lacks a column."""
-        notes = Notes()
-        layout = _layout("trades" if match is None else match.layout, notes)
+        layout = _layout("trades" if match is None else match.layout)
         if match is None:
             raise layout.refuse(sample)
-        return CountingTickFile(open_layout(sample, layout, options), notes)
+        return open_layout(sample, layout, options)
 
 
 FORMAT: Final = TardisFormat()
 
 
-def _layout(name: str, notes: Notes) -> Layout:
-    def shape(columns: Columns, place: Place) -> Columns:
-        return _shape(columns, place, notes)
-
+def _layout(name: str) -> Layout:
     return Layout(
         format=FORMAT.name,
         name=name,
@@ -109,7 +102,7 @@ def _layout(name: str, notes: Notes) -> Layout:
         columns=_COLUMNS[name],
         sides=_SIDES,
         describe=_describe,
-        shape=shape,
+        shape=_shape,
         empty_book=name == "quotes",
     )
 
@@ -121,7 +114,7 @@ def _describe(symbol: str, venue: str) -> Found:
     return Found(symbol, venue, "perp" if venue == "binance-futures" else "spot")
 
 
-def _shape(columns: Columns, place: Place, notes: Notes) -> Columns:
+def _shape(columns: Columns, place: Place) -> Columns:
     for name in ("ts_event", "ts_recv"):
         _require_microseconds(columns[name], place.of(name))
     venue_time = columns["ts_event"].cast(pa.string())
@@ -129,8 +122,6 @@ def _shape(columns: Columns, place: Place, notes: Notes) -> Columns:
     columns["ts_event"] = decimals.encode(
         pc.if_else(equal, pa.scalar(None, pa.string()), venue_time)
     )
-    if "trade_id" in columns:
-        columns["trade_id"] = ids(columns["trade_id"], notes)
     return columns
 
 

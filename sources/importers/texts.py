@@ -32,6 +32,7 @@ from parity.sources.importers.tables import (
     place_of_words,
 )
 from parity.sources.importers.times import parse_times
+from parity.sources.importers.trade_ids import fill_ids, note_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,6 +124,8 @@ class TextTickFile:
             scales = {
                 which: self._decimals(columns, which, place) for which in ("price", "quantity")
             }
+            if "trade_id" in columns:
+                note_ids(found, columns["trade_id"], place.of("trade_id"))
             for extension in self._extensions:
                 if extension.kind == "text":
                     words = columns[extension.name].dictionary.to_pylist()
@@ -152,7 +155,7 @@ class TextTickFile:
             records["stream"] = records["offset"] = -1
             self._fill_times(records, columns, place)
             self._fill_scaled(records, columns, dense, Scales(table), place)
-            self._fill_integers(records, columns, place)
+            self._fill_integers(records, columns, table, place)
             self._fill_side(records, columns, place)
             self._fill_extensions(records, columns, dense, table, place)
             if "flags" in columns:
@@ -275,14 +278,21 @@ class TextTickFile:
                 records[field] = scales.fit(values, valid, dense, which, there)
             records["flags"][~valid] |= flag.FLAG_NAMES[f"no_{name}"]
 
-    def _fill_integers(self, records: Records, columns: Columns, place: Place) -> None:
-        for name, neutral in (("open_interest", 0), ("trade_id", -1)):
-            valid = np.zeros(len(records), np.bool_)
-            records[name] = neutral
-            if name in columns:
-                values, valid = decimals.parse(columns[name], 0, place.of(name))
-                records[name][valid] = values[valid]
-            records["flags"][~valid] |= flag.FLAG_NAMES[f"no_{name}"]
+    def _fill_integers(
+        self, records: Records, columns: Columns, table: InstrumentTable, place: Place
+    ) -> None:
+        if "open_interest" in columns:
+            there = place.of("open_interest")
+            values, valid = decimals.parse(columns["open_interest"], 0, there)
+            records["open_interest"] = values
+            records["flags"][~valid] |= flag.NO_OPEN_INTEREST
+        else:
+            records["flags"] |= flag.NO_OPEN_INTEREST
+        if "trade_id" in columns:
+            fill_ids(records, columns["trade_id"], table, place.of("trade_id"))
+        else:
+            records["trade_id"] = -1
+            records["flags"] |= flag.NO_TRADE_ID
 
     def _fill_side(self, records: Records, columns: Columns, place: Place) -> None:
         if "side" in columns:

@@ -1,4 +1,4 @@
-"""What the importers of other programs' files share: typed columns as text, ids, and notes."""
+"""What the importers of other programs' files share: typed columns as text, and notes."""
 
 from __future__ import annotations
 
@@ -59,25 +59,6 @@ class CountingTickFile:
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
         """Yield its records."""
         return self._file.batches(table)
-
-
-def ids(column: Any, notes: Notes) -> Any:
-    """Return trade ids as a column of text; those that are no integers are absent, and counted."""
-    texts = decimals.encode(column.cast(pa.string()))
-    words = texts.dictionary
-    if not len(words):
-        return texts
-    whole = pc.match_substring_regex(words, f"^[0-9]{{1,{decimals.DIGITS_MAX}}}$")
-    other = pc.invert(whole).fill_null(False).to_numpy(zero_copy_only=False)
-    if not other.any():
-        return texts
-    codes, valid = decimals.codes_of(texts)
-    notes.add(
-        "trade ids are no integers of up to 18 digits and were left out",
-        int((other[codes] & valid).sum()),
-    )
-    kept = pc.if_else(whole, words, pa.scalar(None, pa.string()))
-    return pa.DictionaryArray.from_arrays(texts.indices, kept)
 
 
 def instants(column: Any, place: Place, unit: str = "ns") -> Any:

@@ -12,6 +12,7 @@ from vendor_ticks import TABLE, quotes, read_back, same, trades
 
 from parity.model import ticks as flag
 from parity.model.errors import InputRefused
+from parity.model.trade_ids import number_of
 from parity.recording.reader import open_recording
 from parity.sources.importers import import_ticks
 
@@ -93,14 +94,14 @@ def test_wrong_cells_are_refused_by_name(
     assert not (tmp_path / "rec").exists()
 
 
-def test_ids_that_are_no_integers_are_left_out_and_counted(tmp_path: Path) -> None:
-    """BitMEX numbers its trades by uuid: no id of ours, and a warning that says so."""
+def test_ids_that_are_no_integers_are_ids_all_the_same(tmp_path: Path) -> None:
+    """BitMEX numbers its trades by uuid: a number stands for it, and nothing is warned of."""
     path = write_rows(tmp_path / "t.csv", TARDIS_TRADES, [list(_trade(id="ab-1").values())])
 
     report = import_ticks(path, tmp_path / "rec")
 
-    assert [-1] == read_back(tmp_path / "rec")["trade_id"].tolist()
-    assert any("no integers" in line and line.endswith(": 1 rows") for line in report.warnings)
+    assert [number_of("ab-1")] == read_back(tmp_path / "rec")["trade_id"].tolist()
+    assert [] == report.warnings
 
 
 def test_markets_are_told_by_the_exchange(tmp_path: Path) -> None:
