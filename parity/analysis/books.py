@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from parity.core.paper_broker import WIDE, Terms
+from parity.core.money import WIDE
+from parity.core.paper_broker import Terms
 
 if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from parity.analysis.books import ZERO, Book
 from parity.core.market import marks
-from parity.core.paper_broker import WIDE
+from parity.core.money import WIDE
 from parity.core.view import Scan, Segment
 
 if TYPE_CHECKING:

@@ -78,12 +78,15 @@ def drops(run: Path) -> pl.DataFrame:
 
 
 def fills(run: Path) -> pl.DataFrame:
-    """Return paper fills; `*_exact` is the money as Decimal, beside it the nearest float."""
+    """Return paper fills; `*_exact` is the money as Decimal, beside it the nearest float.
+
+    `reason` says what was filled where it was no signal's own order: an exit, say.
+    """
     money = ["price", "quantity", "commission"]
     found = _paper(run, "fill")
     floats = [pl.col(f"{name}_exact").cast(pl.Float64).alias(name) for name in money]
     exact = [_exact_text(found[f"{name}_exact"]) for name in money]
-    return found.with_columns(floats).select(*_KEY, "side", *money, *exact, "signal_id")
+    return found.with_columns(floats).select(*_KEY, "side", *money, *exact, "signal_id", "reason")
 
 
 def orders(run: Path) -> pl.DataFrame:

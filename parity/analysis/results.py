@@ -15,7 +15,7 @@ from parity.analysis import frames
 from parity.analysis.books import ZERO, Book, Key, books_of
 from parity.analysis.equity import COLUMNS, POINTS, Account, Grid, drawdown, trace
 from parity.analysis.frames import INSTANT, SIDE, exact_column
-from parity.core.paper_broker import WIDE
+from parity.core.money import WIDE
 from parity.model.values import SIDE_NAMES
 from parity.proof.replayer import run_events
 from parity.recording.reader import open_recording

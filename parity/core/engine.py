@@ -229,7 +229,6 @@ class Engine:
 
     def report(self) -> RunReport:
         """Return counts and digests so far."""
-        sizes = {i.token: Decimal(i.contract_size) for i in self.table}
         executors = tuple(
             ExecutorReport(
                 *e.key,
@@ -239,7 +238,7 @@ class Engine:
                 dict(sorted(e.drops.items())),
                 e.fills,
                 e.errors,
-                str(e.broker.profit(self._marks, sizes)),
+                str(e.broker.portfolio.profit(self._marks)),
                 e.candidates.hex,
                 e.decisions.hex,
             )
@@ -286,7 +285,7 @@ class Engine:
         self._marks = {int(t): Decimal(p) for t, p in state["marks"].items()}
         for executor, kept in zip(self.executors, state["executors"], strict=True):
             executor.restore(kept)
-        self._traded = {token for e in self.executors for token in e.broker.positions}
+        self._traded = {token for e in self.executors for token in e.broker.portfolio.positions}
 
 
 def run_digest(parts: Sequence[tuple[str, str, str]]) -> str:

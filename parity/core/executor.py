@@ -24,7 +24,8 @@ from parity.core.detect import (
     ProcessorDetector,
 )
 from parity.core.digest import Chain, canonical, pack_head, signal_id, signal_prefix
-from parity.core.paper_broker import Execution, Order, PaperBroker, Terms
+from parity.core.orders import ORDER
+from parity.core.paper_broker import ORDER_EXPIRY, Execution, PaperBroker, Terms
 from parity.core.validators.gate import Gate
 from parity.core.validators.own import ERROR, OwnCheck
 from parity.core.view import FEW_ROWS, NO_TIME
@@ -86,7 +87,9 @@ class Executor:
         self.state = Lifecycle.INIT
         self.clock = NO_TIME  # the decide clock
         self.deadlines = Deadlines()  # in the decide clock
-        self.when_due: dict[str, Callable[[Due], list[Effect]]] = {}  # handler by kind
+        self.when_due: dict[str, Callable[[Due], list[Effect]]] = {  # handler by kind
+            ORDER_EXPIRY: self._expire
+        }
         self.candidates = Chain()
         self.decisions = Chain()
         self.signals = 0
@@ -94,7 +97,7 @@ class Executor:
         self.errors = 0
         self.drops: Counter[str] = Counter()
         self.tokens = _tokens(plan, table)
-        self.broker = PaperBroker(Terms.of(plan.config.parameters))
+        self.broker = PaperBroker(Terms.of(plan.config.parameters), table)
         self.detector = _detector(plan, self.tokens, stores, table, seed)
         own = None
         if plan.validator is not None:
@@ -104,7 +107,6 @@ class Executor:
         self._mine[list(self.tokens)] = True
         self._takes_all = len(self.tokens) == len(table)
         self._seen = dict.fromkeys(self.tokens, 0)  # ticks by instrument, until one is warm
-        self._dense = {token: dense for dense, token in self.tokens.items()}
         self._prefix = signal_prefix(*self.key)
         self._queue: list[tuple[int, Candidate | Failure | Transition]] = []
         self._at = 0
@@ -298,8 +300,9 @@ class Executor:
         if quantity != candidate.quantity_exact:
             record, sized = record + canonical(quantity), quantity
         self.decisions.add(record)
-        order = Order(self._dense[token], token, candidate.side, quantity, identity)
+        order = self.broker.order(candidate, quantity, identity, self.clock)
         self.broker.place(order, row, segment)
+        self._await_expiry(token)
         return ApprovedSignal(candidate, signal_no, identity, record, sized)
 
     def _clock_at(self, row: int, fills: bool) -> int:
@@ -314,7 +317,11 @@ class Executor:
         return max(own, self._times.of(row)) if fills else own
 
     def _fill(self, done: Execution, row: int, segment: Segment) -> Fill:
-        ts_event, ordinal = int(segment.ts_event[row]), int(segment.ordinals[row])
+        at = (int(segment.seq[row]), int(segment.ts_event[row]), int(segment.ordinals[row]))
+        return self._outcome(done, *at)
+
+    def _outcome(self, done: Execution, seq: int, ts_event: int, ordinal: int) -> Fill:
+        """Put what became of an order on record, and count it."""
         order = done.order
         head = pack_head(
             order.token,
@@ -326,6 +333,8 @@ class Executor:
             float(done.commission),
         )
         record = (b"R" + head + canonical(done.reason)) if done.reason else b"F" + head
+        if order.kind != ORDER:  # a signal's own order is what a record is about, if it is silent
+            record += canonical(order.kind)
         self.decisions.add(record)
         if done.reason:
             self.drops[f"paper_{done.reason}"] += 1
@@ -333,7 +342,7 @@ class Executor:
             self.fills += 1
             self.gate.filled(done, self.clock)
         return Fill(
-            int(segment.seq[row]),
+            seq,
             *self.key,
             order.token,
             ts_event,
@@ -345,7 +354,27 @@ class Executor:
             order.signal_id,
             done.reason,
             record,
+            order.kind,
         )
+
+    def _await_expiry(self, token: int) -> None:
+        """Let the token's waiting order that expires first be due at its instant."""
+        due_ns = self.broker.next_expiry(token)
+        if due_ns is not None:
+            self.deadlines.set(due_ns, token, ORDER_EXPIRY)
+
+    def _expire(self, due: Due) -> list[Effect]:
+        ended = self.broker.expire(due.token, due.ns)
+        self._await_expiry(due.token)
+        return [self._outcome(done, due.seq, due.ns, -1) for done in ended]
+
+    def flatten(self, seq: int) -> list[Effect]:
+        """Cancel the waiting paper orders and order every position to be closed at the market.
+
+        At a barrier, as a control `flattened` at `seq` is one; the orders fill at later ticks.
+        """
+        ended = self.broker.flatten(f"{self.key[0]}:{seq}")
+        return [self._outcome(done, seq, max(self.clock, 0), -1) for done in ended]
 
     def leave_segment(self, view: View) -> None:
         """Close the segment: advance the clock over the executor's own ticks."""

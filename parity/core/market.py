@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from parity.core.paper_broker import EXACT
+from parity.core.money import EXACT
 from parity.core.view import NO_TIME
 from parity.model import ticks as flag
 

@@ -70,9 +70,15 @@ class DroppedSignal(msgspec.Struct, frozen=True):
 
 
 class Fill(msgspec.Struct, frozen=True):
-    """A paper fill, or the paper broker's refusal of an order (quantity 0 and a reason).
+    """A fill, or the end of a paper order without one (quantity 0 and a reason).
 
     Money is exact: price, quantity and commission are Decimals.
+
+    Args:
+        ordinal: of the tick; -1 where no tick brought it (an expiry, a cancellation).
+        signal_id: of the signal that was ordered; of an exit, derived from it.
+        kind: what was filled: a signal's "order", a position's "stop_loss" or "take_profit", an
+            order to "flatten".
     """
 
     seq: int
@@ -88,6 +94,7 @@ class Fill(msgspec.Struct, frozen=True):
     signal_id: str
     reason: str
     record: bytes
+    kind: str = "order"
 
 
 class Transition(msgspec.Struct, frozen=True):

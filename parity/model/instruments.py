@@ -6,6 +6,7 @@ The scales are fixed before the first tick; nothing here ever derives one from a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         token: the venue's or broker's integer id (Kite: instrument_token).
+        lot_size: what an order's quantity must be a multiple of, as decimal text; "" for none.
         clock: "venue", or "recv" for feeds that never carry venue time.
     """
 
@@ -35,6 +37,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     price_scale: int
     quantity_scale: int = 0
     contract_size: str = "1"
+    lot_size: str = ""
     calendar: str = "24/7"
     clock: str = "venue"
 
@@ -48,6 +51,11 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(
                 f"instrument {self.token}: kind: expected one of {', '.join(KINDS)}, "
                 f"was {self.kind!r}"
+            )
+        if self.lot_size and not _is_above_zero(self.lot_size):
+            raise ConfigError(
+                f"instrument {self.token}: lot_size: expected a number above 0 as text, or "
+                f"nothing, was {self.lot_size!r}"
             )
 
 
@@ -176,8 +184,12 @@ class InstrumentTable:
         )
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return the rows as plain dicts, in token order."""
-        return [msgspec.to_builtins(r) for r in self._rows]
+        """Return the rows as plain dicts, in token order; a lot size only where there is one."""
+        rows: list[dict[str, Any]] = [msgspec.to_builtins(r) for r in self._rows]
+        for row in rows:
+            if not row["lot_size"]:
+                del row["lot_size"]  # as tables were written before there was one
+        return rows
 
     @classmethod
     def from_json(cls, rows: Any, extensions: Any = ()) -> InstrumentTable:
@@ -200,6 +212,14 @@ class InstrumentTable:
             )
         except msgspec.ValidationError as error:
             raise ConfigError(f"instrument table: {error}") from None
+
+
+def _is_above_zero(text: str) -> bool:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return False
+    return number.is_finite() and number > 0
 
 
 def _lookup(tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:

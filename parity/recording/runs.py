@@ -434,7 +434,7 @@ def decision_row(effect: Effect) -> dict[str, Any]:
             price_exact=str(effect.price),
             quantity_exact=str(effect.quantity),
             commission_exact=str(effect.commission),
-            reason=effect.reason,
+            reason=effect.reason or ("" if effect.kind == "order" else effect.kind),
             signal_id=effect.signal_id,
             record=effect.record,
         )

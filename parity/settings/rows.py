@@ -31,6 +31,7 @@ BLOCKS: Final[dict[str, dict[str, Parameter]]] = {
         "slippage": Parameter("float", minimum=0, maximum=1, doc="against the side; a fraction"),
         "commission": Parameter("float", minimum=0, maximum=1, doc="of the notional; a fraction"),
         "allow_short": Parameter("bool", doc="sell what is not held"),
+        "order_ttl_sec": Parameter("float", minimum=0, doc="age at which a waiting order expires"),
     },
 }
 _SPELLINGS: Final[dict[str, str]] = {

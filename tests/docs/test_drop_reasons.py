@@ -15,7 +15,8 @@ def test_every_reason_is_in_the_table_in_order() -> None:
     documented = re.findall(r"^\| `(\w+)` \|", SECTION, re.MULTILINE)
     reasons = [stage.check.__name__ for stage in STAGES]
     at = reasons.index("sanity")
-    reasons[at : at + 1] = ["hold", "sanity_price", "sanity_quantity", "sanity_confidence"]
+    sane = [f"sanity_{what}" for what in ("price", "quantity", "confidence", "order")]
+    reasons[at : at + 1] = ["hold", *sane]
 
     assert reasons == documented
 

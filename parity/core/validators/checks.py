@@ -11,7 +11,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from parity.core.paper_broker import WIDE
+from parity.core.money import WIDE
+from parity.core.orders import order_fault
 from parity.core.validators.context import Context, Drop, RiskPolicy, closes, purpose
 from parity.core.validators.limits import QUANTITY_MAX, Limits
 from parity.model.effects import Candidate
@@ -32,7 +33,7 @@ def lifecycle(candidate: Candidate, limits: Limits, context: Context) -> Drop | 
 
 
 def sanity(candidate: Candidate, limits: Limits, context: Context) -> Drop | None:
-    """Drop HOLD, and numbers that cannot be an order."""
+    """Drop HOLD, and numbers or instructions that cannot be an order."""
     if candidate.side == 0:
         return Drop("hold", {})
     if not (candidate.price > 0.0 and math.isfinite(candidate.price)):
@@ -41,6 +42,8 @@ def sanity(candidate: Candidate, limits: Limits, context: Context) -> Drop | Non
         return Drop("sanity_quantity", {"quantity": repr(candidate.quantity)})
     if not 0.0 <= candidate.confidence <= 1.0:
         return Drop("sanity_confidence", {"confidence": repr(candidate.confidence)})
+    if candidate.metadata and (fault := order_fault(candidate.side, candidate.metadata)):
+        return Drop("sanity_order", {"order": fault})
     return None
 
 

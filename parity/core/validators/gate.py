@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from parity.core.market import BarOpens, Prices
-from parity.core.paper_broker import EXACT, WIDE, PaperBroker
+from parity.core.money import EXACT, WIDE
 from parity.core.validators.checks import STAGES, Validator, room, spared
 from parity.core.validators.context import Context, Drop, RiskPolicy
 from parity.core.validators.limits import ZERO, Limits
@@ -21,7 +21,7 @@ from parity.core.validators.past import Past
 from parity.core.validators.trace import Asked, Watch, plain, watched
 
 if TYPE_CHECKING:
-    from parity.core.paper_broker import Execution
+    from parity.core.paper_broker import Execution, PaperBroker
     from parity.core.view import Segment, View
     from parity.model.effects import Candidate
     from parity.model.instruments import InstrumentTable

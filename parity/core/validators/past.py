@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from parity.core.digest import canonical, suppression_key
-from parity.core.paper_broker import WIDE
+from parity.core.money import WIDE
 from parity.core.validators.limits import ZERO, Limits
 
 if TYPE_CHECKING:

@@ -84,7 +84,7 @@ def run(
 
 def cash(engine: Engine) -> Decimal:
     """Return the cash of the only executor."""
-    return engine.executors[0].broker.cash
+    return engine.executors[0].broker.portfolio.cash
 
 
 @pytest.mark.parametrize("sizes", [(), (1,) * 9, (2, 3)])
@@ -98,7 +98,7 @@ def test_an_order_fills_at_the_next_tick_of_its_instrument(sizes: Sequence[int])
     assert (4, Decimal("101.0505"), Decimal(2)) == (fill.seq, fill.price, fill.quantity)
     assert Decimal("0.202101") == fill.commission
     assert Decimal(1000000) - Decimal("202.101") - Decimal("0.202101") == cash(engine)
-    assert {ONE: Decimal(2)} == engine.executors[0].broker.positions
+    assert {ONE: Decimal(2)} == engine.executors[0].broker.portfolio.positions
     worth = 2 * Decimal("102.00")
     assert Decimal(engine.report().executors[0].pnl) == cash(engine) + worth - 1_000_000
 
@@ -150,7 +150,7 @@ def test_what_cannot_be_paid_or_delivered_is_refused() -> None:
         (fill,), engine = run(records, script, **more)
 
         assert (reason, 0, 0) == (fill.reason, fill.quantity, fill.commission)
-        assert {} == engine.executors[0].broker.positions
+        assert {} == engine.executors[0].broker.portfolio.positions
         assert {f"paper_{reason}": 1} == engine.report().drops
         assert 0 == engine.report().fills
         assert Decimal(0) == Decimal(engine.report().executors[0].pnl)
@@ -208,7 +208,7 @@ def test_money_is_conserved_to_the_last_digit(
         assert short or held[fill.instrument_token] >= 0
 
     assert left == cash(engine)
-    positions = engine.executors[0].broker.positions
+    positions = engine.executors[0].broker.portfolio.positions
     assert {t: q for t, q in held.items() if q} == {t: q for t, q in positions.items() if q}
     ids = [f.signal_id for f in fills]
     assert len(ids) == len(set(ids))

@@ -1,0 +1,146 @@
+"""Where in a segment an order can fill, or a position's exit is hit, and at which price.
+
+A BUY looks at trades and at the ask of quotes, a SELL at trades and at the bid. A resting limit
+order needs a trade *through* its price (at it, others may stand before us in the book), or a quote
+that reaches it. Levels become integers at the instrument's scale, so every comparison is exact.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from parity.core.money import EXACT, WIDE
+from parity.core.orders import LIMIT, STOP, Bracket, Order
+from parity.kernels.touch import next_touch
+from parity.model import ticks as flag
+
+if TYPE_CHECKING:
+    from parity.core.view import Segment
+
+_MOST: Final = (1 << 63) - 1
+_LEAST: Final = -(1 << 63)
+# What the kernel asks of a row's flags, for a BUY and for a SELL; ticks of a time before the order
+# could have been there are passed over.
+_MASKS: Final = {
+    side: np.array([flag.WARMUP, flag.QUOTE, absent, flag.TRADE_LIKE, flag.NO_PRICE], np.uint32)
+    for side, absent in ((1, flag.NO_ASK), (-1, flag.NO_BID))
+}
+
+
+class Levels(NamedTuple):
+    """Integer prices: a tick at or below a low, or at or above a high, is the one looked for."""
+
+    low_trade: int = _LEAST
+    low_quote: int = _LEAST
+    high_trade: int = _MOST
+    high_quote: int = _MOST
+
+
+ANY: Final = Levels(_MOST, _MOST, _LEAST, _LEAST)
+
+
+def order_row(order: Order, behind: int, segment: Segment) -> int | None:
+    """Return the first row behind a row at which something happens to an order, or None."""
+    scale = segment.batch.table.by_dense(order.dense).price_scale
+    return _first(order.dense, order.side, order_levels(order, scale), behind, segment)
+
+
+def bracket_row(bracket: Bracket, behind: int, segment: Segment) -> int | None:
+    """Return the first row behind a row at which a position's exit is hit, or None."""
+    scale = segment.batch.table.by_dense(bracket.dense).price_scale
+    return _first(bracket.dense, bracket.side, bracket_levels(bracket, scale), behind, segment)
+
+
+def order_levels(order: Order, scale: int) -> Levels:
+    """Return what an order waits for; a new one for any tick that can fill it."""
+    how = order.how
+    if order.phase == STOP and how.stop is not None:
+        return _at_least(how.stop, scale) if order.side > 0 else _at_most(how.stop, scale)
+    if order.phase == LIMIT and how.limit is not None:
+        if order.side > 0:
+            low = _at_most(how.limit, scale)
+            return low._replace(low_trade=max(_LEAST, _ceiling(how.limit, scale) - 1))
+        high = _at_least(how.limit, scale)
+        return high._replace(high_trade=min(_MOST, _floor(how.limit, scale) + 1))
+    return ANY
+
+
+def bracket_levels(bracket: Bracket, scale: int) -> Levels:
+    """Return the levels that end a position: by trades and quotes alike."""
+    down, up = bracket.stop_loss, bracket.take_profit
+    if bracket.side > 0:  # of a short position
+        down, up = up, down
+    low = Levels() if down is None else _at_most(down, scale)
+    high = Levels() if up is None else _at_least(up, scale)
+    return Levels(low.low_trade, low.low_quote, high.high_trade, high.high_quote)
+
+
+def price_at(side: int, row: int, segment: Segment) -> Decimal:
+    """Return the price that a row offers a side: of the trade, or the quote's ask or bid."""
+    batch = segment.batch
+    quoted = int(batch.column("flags")[row]) & flag.QUOTE
+    name = _quoted(side) if quoted else "price_int"
+    scale = int(batch.table.price_scales[int(batch.column("inst")[row])])
+    return Decimal(int(batch.column(name)[row])).scaleb(-scale, EXACT)
+
+
+def triggered(order: Order, price: Decimal) -> bool:
+    """Say whether a price sets off an order's stop: a BUY at or above it, a SELL at or below."""
+    stop = order.how.stop
+    return stop is not None and (price >= stop if order.side > 0 else price <= stop)
+
+
+def marketable(order: Order, price: Decimal) -> bool:
+    """Say whether a price is within an order's limit."""
+    limit = order.how.limit
+    return limit is not None and (price <= limit if order.side > 0 else price >= limit)
+
+
+def stopped_out(bracket: Bracket, price: Decimal) -> bool:
+    """Say whether a price is at or beyond the stop loss, which wins over the take profit."""
+    level = bracket.stop_loss
+    return level is not None and (price <= level if bracket.side < 0 else price >= level)
+
+
+def _first(dense: int, side: int, levels: Levels, behind: int, segment: Segment) -> int | None:
+    rows = segment.rows_of(dense)
+    start = 0 if behind < 0 else int(rows.searchsorted(behind, side="right"))
+    if start == len(rows):
+        return None
+    column = segment.batch.column
+    offered = column(_quoted(side))
+    row = next_touch(
+        rows, start, column("flags"), column("price_int"), offered, _MASKS[side], *levels
+    )
+    return None if row < 0 else int(row)
+
+
+def _quoted(side: int) -> str:
+    return "ask_int" if side > 0 else "bid_int"
+
+
+def _at_most(level: Decimal, scale: int) -> Levels:
+    price = _floor(level, scale)
+    return Levels(low_trade=price, low_quote=price)
+
+
+def _at_least(level: Decimal, scale: int) -> Levels:
+    price = _ceiling(level, scale)
+    return Levels(high_trade=price, high_quote=price)
+
+
+def _floor(level: Decimal, scale: int) -> int:
+    return _whole(level, scale, ROUND_FLOOR)
+
+
+def _ceiling(level: Decimal, scale: int) -> int:
+    return _whole(level, scale, ROUND_CEILING)
+
+
+def _whole(level: Decimal, scale: int, rounding: str) -> int:
+    # The nearest integer price on one side of a level: no price lies between, so nothing is lost.
+    whole = int(level.scaleb(scale, WIDE).to_integral_value(rounding, WIDE))
+    return min(max(whole, _LEAST), _MOST)
