@@ -367,6 +367,7 @@ def summary_of(folder: RunFolder, seconds: float | None) -> dict[str, Any]:
                 "errors": e.errors,
                 "pnl": e.pnl,
                 "digests": {"candidates": e.candidate_digest, "decisions": e.decision_digest},
+                "lifecycle": msgspec.to_builtins(e.lifecycle),
             }
             for e in report.executors
         },

@@ -135,17 +135,22 @@ def lifecycle(run: Path) -> pl.DataFrame:
     """Return changes of state and failed ticks, in seq order.
 
     Whatever the run kept that is neither a verdict nor the fate of an order stands here, by its
-    kind: `transition` with `was` and `now`, `failure` with the error as `reason`.
+    kind: `transition` with `was`, `now` and what made it, `failure` with the error as `reason`.
+    A transition's `ts_event` is the strategy's clock.
     """
     found = _table(run, "decisions").filter(~pl.col("kind").is_in(_OF_ORDERS))
     moved = pl.col("reason").str.split_exact(" -> ", 1)
     changed = pl.col("kind") == "transition"
     return found.select(
         pl.col("seq").cast(pl.UInt64),
+        pl.col("ts_event").cast(INSTANT),
         *("strategy_id", "broker", "kind", "instrument_token"),
         pl.when(changed).then(moved.struct.field("field_0")).alias("was"),
         pl.when(changed).then(moved.struct.field("field_1")).alias("now"),
-        pl.when(~changed).then(pl.col("reason")).alias("reason"),
+        pl.when(changed)
+        .then(pl.col("seen").str.json_path_match("$.because"))
+        .otherwise(pl.col("reason"))
+        .alias("reason"),
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from parity.cli.console import counted, grouped, show, table_of, width
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def _strategy(one: ExecutorReport) -> dict[str, Any]:
         "errors": one.errors,
         "pnl": one.pnl,
         "digests": {"candidates": one.candidate_digest, "decisions": one.decision_digest},
+        "lifecycle": msgspec.to_builtins(one.lifecycle),
     }
 
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[np.int64]
 _OUT_ROWS: Final = 4096  # candidates a driver writes before it hands over
 _FEW_ROWS: Final = 32
-_NO_NUMBERS: Final = (str, bool)
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -50,10 +49,11 @@ class Found(msgspec.Struct, frozen=True, gc=False):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """An error at a row of the view."""
+    """An error at a row of the view; `anew` where the processor begins behind it without a past."""
 
     row: int
     error: str
+    anew: bool = False
 
 
 class DriverCall(Protocol):
@@ -119,9 +119,8 @@ class ProcessorDetector:
             at, error = self._run(view, todo, found)
             if error is None:
                 break
-            failed.append(Failed(at, error))
             done = bisect_left(todo, at)
-            self._roll_back(view, todo[:done], at, before)
+            failed.append(Failed(at, error, self._roll_back(view, todo[:done], at, before)))
             before = kept_state(self.processor)  # the next error goes back no further than here
             todo = todo[done + 1 :]
         return found, failed
@@ -176,15 +175,19 @@ class ProcessorDetector:
             warm[dense] = self._begin[dense] + self.history_length - self._stores[dense].first
         return warm, histories
 
-    def _roll_back(self, view: View, done: Sequence[int], at: int, before: bytes | None) -> None:
-        """Bring the processor to where it stood before row `at`; without snapshot, warm up anew."""
+    def _roll_back(self, view: View, done: Sequence[int], at: int, before: bytes | None) -> bool:
+        """Bring the processor to where it stood before row `at`.
+
+        Without a snapshot it warms up anew, and True is returned.
+        """
         if before is None or not self._restored(before):
             self.processor = self._build()
             for dense, store in self._stores.items():
                 behind = len(view) and int((view.rows_of(dense) > at).sum())
                 self._begin[dense] = store.total - behind
-            return
+            return True
         self._run(view, done, [])
+        return False
 
     def _restored(self, before: bytes) -> bool:
         self.processor = self._build()
@@ -371,8 +374,6 @@ def _row(tick: MarketTick | None) -> int:
 
 
 def _exact(quantity: Any) -> Decimal:
-    if type(quantity) is int:
-        return Decimal(quantity)
     try:
         return quantity if isinstance(quantity, Decimal) else Decimal(str(quantity))
     except InvalidOperation:
@@ -406,17 +407,16 @@ def _found(row: int, said: SignalResult) -> Found:
         )
     for name in ("price", "quantity", "confidence"):
         value = getattr(said, name)
-        if isinstance(value, _NO_NUMBERS):  # float() would take them
+        if isinstance(value, str | bool):  # float() would take them
             raise ConfigError(f"{name}: expected a number, was {value!r}")
-    metadata = said.metadata or {}
     return Found(
         row,
         side,
         float(said.price),
         float(said.quantity),
         float(said.confidence),
-        plain(metadata),
+        plain(said.metadata or {}),
         _reasoning(said.reasoning),
         _exact(said.quantity),
-        canonical(metadata),
+        canonical(said.metadata or {}),
     )

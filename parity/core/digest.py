@@ -66,8 +66,6 @@ def canonical(value: Any, depth: int = 0) -> bytes:
         return _framed(b"s", value.encode())
     if kind is int:
         return _integer(value)
-    if kind is dict and depth <= DEPTH_MAX:  # as metadata nearly always is
-        return _framed(b"m", _canonical_items(value, depth))
     if depth > DEPTH_MAX:
         raise ConfigError(f"signal metadata: nested deeper than {DEPTH_MAX}")
     if value is None:
@@ -103,20 +101,17 @@ _ATOMS: Final = frozenset({type(None), bool, int, float, str, Decimal})
 
 def plain(value: Any) -> Any:
     """Return a copy of a plain value in built-in types, which nobody else holds."""
-    kind = type(value)
-    if kind in _ATOMS:
+    if type(value) in _ATOMS:
         return value
-    if kind is dict:
-        return {str(k): v if type(v) in _ATOMS else plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
         return {str(k): plain(item) for k, item in value.items()}
     if isinstance(value, msgspec.Struct):
         return plain(msgspec.structs.asdict(value))
-    for atom in (bool, int, float, str):  # numpy's float64 is a float, and no encoder takes it
-        if isinstance(value, atom):
-            return atom(value)
+    for kind in (bool, int, float, str):  # numpy's float64 is a float, and no encoder takes it
+        if isinstance(value, kind):
+            return kind(value)
     return value
 
 

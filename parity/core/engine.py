@@ -21,13 +21,14 @@ from parity.core.market import last_price
 from parity.core.merge import merged
 from parity.core.routing import Routes
 from parity.core.validators.context import RiskPolicy
-from parity.core.view import FEW_ROWS, Scan, Segment
+from parity.core.view import FEW_ROWS, NO_TIME, Scan, Segment
 from parity.model.effects import ApprovedSignal, Effect, Fill
 from parity.model.errors import ConfigError
 from parity.model.events import Control, EventBatch
 from parity.model.ticks import TickBatch
 
 if TYPE_CHECKING:
+    from parity.core.lifecycle import Life
     from parity.model.instruments import InstrumentTable
 
 SNAPSHOT_FORMAT: Final = 1
@@ -35,6 +36,22 @@ SNAPSHOT_FORMAT: Final = 1
 # tick objects, which processors are shown, that holds fewer.
 _ROWS_MAX: Final = 16_384
 _OBJECTS_MAX: Final = 2048
+
+
+class LifecycleReport(msgspec.Struct, frozen=True):
+    """What an executor's lifecycle has been through.
+
+    Args:
+        gauge: number of its state.
+        entered: how often it entered each state.
+        since_ns: its decide clock at the last transition, ns UTC; None before its first tick.
+        reason: what made that transition.
+    """
+
+    gauge: int = 0
+    entered: dict[str, int] = {}
+    since_ns: int | None = None
+    reason: str = ""
 
 
 class ExecutorReport(msgspec.Struct, frozen=True):
@@ -51,6 +68,7 @@ class ExecutorReport(msgspec.Struct, frozen=True):
     pnl: str
     candidate_digest: str
     decision_digest: str
+    lifecycle: LifecycleReport = LifecycleReport()
 
 
 class RunReport(msgspec.Struct, frozen=True):
@@ -232,7 +250,7 @@ class Engine:
         executors = tuple(
             ExecutorReport(
                 *e.key,
-                e.state.name,
+                e.life.state.name,
                 e.candidates.count,
                 e.signals,
                 dict(sorted(e.drops.items())),
@@ -241,6 +259,7 @@ class Engine:
                 str(e.broker.portfolio.profit(self._marks)),
                 e.candidates.hex,
                 e.decisions.hex,
+                _lifecycle(e.life),
             )
             for e in self.executors
         )
@@ -286,6 +305,13 @@ class Engine:
         for executor, kept in zip(self.executors, state["executors"], strict=True):
             executor.restore(kept)
         self._traded = {token for e in self.executors for token in e.broker.portfolio.positions}
+
+
+def _lifecycle(life: Life) -> LifecycleReport:
+    since_ns = None if life.since_ns == NO_TIME else life.since_ns
+    return LifecycleReport(
+        int(life.state), dict(sorted(life.entered.items())), since_ns, life.reason
+    )
 
 
 def run_digest(parts: Sequence[tuple[str, str, str]]) -> str:

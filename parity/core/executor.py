@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from parity.core import lifecycle
 from parity.core.clocks import OwnTimes, Rows
 from parity.core.deadlines import Deadlines, Due
 from parity.core.detect import (
@@ -24,11 +23,13 @@ from parity.core.detect import (
     ProcessorDetector,
 )
 from parity.core.digest import Chain, canonical, pack_head, signal_id, signal_prefix
+from parity.core.lifecycle import RESUME, RETRY, Change, ErrorTerms, Life
 from parity.core.orders import ORDER
 from parity.core.paper_broker import ORDER_EXPIRY, Execution, PaperBroker, Terms
 from parity.core.validators.gate import Gate
 from parity.core.validators.own import ERROR, OwnCheck
 from parity.core.view import FEW_ROWS, NO_TIME
+from parity.core.warmth import Warmth
 from parity.model import ticks as flag
 from parity.model.effects import (
     ApprovedSignal,
@@ -42,7 +43,7 @@ from parity.model.effects import (
 from parity.model.errors import ConfigError
 from parity.model.kernel import KernelStrategy
 from parity.model.protocols import SignalValidator, StrategyProcessor
-from parity.model.values import Lifecycle, StrategyConfig
+from parity.model.values import StrategyConfig
 
 if TYPE_CHECKING:
     from parity.core.history import HistoryStore
@@ -51,7 +52,10 @@ if TYPE_CHECKING:
 
 _SEEN: Final = msgspec.json.Encoder(decimal_format="string").encode
 _FEW_TOKENS: Final = 16  # more are looked for in one pass over the view
-_WARMING: Final = frozenset({Lifecycle.INIT, Lifecycle.WARMUP})
+# What can be due at one row, in this order; BEGAN, WARMED and COOLED are of the lifecycle.
+_BEGAN, _WARMED, _FAILED, _COOLED, _SAID = range(5)
+
+_STEPS: Final = {_BEGAN: Life.began, _WARMED: Life.warmed, _COOLED: Life.cooled}
 
 
 class ExecutorPlan(msgspec.Struct, frozen=True):
@@ -84,11 +88,13 @@ class Executor:
         self.plan = plan
         self.key = (plan.config.strategy_id, plan.broker)
         self.on = plan.config.on
-        self.state = Lifecycle.INIT
         self.clock = NO_TIME  # the decide clock
         self.deadlines = Deadlines()  # in the decide clock
+        self.life = Life(ErrorTerms.of(plan.config), self.deadlines)
         self.when_due: dict[str, Callable[[Due], list[Effect]]] = {  # handler by kind
-            ORDER_EXPIRY: self._expire
+            ORDER_EXPIRY: self._expire,
+            RETRY: lambda due: self.changed(self.life.retry(due.ns), due.seq),
+            RESUME: lambda due: self.changed(self.life.resume_by_itself(due.ns), due.seq),
         }
         self.candidates = Chain()
         self.decisions = Chain()
@@ -106,9 +112,10 @@ class Executor:
         self._mine = np.zeros(len(table), np.bool_)
         self._mine[list(self.tokens)] = True
         self._takes_all = len(self.tokens) == len(table)
-        self._seen = dict.fromkeys(self.tokens, 0)  # ticks by instrument, until one is warm
+        self._began = False  # whether it had a tick
+        self._warmth = Warmth(self.tokens, self.detector.history_length)
         self._prefix = signal_prefix(*self.key)
-        self._queue: list[tuple[int, Candidate | Failure | Transition]] = []
+        self._queue: list[tuple[int, int, Candidate | Failure | None]] = []
         self._at = 0
         self._times: OwnTimes | None = None  # of the segment at hand
         self._decided = -1  # last row of it that was decided
@@ -121,13 +128,11 @@ class Executor:
         found, failed = self.detector.detect(view, rows)
         if found:
             found = _spoken(found, view)
-        queue: list[tuple[int, Candidate | Failure | Transition]] = []
-        if self.state in _WARMING and len(view):
-            queue += self._transitions(view, rows)
-        queue += [(view.position(f.row), self._failure(f, view)) for f in failed]
-        queue += [(view.position(f.row), self._candidate(f, view)) for f in found]
+        queue = self._steps(view, rows, failed)
+        queue += [(view.position(f.row), _FAILED, self._failure(f, view)) for f in failed]
+        queue += [(view.position(f.row), _SAID, self._candidate(f, view)) for f in found]
         if len(queue) > 1:
-            queue.sort(key=lambda entry: entry[0])  # stable: at one row transitions come first
+            queue.sort(key=lambda entry: entry[:2])
         self._queue, self._at = queue, 0
         self._times, self._decided = OwnTimes(view, rows), -1
         self.broker.enter(view.segment)
@@ -143,37 +148,19 @@ class Executor:
         found = [view.rows_of(dense) for dense in self.tokens]
         return found[0] if len(found) == 1 else np.sort(np.concatenate(found))
 
-    def _transitions(self, view: View, rows: Rows | None) -> list[tuple[int, Transition]]:
-        """Plan the changes of state in this segment; decide() carries them out in their turn."""
-        plan: list[tuple[int, Lifecycle]] = []
-        state = self.state
-        if state == Lifecycle.INIT and (rows is None or len(rows)):
-            state = Lifecycle.WARMUP
-            plan.append((0 if rows is None else int(rows[0]), state))
-        if state == Lifecycle.WARMUP:
-            warm_row = self._warm_row(view)
-            if warm_row is not None:
-                plan.append((warm_row, Lifecycle.ACTIVE))
-        made, was = [], self.state
-        for row, now in plan:
-            at = view.position(row)
-            change = Transition(int(view.segment.seq[at]), *self.key, was.name, now.name)
-            made.append((at, change))
-            was = now
-        return made
-
-    def _warm_row(self, view: View) -> int | None:
-        """Count ticks by instrument; return the first row at which one has its history."""
-        warm: list[int] = []
-        for dense, seen in self._seen.items():
-            rows = view.rows_of(dense)
-            missing = self.detector.history_length - seen
-            self._seen[dense] = seen + len(rows)
-            if missing <= len(rows):
-                warm.append(int(rows[missing - 1]))
-        if warm:
-            self._seen = {}  # counted no further: a state must not tell where batches ended
-        return min(warm, default=None)
+    def _steps(
+        self, view: View, rows: Rows | None, failed: list[Failed]
+    ) -> list[tuple[int, int, Candidate | Failure | None]]:
+        """Return where it had its first tick, where it is warm, and where it is so no longer."""
+        steps: list[tuple[int, int]] = []
+        if not self._began and len(view) and (rows is None or len(rows)):
+            self._began = True
+            steps.append((0 if rows is None else int(rows[0]), _BEGAN))
+        anew = [f.row for f in failed if f.anew]
+        if anew or not self._warmth.warm:
+            changes = self._warmth.over(view, anew)
+            steps += [(row, _WARMED if warm else _COOLED) for row, warm in changes]
+        return [(view.position(row), kind, None) for row, kind in steps]
 
     def _failure(self, failed: Failed, view: View) -> Failure:
         at = view.position(failed.row)
@@ -240,17 +227,30 @@ class Executor:
         if fills:
             effects += [self._fill(e, row, segment) for e in self.broker.execute(row, segment)]
         while self._at < len(self._queue) and self._queue[self._at][0] == row:
-            entry = self._queue[self._at][1]
+            _, kind, entry = self._queue[self._at]
             self._at += 1
             if isinstance(entry, Candidate):
-                effects.append(self._judge(entry, row, segment, signal_no))
-                continue
-            if isinstance(entry, Transition):
-                self.state = lifecycle.step(self.state, Lifecycle[entry.now])
+                effect = self._judge(entry, row, segment, signal_no)
+                effects.append(effect)
+                if isinstance(effect, DroppedSignal) and effect.reason.endswith(ERROR):
+                    effects += self._erred(effect.candidate.seq)
+            elif entry is not None:
+                effects += [entry, *self._erred(entry.seq)]
             else:
-                self.errors += 1
-            effects.append(entry)
+                effects += self.changed(_STEPS[kind](self.life, self.clock), int(segment.seq[row]))
         return effects
+
+    def _erred(self, seq: int) -> list[Effect]:
+        self.errors += 1
+        return self.changed(self.life.failed(self.clock), seq)
+
+    def changed(self, changes: list[Change], seq: int) -> list[Effect]:
+        """Return changes of the lifecycle as effects of an event."""
+        ns = None if self.clock == NO_TIME else self.clock
+        return [
+            Transition(seq, *self.key, change.was.name, change.now.name, ns, change.reason)
+            for change in changes
+        ]
 
     def _run_due(self, ns: int, seq: int, row: int, segment: Segment) -> list[Effect]:
         """Run every deadline up to an instant, each at its own time."""
@@ -278,10 +278,9 @@ class Executor:
 
     def _judge(self, candidate: Candidate, row: int, segment: Segment, signal_no: int) -> Effect:
         self.candidates.add(candidate.record)
-        drop, quantity = self.gate.judge(candidate, self.state, self.clock, row, segment)
+        drop, quantity = self.gate.judge(candidate, self.life.state, self.clock, row, segment)
         if drop is not None:
             self.drops[drop.reason] += 1
-            self.errors += drop.reason.endswith(ERROR)
             record = b"D" + candidate.record + canonical(drop.reason)
             self.decisions.add(record)
             return DroppedSignal(candidate, drop.reason, record, _SEEN(drop.seen).decode())
@@ -389,7 +388,7 @@ class Executor:
         """Return the executor's state as plain values; raises SnapshotUnavailable."""
         return {
             "key": list(self.key),
-            "state": int(self.state),
+            "life": self.life.snapshot(),
             "clock": self.clock,
             "deadlines": self.deadlines.snapshot(),
             "candidates": [self.candidates.value, self.candidates.count],
@@ -397,7 +396,8 @@ class Executor:
             "counts": [self.signals, self.fills, self.errors],
             "drops": dict(self.drops),
             "gate": self.gate.snapshot(),
-            "seen": {str(d): n for d, n in self._seen.items()},
+            "began": self._began,
+            "warmth": self._warmth.snapshot(),
             "broker": self.broker.snapshot(),
             "detector": self.detector.snapshot(),
         }
@@ -406,7 +406,7 @@ class Executor:
         """Take back what snapshot() gave; raises ConfigError where it is another executor's."""
         if tuple(state["key"]) != self.key:
             raise ConfigError(f"checkpoint of executor {state['key']}, expected {list(self.key)}")
-        self.state = Lifecycle(state["state"])
+        self.life.restore(state["life"])
         self.clock = state["clock"]
         self.deadlines.restore(state["deadlines"])
         self.candidates = Chain(*state["candidates"])
@@ -414,7 +414,8 @@ class Executor:
         self.signals, self.fills, self.errors = state["counts"]
         self.drops = Counter(state["drops"])
         self.gate.restore(state["gate"])
-        self._seen = {int(d): n for d, n in state["seen"].items()}
+        self._began = state["began"]
+        self._warmth.restore(state["warmth"])
         self.broker.restore(state["broker"])
         self.detector.restore(state["detector"])
 

@@ -98,13 +98,20 @@ class Fill(msgspec.Struct, frozen=True):
 
 
 class Transition(msgspec.Struct, frozen=True):
-    """A change of an executor's lifecycle."""
+    """A change of an executor's lifecycle.
+
+    Args:
+        ts_event: the executor's decide clock, ns UTC; None before its first tick.
+        reason: what made it: a word of our own, or what a control gave.
+    """
 
     seq: int
     strategy_id: str
     broker: str
     was: str
     now: str
+    ts_event: int | None = None
+    reason: str = ""
 
 
 class Failure(msgspec.Struct, frozen=True):

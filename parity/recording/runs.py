@@ -444,6 +444,7 @@ def decision_row(effect: Effect) -> dict[str, Any]:
         row.update(kind="failure", instrument_token=effect.instrument_token, reason=effect.error)
     else:
         row.update(kind="transition", reason=f"{effect.was} -> {effect.now}")
+        row.update(ts_event=effect.ts_event, seen=json.dumps({"because": effect.reason}))
     return row
 
 

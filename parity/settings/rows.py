@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from parity.core.lifecycle import ERRORS
 from parity.core.validators.limits import RISK, check_risk
 from parity.model.errors import ConfigError, did_you_mean
 from parity.model.parameters import Parameter, complete_parameters, shown
@@ -26,6 +27,7 @@ BROKERS: Final = ("paper", "zerodha")
 # executor's: a block holds what was written, nothing is filled in.
 BLOCKS: Final[dict[str, dict[str, Parameter]]] = {
     "risk": RISK,
+    "errors": ERRORS,
     "paper": {
         "cash": Parameter("float", minimum=0, doc="what a paper portfolio starts with"),
         "slippage": Parameter("float", minimum=0, maximum=1, doc="against the side; a fraction"),

@@ -152,10 +152,11 @@ def test_strategies_of_the_page_run(cli: Cli, tmp_path: Path) -> None:
     names = ("dip", "streak", "falls")
     for name, text in zip(names, blocks(STRATEGIES, "python"), strict=True):
         (tmp_path / f"{name}.py").write_text(text)
-    (row,) = blocks(STRATEGIES, "yaml")
-    (tmp_path / "dip_small.yaml").write_text(row)
+    rows = ("dip_small", "dip_guarded")
+    for name, row in zip(rows, blocks(STRATEGIES, "yaml"), strict=True):
+        (tmp_path / f"{name}.yaml").write_text(row)
     (tmp_path / "recordings").symlink_to(ROOT / "recordings")
-    files = ["dip_small.yaml", *(f"{name}.py" for name in names)]
+    files = [*(f"{name}.yaml" for name in rows), *(f"{name}.py" for name in names)]
     checked = cli("check", *files, "--json", cwd=tmp_path)
     chosen = [word for file in files for word in ("-s", file)]
     ran = cli("backtest", "recordings/demo", *chosen, "--set", "Streak.length=5",
@@ -166,7 +167,7 @@ def test_strategies_of_the_page_run(cli: Cli, tmp_path: Path) -> None:
     assert [] == json.loads(checked.stdout)["findings"]
     assert 0 == ran.returncode, ran.stderr
     found = json.loads(ran.stdout)["strategies"]
-    assert {"dip_small", "Streak", "falls"} == found.keys()
+    assert {"dip_small", "dip_guarded", "Streak", "falls"} == found.keys()
     assert all(one["signals"] > 0 and one["errors"] == 0 for one in found.values())
     assert "identical" == json.loads(proved.stdout)["verdict"]
 
