@@ -113,9 +113,7 @@ class PlainEngine:
         quantity = int(row["quantity_int"]) / 10**quantity_scale
         return PlainTick(token, int(row["ts_event"]), price, quantity, int(row["side"]))
 
-    def _judge(
-        self, hosted: _Hosted, signal: Any, tick: PlainTick, seq: int, ordinal: int
-    ) -> None:
+    def _judge(self, hosted: _Hosted, signal: Any, tick: PlainTick, seq: int, ordinal: int) -> None:
         reason = self._reason(hosted, signal, tick.instrument_token)
         numbers = (float(signal.price), float(signal.quantity), float(signal.confidence))
         key = (seq, hosted.strategy.strategy_id, "signal", tick.instrument_token)
