@@ -35,17 +35,20 @@ class PacedSource:
         recording: where the ticks come from.
         name: of its one stream; the recording's name.
         pace: ticks a second; None is as fast as the loop takes them.
+        first_row: of its first tick; the ticks before it were pruned.
 
-    The offset of a tick is its row among all ticks of the recording.
+    The offset of a tick is its row among all ticks that the recording ever had.
     """
 
-    def __init__(self, recording: TickSource, name: str, *, pace: float | None = None) -> None:
+    def __init__(
+        self, recording: TickSource, name: str, *, pace: float | None = None, first_row: int = 0
+    ) -> None:
         if pace is not None and not pace > 0:
             raise ConfigError(f"pace: expected ticks a second above 0, was {pace}")
         self.streams: list[Stream] = [(name, 0)]
         self._recording = recording
         self._pace = pace
-        self._first_row = 0
+        self._first_row = self._begin = first_row
         self._id = 0
         self._pieces: Iterator[Arrivals] = iter(())
         self._started = 0.0
@@ -54,7 +57,7 @@ class PacedSource:
 
     def start_at(self, positions: Mapping[Stream, int]) -> None:
         """Start behind the rows that are recorded already."""
-        self._first_row = positions.get(self.streams[0], 0)
+        self._first_row = positions.get(self.streams[0], self._begin)
 
     async def connect(self) -> None:
         """Nothing to find."""
@@ -101,7 +104,7 @@ class PacedSource:
         self._pieces = iter(())
 
     def _cut(self, rows: int) -> Iterator[Arrivals]:
-        row = 0
+        row = self._begin
         for batch in self._recording.batches():
             records, notes = self._records(batch, row)
             row += len(batch.ticks)

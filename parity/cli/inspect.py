@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from parity.cli.console import counted, grouped, say, show, show_json, table_of, told, width
-from parity.cli.options import Json, recording_path
-from parity.model.errors import RecordingCorrupt, RecordingMissing
+from parity.cli.options import (
+    Json,
+    KeepBytes,
+    KeepDays,
+    recording_path,
+    retention_of,
+    settings_of,
+)
+from parity.model.errors import ConfigError, RecordingCorrupt, RecordingMissing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +25,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = (
     "Examples:\n\nparity inspect recordings/demo\n\nparity inspect recordings/demo --json\n\n"
-    "parity inspect runs/first --at 816"
+    "parity inspect runs/first --at 816\n\n"
+    "parity inspect recordings/demo --disk --keep-days 30"
 )
 
 
@@ -32,12 +40,31 @@ def command(
             "first tick at or after it.",
         ),
     ] = None,
+    disk: Annotated[
+        bool,
+        typer.Option(
+            "--disk", help="What it takes on the disk, for how long, and what would be pruned now."
+        ),
+    ] = False,
+    keep_days: KeepDays = None,
+    keep_bytes: KeepBytes = None,
     as_json: Json = False,
 ) -> None:
     """Show what a recording or a run holds; every file of a recording is hashed and read."""
     from parity.recording.runs import is_run
 
     path = recording_path(path)
+    if disk and at is None:
+        from parity.cli.usage import show_usage
+
+        settings = settings_of(keep_days=keep_days, keep_bytes=keep_bytes)
+        show_usage(path, retention_of(settings), as_json)
+        return
+    if disk or keep_days is not None or keep_bytes is not None:
+        raise ConfigError(
+            "--keep-days and --keep-bytes go with --disk, which goes without --at",
+            cure="parity inspect REC --disk --keep-days N",
+        )
     if at is not None:
         from parity.cli.moments import show_moment
 

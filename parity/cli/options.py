@@ -16,6 +16,7 @@ from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
+    from parity.recording.pruning import Retention
     from parity.recording.rotation import Rotation
     from parity.settings.drafts import StrategySpec
     from parity.settings.settings import Settings
@@ -90,6 +91,22 @@ RotateS = Annotated[
         help="Seal it each N seconds at the latest. Default: setting rotate_s.",
     ),
 ]
+KeepDays = Annotated[
+    float | None,
+    typer.Option(
+        "--keep-days",
+        metavar="N",
+        help="Prune sealed segments older than N days. Default: setting keep_days, else none.",
+    ),
+]
+KeepBytes = Annotated[
+    int | None,
+    typer.Option(
+        "--keep-bytes",
+        metavar="N",
+        help="Prune the oldest above N bytes of sealed parts. Default: setting keep_bytes.",
+    ),
+]
 TableSource = Annotated[
     Path | None,
     typer.Option(
@@ -112,11 +129,42 @@ def settings_of(**given: Any) -> Settings:
     return load_settings(given)
 
 
+def live_settings(
+    servers: str | None,
+    topics: str | None,
+    rotate_mb: int | None,
+    rotate_s: float | None,
+    keep_days: float | None,
+    keep_bytes: int | None,
+) -> Settings:
+    """Return the settings of a command that records."""
+    return settings_of(
+        bootstrap_servers=servers,
+        ticks_topics=topics,
+        rotate_mb=rotate_mb,
+        rotate_s=rotate_s,
+        keep_days=keep_days,
+        keep_bytes=keep_bytes,
+    )
+
+
 def rotation_of(settings: Settings) -> Rotation:
     """Return when a live command's journal is cut and sealed."""
     from parity.recording.rotation import Rotation
 
     return Rotation(settings.rotate_mb * 1_000_000, settings.rotate_s)
+
+
+def retention_of(settings: Settings) -> Retention:
+    """Return what a recording holds, and where goldens and runs are that name it."""
+    from parity.recording.pruning import Retention
+    from parity.recording.retention import Policy
+
+    return Retention(
+        Policy(keep_days=settings.keep_days, keep_bytes=settings.keep_bytes),
+        (settings.recordings_dir, settings.runs_dir),
+        runs=settings.keep_named == "runs",
+    )
 
 
 def recording_path(given: Path) -> Path:

@@ -11,6 +11,8 @@ from parity.cli.console import told
 from parity.cli.options import (
     ExitAtEnd,
     Json,
+    KeepBytes,
+    KeepDays,
     Overrides,
     RotateMb,
     RotateS,
@@ -21,8 +23,9 @@ from parity.cli.options import (
     StrategyFiles,
     TableSource,
     Topics,
+    live_settings,
+    retention_of,
     rotation_of,
-    settings_of,
     specs_of,
     start_of,
     table_of,
@@ -63,6 +66,8 @@ def command(
     seed: Seed = 0,
     rotate_mb: RotateMb = None,
     rotate_s: RotateS = None,
+    keep_days: KeepDays = None,
+    keep_bytes: KeepBytes = None,
     servers: Servers = None,
     as_json: Json = False,
 ) -> None:
@@ -72,9 +77,7 @@ def command(
     end it and seal its recording.
     """
     begin = start_of(start_from)
-    settings = settings_of(
-        bootstrap_servers=servers, ticks_topics=topics, rotate_mb=rotate_mb, rotate_s=rotate_s
-    )
+    settings = live_settings(servers, topics, rotate_mb, rotate_s, keep_days, keep_bytes)
     specs = specs_of(strategies, overrides, skip_invalid=skip_invalid)
     if pace is not None and recording is None:
         raise ConfigError("--pace: it goes with --recording", cure="name a recording")
@@ -103,6 +106,7 @@ def command(
             checkpoint_ticks=settings.checkpoint_ticks,
             durability=settings.durability,
             rotation=rotation_of(settings),
+            retention=retention_of(settings),
             progress=None if tell is None else lambda now: tell(now.get("ticks", 0)),
         )
     show_finished(finished, as_json)

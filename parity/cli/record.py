@@ -7,18 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from parity.cli.console import counted, show, show_json, told
+from parity.cli.console import counted, say, show, show_json, told
 from parity.cli.options import (
     ExitAtEnd,
     Json,
+    KeepBytes,
+    KeepDays,
     RotateMb,
     RotateS,
     Servers,
     StartFrom,
     TableSource,
     Topics,
+    live_settings,
+    retention_of,
     rotation_of,
-    settings_of,
     start_of,
     table_of,
 )
@@ -41,6 +44,8 @@ def command(
     instrument_table: TableSource = None,
     rotate_mb: RotateMb = None,
     rotate_s: RotateS = None,
+    keep_days: KeepDays = None,
+    keep_bytes: KeepBytes = None,
     servers: Servers = None,
     as_json: Json = False,
 ) -> None:
@@ -49,9 +54,7 @@ def command(
     SIGINT and SIGTERM end it and seal the recording.
     """
     begin = start_of(start_from)
-    settings = settings_of(
-        bootstrap_servers=servers, ticks_topics=topics, rotate_mb=rotate_mb, rotate_s=rotate_s
-    )
+    settings = live_settings(servers, topics, rotate_mb, rotate_s, keep_days, keep_bytes)
     table = table_of(instrument_table, recording)
     from parity.cli.logs import log_to_stderr
     from parity.compose.modes import Feed, record
@@ -71,6 +74,7 @@ def command(
             table=table,
             durability=settings.durability,
             rotation=rotation_of(settings),
+            retention=retention_of(settings),
             progress=None if tell is None else lambda now: tell(now.get("ticks", 0)),
         )
     if as_json:
@@ -84,3 +88,10 @@ def _show(recording: Path, found: dict[str, Any]) -> None:
         f"{counted(found.get('ticks', 0), 'tick')}, {counted(found.get('gaps', 0), 'gap')}, "
         f"{counted(found.get('quarantined', 0), 'undecodable message')}: {recording}"
     )
+    if found["pruned_segments"]:
+        show(
+            f"pruned: {counted(found['pruned_segments'], 'segment')}, "
+            f"{counted(found['pruned_bytes'], 'byte')}"
+        )
+    if found["pruning_failures"]:
+        say("warning: ", f"pruning failed {found['pruning_failures']} times, see the log")

@@ -23,6 +23,7 @@ from parity.compose.plans import Prepared, prepare
 from parity.core.engine import Engine
 from parity.model.errors import ConfigError, ServiceDown
 from parity.proof.replayer import backtest_events
+from parity.recording.gone import words
 from parity.recording.holding import DiskRefused, held
 from parity.recording.reader import open_recording
 from parity.recording.runs import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from parity.live.runner import Limits, Outcome, Strategies
     from parity.model.instruments import InstrumentTable
     from parity.publishers import Publisher
+    from parity.recording.pruning import Retention
     from parity.recording.reader import Recording
     from parity.recording.rotation import Rotation
     from parity.recording.runs import KeptStrategy
@@ -108,7 +110,7 @@ def backtest(
     """
     with open_recording(recording, cached=cache != "off") as source:
         source.check_files()
-        warnings = _build_cache(source) if cache == "build" else ()
+        warnings = _warnings(source) + (_build_cache(source) if cache == "build" else ())
         prepared = prepare(specs)
         engine = Engine(source.table, prepared.plans, seed=seed)
         run_id = _run_id()
@@ -144,6 +146,11 @@ def backtest(
                 _empty(folder) if existed else shutil.rmtree(folder)
             raise
     return Finished(RunFolder(folder), seconds, prepared.skipped, warnings)
+
+
+def _warnings(recording: Recording) -> tuple[str, ...]:
+    gone = recording.manifest.gone
+    return (f"{recording.path}: the run does not cover {words(gone)}",) if gone else ()
 
 
 def _build_cache(recording: Recording) -> tuple[str, ...]:
@@ -184,6 +191,14 @@ class Feed(NamedTuple):
         return list(self.topics) if self.recording is None else [self.recording.name]
 
 
+class Keeping(NamedTuple):
+    """How a live recording is kept: synced or not, when it is sealed, how much of it is held."""
+
+    durability: str
+    rotation: Rotation | None
+    retention: Retention | None
+
+
 def paper(
     run: Path,
     specs: Sequence[StrategySpec],
@@ -194,6 +209,7 @@ def paper(
     checkpoint_ticks: int = 100_000,
     durability: str = "fdatasync",
     rotation: Rotation | None = None,
+    retention: Retention | None = None,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> Finished:
     """Run strategies on live ticks, record everything, publish approved signals.
@@ -210,6 +226,7 @@ def paper(
         checkpoint_ticks: ticks between checkpoints.
         durability: "fdatasync" or "os".
         rotation: when a segment of the journal ends and is sealed.
+        retention: how much of the recording is held; None is all.
         progress: called with counts after each turn of the loop.
 
     Raises:
@@ -219,9 +236,8 @@ def paper(
     prepared = prepare(specs)
     began = time.perf_counter()
     with held(run):
-        outcome = _paper(
-            run, prepared, feed, table, seed, checkpoint_ticks, durability, rotation, progress
-        )
+        keeping = Keeping(durability, rotation, retention)
+        outcome = _paper(run, prepared, feed, table, seed, checkpoint_ticks, keeping, progress)
     if not outcome.settled:
         raise ServiceDown(
             f"{run}: the fate of the last signals is not known: they were not confirmed",
@@ -237,14 +253,13 @@ def _paper(
     table: InstrumentTable,
     seed: int,
     checkpoint_ticks: int,
-    durability: str,
-    rotation: Rotation | None,
+    keeping: Keeping,
     progress: Callable[[dict[str, int]], None] | None,
 ) -> Outcome:
     from parity.live.delivery import Delivery
     from parity.live.runner import Limits, Strategies
 
-    writer = _paper_writer(run, seed, prepared, durability, feed)
+    writer = _paper_writer(run, seed, prepared, keeping.durability, feed)
     recording = run / "recording"
     if (recording / MANIFEST).exists():
         with open_recording(recording) as kept:
@@ -256,7 +271,7 @@ def _paper(
     delivery = Delivery(_publisher(feed, run, run_id), ledger, run_id, outlets)
     strategies = Strategies(engine, writer, delivery)
     limits = Limits(checkpoint_ticks=checkpoint_ticks)
-    return _run_live(recording, table, feed, durability, rotation, strategies, limits, progress)
+    return _run_live(recording, table, feed, keeping, strategies, limits, progress)
 
 
 def record(
@@ -266,6 +281,7 @@ def record(
     table: InstrumentTable,
     durability: str = "fdatasync",
     rotation: Rotation | None = None,
+    retention: Retention | None = None,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> dict[str, Any]:
     """Record live ticks, without strategies; returns counts.
@@ -273,13 +289,17 @@ def record(
     Arguments and errors as for paper().
     """
     with held(folder):
-        outcome = _run_live(folder, table, feed, durability, rotation, None, None, progress)
+        keeping = Keeping(durability, rotation, retention)
+        outcome = _run_live(folder, table, feed, keeping, None, None, progress)
     return {
         "recording": str(folder),
         "ticks": outcome.ticks,
         "last_seq": outcome.last_seq,
         "quarantined": outcome.quarantined,
         "gaps": outcome.gaps,
+        "pruned_segments": outcome.pruned_segments,
+        "pruned_bytes": outcome.pruned_bytes,
+        "pruning_failures": outcome.pruning_failures,
     }
 
 
@@ -287,8 +307,7 @@ def _run_live(
     folder: Path,
     table: InstrumentTable,
     feed: Feed,
-    durability: str,
-    rotation: Rotation | None,
+    keeping: Keeping,
     strategies: Strategies | None,
     limits: Limits | None,
     progress: Callable[[dict[str, int]], None] | None,
@@ -307,8 +326,9 @@ def _run_live(
                 stop=stop,
                 strategies=strategies,
                 limits=limits,
-                durability=durability,
-                rotation=rotation,
+                durability=keeping.durability,
+                rotation=keeping.rotation,
+                retention=keeping.retention,
                 progress=progress,
             )
 
@@ -321,7 +341,10 @@ def _source(feed: Feed, table: InstrumentTable) -> LiveSource:
 
         read = open_recording(feed.recording)
         read.check_files()
-        return PacedSource(read, feed.recording.name, pace=feed.pace)
+        from parity.recording.retention import pruned_ticks
+
+        rows = pruned_ticks(read.manifest)
+        return PacedSource(read, feed.recording.name, pace=feed.pace, first_row=rows)
     from parity.sources.codecs.native import NativeDecoder
     from parity.sources.redpanda import RedpandaSource
 

@@ -23,7 +23,9 @@ from parity.model.effects import ApprovedSignal
 from parity.model.errors import ParityError, RecordingCorrupt
 from parity.model.events import Control, EventBatch
 from parity.model.ticks import TickBatch
+from parity.recording.gone import words
 from parity.recording.reader import open_recording
+from parity.recording.retention import pruned_to
 from parity.recording.runs import RunFolder
 from parity.recording.sealing import seal
 from parity.sources.arrivals import Arrivals, LiveSource, Note
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from parity.core.engine import Engine
     from parity.live.delivery import Delivery
+    from parity.live.retention import Pruner
     from parity.model.instruments import InstrumentTable
     from parity.recording.journal import JournalWriter
     from parity.recording.reader import Recording
@@ -79,6 +82,9 @@ class Outcome:
     quarantined: int
     gaps: int
     settled: bool
+    pruned_segments: int = 0
+    pruned_bytes: int = 0
+    pruning_failures: int = 0
 
 
 class Interrupted(ParityError):
@@ -97,6 +103,7 @@ class Runner:
         sequencer: new; a resumed runner restores it.
         journal: open on `folder`.
         sealer: of its ended segments; stopped before the rest is sealed.
+        pruner: what the sealer has called; its events are journaled.
         strategies: None records only.
         stop: set from outside to end.
         limits: checkpoints and the end.
@@ -113,6 +120,7 @@ class Runner:
         journal: JournalWriter,
         *,
         sealer: BackgroundSealer | None = None,
+        pruner: Pruner | None = None,
         strategies: Strategies | None = None,
         stop: asyncio.Event,
         limits: Limits | None = None,
@@ -125,6 +133,7 @@ class Runner:
         self._sequencer = sequencer
         self._journal = journal
         self._sealer = sealer
+        self._pruner = pruner
         self._strategies = strategies
         self._stop = stop
         self._limits = limits or Limits()
@@ -152,7 +161,11 @@ class Runner:
             async with asyncio.TaskGroup() as tasks:
                 helpers = await self._start_delivery(tasks)
                 if recorded is not None:
+                    if self._pruner is not None:
+                        self._pruner.said(recorded)
                     await self._go_on(recorded)
+                if self._sealer is not None and self._pruner is not None:
+                    self._sealer.wake(0)  # not before: what is pruned is not read again
                 await self._source.start()
                 await self._loop()
                 if self._strategies is not None:
@@ -166,8 +179,14 @@ class Runner:
         finally:
             await self._close(self._limits.flush_s if settled else 0)
         seal(self._folder)
+        if self._pruner is not None:
+            self._pruner()  # a run may be too short for its sealer to have come to it
         if self._strategies is not None and settled:
             self._complete(self._strategies)
+        return self._outcome(settled)
+
+    def _outcome(self, settled: bool) -> Outcome:
+        pruner = self._pruner
         return Outcome(
             self._journal.last_seq,
             self._ticks,
@@ -175,6 +194,7 @@ class Runner:
             self._counts["quarantine"],
             self._counts["gap"],
             settled,
+            *((pruner.segments, pruner.bytes, pruner.failures) if pruner is not None else ()),
         )
 
     async def _loop(self) -> None:
@@ -198,7 +218,8 @@ class Runner:
         records, notes, positions = arrived
         if len(records):
             records["ts_recv"] = now
-        notes = [*self._failures(), *notes]
+        pruned = [] if self._pruner is None else self._pruner.notes()
+        notes = [*self._failures(), *pruned, *notes]
         if notes:
             records, controls = self._interleave(records, notes, now)
         else:
@@ -296,6 +317,12 @@ class Runner:
                 f"{self._folder}: a checkpoint is at seq {after}, the journal ends at "
                 f"{self._journal.last_seq}",
                 cure="the disk lost the end of the journal; start a new run",
+            )
+        if self._strategies is not None and pruned_to(recorded.manifest) > after:
+            raise RecordingCorrupt(
+                f"{self._folder}: {words(recorded.manifest.gone)}; the run's newest checkpoint is "
+                f"at seq {after}, and what came behind it is no longer there",
+                cure="start a new run",
             )
         for batch in _behind(recorded.batches(), after):
             await asyncio.sleep(0)  # a stop, and the deliveries, get their turn

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import structlog
 
+from parity.live.clock import anchored_clock
+from parity.live.retention import Pruner
 from parity.live.runner import Limits, Outcome, Runner, Strategies
 from parity.recording.journal import JournalWriter
 from parity.recording.manifest import MANIFEST, add_streams
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.model.instruments import InstrumentTable
+    from parity.recording.pruning import Retention
     from parity.sources.arrivals import LiveSource
 
 _log = structlog.get_logger("parity.live.start")
@@ -37,6 +40,7 @@ async def start(
     limits: Limits | None = None,
     durability: str = "fdatasync",
     rotation: Rotation | None = None,
+    retention: Retention | None = None,
     max_skew_ns: int = MAX_SKEW_NS,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> Outcome:
@@ -53,6 +57,7 @@ async def start(
         limits: checkpoints and the end.
         durability: of the journal.
         rotation: when a segment of it ends, and is sealed while the run goes on.
+        retention: how much of it is held; older segments go while the run goes on.
         max_skew_ns: how far ts_event may be ahead of ts_recv.
         progress: called with counts after each turn of the loop.
 
@@ -63,11 +68,10 @@ async def start(
     goes_on = (folder / MANIFEST).exists()
     if not goes_on:
         await source.connect()
-        streams = source.streams
-        create_recording(
-            folder, table, created_by=created_by, streams=streams, durability=durability
-        )
-    sealer = BackgroundSealer(folder, _sealing_failed)
+        made = {"created_by": created_by, "durability": durability}
+        create_recording(folder, table, streams=source.streams, **made)
+    pruner = Pruner(folder, retention, anchored_clock())
+    sealer = BackgroundSealer(folder, _sealing_failed, then=pruner)
     journal = _journal(folder, rotation or Rotation(), durability, sealer)
     try:
         recorded = open_recording(folder) if goes_on else None
@@ -84,6 +88,7 @@ async def start(
             Sequencer(table, max_skew_ns=max_skew_ns),
             journal,
             sealer=sealer,
+            pruner=pruner,
             strategies=strategies,
             stop=stop,
             limits=limits,

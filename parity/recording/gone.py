@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOST: Final = "lost"
+GAP_SUFFIX: Final = "-gap.parquet"
 
 
 def gap_file(gone: Gone) -> str:
     """Return the path of the part that holds the gap event of a range."""
-    return f"events/{gone.last_seq:012d}-gap.parquet"
+    return f"events/{gone.last_seq:012d}{GAP_SUFFIX}"
 
 
 def gap_event(gone: Gone) -> Control:
@@ -50,9 +51,30 @@ def refuse_gone(manifest: Manifest, folder: Path, needed_by: str) -> None:
     if manifest.gone:
         raise RecordingCorrupt(
             f"{folder}: {needed_by} saw what is no longer there: {words(manifest.gone)}",
-            cure="what is gone cannot be proved; a lost part comes back from a copy: put it in its "
-            f"place and run parity repair {folder}",
+            cure=_cure(manifest.gone, folder),
         )
+
+
+def pruned_since(folder: Path, manifest: Manifest) -> RecordingCorrupt | None:
+    """Return the error of a reader whose parts went while it read; None where none did."""
+    now = load_manifest(folder).gone
+    if now == manifest.gone:
+        return None
+    return RecordingCorrupt(
+        f"{folder}: {words(now)}; that was while it was being read", cure="open it again"
+    )
+
+
+def _cure(gone: Sequence[Gone], folder: Path) -> str:
+    if all(one.reason != LOST for one in gone):
+        return (
+            "what was pruned cannot be proved any more: prove a run before its recording is "
+            "pruned, or keep more of it (--keep-days, --keep-bytes)"
+        )
+    return (
+        "what is gone cannot be proved; a lost part comes back from a copy: put it in its "
+        f"place and run parity repair {folder}"
+    )
 
 
 def words(gone: Sequence[Gone]) -> str:

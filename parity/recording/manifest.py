@@ -61,7 +61,7 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
     """A range of seqs whose events are no longer there; a gap event at its last seq says so.
 
     Args:
-        reason: "lost": damage that nothing could mend.
+        reason: "lost": damage that nothing could mend; "pruned": retention did not hold it.
         first_seq: the first seq that is no longer there.
         last_seq: the last one; the gap event has taken it.
         events: how many seqs of the range are gone, that of the gap event included.
@@ -69,7 +69,7 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
         bytes: of the files that held them, 0 where unknown.
         noted: when it was noted, ISO 8601 UTC.
         why: what was found.
-        parts: lost ones as they stood in the manifest, so that a copy can be put back.
+        parts: as they stood in the manifest; of lost ones a copy can be put back.
     """
 
     reason: str

@@ -26,7 +26,8 @@ from parity.model.errors import ConfigError, RecordingCorrupt, did_you_mean
 from parity.model.events import Control, EventBatch
 from parity.model.extensions import PRESENT
 from parity.model.ticks import TickBatch
-from parity.recording.manifest import repair_cure
+from parity.recording.gone import pruned_since
+from parity.recording.manifest import load_manifest, repair_cure
 from parity.recording.order import Order, damaged
 from parity.recording.segments import last_of
 from parity.recording.selection import Selection
@@ -63,6 +64,8 @@ def open_recording(path: Path | str, *, cached: bool = True) -> Recording:
         try:
             size = (folder / part.file).stat().st_size
         except OSError:
+            if load_manifest(folder).gone != manifest.gone:  # pruned behind our back
+                return open_recording(path, cached=cached)
             raise damaged(folder, part, "is missing") from None
         if size != part.bytes:
             raise damaged(folder, part, f"has {size} bytes, expected {part.bytes}")
@@ -453,6 +456,8 @@ class Recording:
                 mine = chosen.controls(controls[at:upto], first, int(seq[-1]))
                 at, last = upto, int(seq[-1])
                 yield EventBatch(TickBatch(columns, self.table), tuple(mine))
+        except RecordingCorrupt as error:
+            raise pruned_since(self.path, self.manifest) or error from None
         finally:
             pieces_close = getattr(pieces, "close", None)
             if pieces_close is not None:

@@ -28,6 +28,7 @@ from parity.recording.disk import sync_folder
 from parity.recording.gone import LOST, alone, gap_file, gap_part
 from parity.recording.layout import ROW_GROUP_ROWS, file_sha256
 from parity.recording.manifest import Gone, Manifest, Part, SealedSegment, save_manifest
+from parity.recording.pruning import left_over
 from parity.recording.segments import Segment, columns_of, frames_of, sparse_of
 from parity.recording.writer import TickPart, event_part, part_name
 
@@ -189,7 +190,9 @@ class _Repair:
     def _put_back(self) -> None:
         """Take back what was lost, where its very files stand in their places again."""
         for gone in list(self._manifest.gone):
-            if not gone.parts or any(self._problem(part) for part in gone.parts):
+            if gone.reason != LOST or not gone.parts:
+                continue
+            if any(self._problem(part) for part in gone.parts):
                 continue
             for part in gone.parts:
                 self._find(part, "was lost and is there again, whole", "put_back")
@@ -364,12 +367,15 @@ class _Repair:
 
     def _look_for_orphans(self, kind: str) -> None:
         listed = {part.file for part in self._manifest.parts} | self._away
+        pruned = {part.file for part in left_over(self._folder, self._manifest)}
         for path in sorted((self._folder / kind).glob("*")):
             name = f"{kind}/{path.name}"
             if name in listed or not path.is_file():
                 continue
             if path.suffix == ".tmp":
                 self._remove(path, "left by a killed sealing")
+            elif name in pruned:
+                self._remove(path, "pruned already; its removal was interrupted")
             else:
                 self._put_aside(name, "is not in the manifest")
 

@@ -38,22 +38,30 @@ class BackgroundSealer:
     Args:
         folder: of the recording.
         failed: called from the thread with what went wrong, once for each attempt.
+        then: called from the thread behind each sealing; it must not raise.
     """
 
-    def __init__(self, folder: Path, failed: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, failed: Callable[[str], None], then: Callable[[], None] = lambda: None
+    ) -> None:
         self._folder = folder
         self._failed = failed
+        self._then = then
         self._upto = 0
-        self._done = 0
+        self._woken = False
         self._stopping = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="sealer", daemon=True)
         self._thread.start()
 
     def wake(self, number: int) -> None:
-        """Say that the segments up to this number have ended; returns at once."""
+        """Say that the segments up to this number have ended; returns at once.
+
+        Number 0 says no such thing, and only has `then` called.
+        """
         with self._changed:
             self._upto = max(self._upto, number)
+            self._woken = True
             self._changed.notify()
 
     def stop(self) -> None:
@@ -70,14 +78,20 @@ class BackgroundSealer:
             usual = sys.getswitchinterval()
             sys.setswitchinterval(SWITCH_S)
             try:
-                seal_ended(self._folder, upto, stop=lambda: self._stopping)
-            except Exception as error:  # whatever it is, the journal has it all
-                self._failed(str(error))
+                self._seal(upto)
+                if not self._stopping:
+                    self._then()
             finally:
                 sys.setswitchinterval(usual)
-            self._done = upto
+
+    def _seal(self, upto: int) -> None:
+        try:
+            seal_ended(self._folder, upto, stop=lambda: self._stopping)
+        except Exception as error:  # whatever it is, the journal has it all
+            self._failed(str(error))
 
     def _next(self) -> int | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping or self._upto > self._done)
+            self._changed.wait_for(lambda: self._stopping or self._woken)
+            self._woken = False
             return None if self._stopping else self._upto

@@ -53,6 +53,9 @@ _EXPECTED: Final[dict[str, str]] = {
     "checkpoint_ticks": "an integer ≥ 1",
     "rotate_mb": "an integer ≥ 1",
     "rotate_s": "a number ≥ 1",
+    "keep_days": "a number ≥ 0",
+    "keep_bytes": "an integer ≥ 0",
+    "keep_named": "goldens or runs",
     "librdkafka": "a mapping of librdkafka settings to text, numbers or booleans",
 }
 
@@ -85,6 +88,10 @@ class Settings(BaseSettings):
         checkpoint_ticks: ticks between two checkpoints of a run.
         rotate_mb: megabytes at which a segment of the journal ends and is sealed.
         rotate_s: seconds after which it ends at the latest.
+        keep_days: days that a sealed segment of a recording is held; None is for ever.
+        keep_bytes: bytes of sealed parts that a recording holds; None is no limit.
+        keep_named: what retention spares besides checkpoints: "goldens" only, or also what the
+            backtest "runs" below runs_dir read.
         librdkafka: passed to the Kafka client as it is; client_config() has the secrets in clear.
     """
 
@@ -108,6 +115,9 @@ class Settings(BaseSettings):
     checkpoint_ticks: Annotated[int, Field(ge=1)] = 1_000_000
     rotate_mb: Annotated[int, Field(ge=1)] = 64
     rotate_s: Annotated[float, Field(ge=1)] = 3600.0
+    keep_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    keep_bytes: Annotated[int, Field(ge=0)] | None = None
+    keep_named: Literal["goldens", "runs"] = "runs"
     librdkafka: dict[str, bool | int | float | str | SecretStr] = {}
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
