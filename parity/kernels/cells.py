@@ -76,7 +76,7 @@ def _count_high(typing: Any, word: Any) -> Any:
     return types.int64(types.uint64), build
 
 
-_word: Any = intrinsic(_load)  # (data, at): the eight bytes there, which must all be there
+word_at: Any = intrinsic(_load)  # (data, at): the eight bytes there, which must all be there
 _low_zeros: Any = intrinsic(_count_low)  # (word): zero bits below its lowest one; 64 of 0
 _high_zeros: Any = intrinsic(_count_high)  # (word): zero bits above its highest one; 64 of 0
 
@@ -100,7 +100,7 @@ def _number(word: Any, digits: int) -> Any:
 def _past(data: npt.NDArray[np.uint8], at: int, size: int) -> int:
     """Return where a cell that begins here ends: at a comma, a line end or a quote."""
     while at < size:
-        word = _word(data, at)
+        word = word_at(data, at)
         comma, end, quote = word ^ _COMMAS, word ^ _LINE_ENDS, word ^ _QUOTES
         hit = ((comma - _ONES) & ~comma) | ((end - _ONES) & ~end)
         hit = (hit | ((quote - _ONES) & ~quote)) & _HIGHS
@@ -115,7 +115,7 @@ def _letters(data: npt.NDArray[np.uint8], at: int, size: int) -> int:
     """Return how many letters true (4) or false (5) has here, in any case; 0 where it is none."""
     if at >= size:
         return 0
-    word = _word(data, at) | _LOWER
+    word = word_at(data, at) | _LOWER
     if word & _FOUR == _TRUE:
         return 4
     return 5 if word & _FIVE == _FALSE else 0
@@ -128,7 +128,7 @@ def _number_at(
     """Return where a number ends, itself without its point and last zeros, digits on both sides."""
     number = whole = needed = zeros = 0
     while at < size:
-        word = _word(data, at)
+        word = word_at(data, at)
         count = _digits(word)
         if count == 0:
             break
@@ -141,7 +141,7 @@ def _number_at(
         return at, number, whole, needed
     at += 1
     while at < size:
-        word = _word(data, at)
+        word = word_at(data, at)
         count = _digits(word)
         if count == 0:
             break

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 import numpy as np
@@ -113,20 +113,34 @@ def _scaled_up(
     if not values.any():
         return values  # absent everywhere: zero at any scale
     factors = scale_factors(name, table, scales)
-    by_row: Any = int(factors[0]) if (factors == factors[0]).all() else factors[dense]
-    limit = (10**DIGITS - 1) // by_row
-    wrong = (values > limit) | (values < -limit)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        stored, which = table.columns.scaled[name]
-        raise InputRefused(
-            f"{stored} of instrument {int(columns['instrument_token'][row])} at seq "
-            f"{int(columns['seq'][row])}: {int(values[row])} at the instrument's scale has more "
-            f"than {DIGITS} digits at the recording's {which} scale {scales[which]}",
-            cure=f"lower {which}_scale in the instrument table, or record the instrument apart",
-        )
-    scaled: Column = values if (factors == 1).all() else values * by_row
+    largest = int(factors.max())
+    limit = (10**DIGITS - 1) // largest  # within it a value fits, whatever its instrument
+    if int(values.max()) > limit or int(values.min()) < -limit:
+        limits = ((10**DIGITS - 1) // factors)[dense]
+        wrong = (values > limits) | (values < -limits)
+        if wrong.any():
+            _refuse_long(name, int(np.argmax(wrong)), columns, table, scales)
+    if largest == 1:
+        return values
+    scaled: Column = factors.take(dense)
+    scaled *= values
     return scaled
+
+
+def _refuse_long(
+    name: str,
+    row: int,
+    columns: Mapping[str, Column],
+    table: InstrumentTable,
+    scales: Mapping[str, int],
+) -> NoReturn:
+    stored, which = table.columns.scaled[name]
+    raise InputRefused(
+        f"{stored} of instrument {int(columns['instrument_token'][row])} at seq "
+        f"{int(columns['seq'][row])}: {int(columns[name][row])} at the instrument's scale has more "
+        f"than {DIGITS} digits at the recording's {which} scale {scales[which]}",
+        cure=f"lower {which}_scale in the instrument table, or record the instrument apart",
+    )
 
 
 def scale_factors(name: str, table: InstrumentTable, scales: Mapping[str, int]) -> Column:

@@ -22,7 +22,9 @@ from __future__ import annotations
 import itertools
 import os
 import struct
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import crc32
@@ -33,11 +35,14 @@ import numpy.typing as npt
 
 from parity.model.errors import RecordingCorrupt
 from parity.model.events import Control
+from parity.recording import passes
 from parity.recording.disk import sync_folder, write_all
 from parity.recording.manifest import repair_cure
 
 if TYPE_CHECKING:
     from parity.recording.manifest import Manifest
+
+Bytes = bytes | memoryview
 
 MAGIC: Final = b"PARITYJ\n"
 JOURNAL_FORMAT: Final = 1
@@ -56,11 +61,10 @@ _ID_AT: Final = 12  # of the segment id within a frame
 _CRC_AT: Final = _FRAME.size
 _COUNTS_BYTES: Final = _COUNTS.size
 _POSITION_BYTES: Final = _POSITION.size
+_NONE: Final = np.zeros((0, 2), np.int64)
 _DATA: Final = 0
 _END: Final = 1  # the frame that closes a segment
 _JOINED_BYTES: Final = 4096  # below, one copy is cheaper than more pieces
-_BLOCK_ROWS: Final = 4096
-_LONG_ROWS: Final = 256  # of frames that are worth a step of their own
 SECTOR_BYTES: Final = 512  # what a disk writes whole or not at all
 
 _encode_controls = msgspec.msgpack.Encoder().encode
@@ -81,11 +85,11 @@ class Segment(NamedTuple):
     path: Path
     number: int
     id: bytes
-    frames: list[tuple[int, int]]  # (first byte of the payload, one past its last)
+    frames: npt.NDArray[np.int64]  # rows of (first byte of the payload, one past its last)
     ended: bool
     good_bytes: int
     torn_bytes: int
-    data: bytes
+    data: Bytes
     dtype: np.dtype[Any]  # of its tick records
 
 
@@ -162,12 +166,23 @@ def checked_segments(
         upto: only the segments up to this number, all of which must have ended.
     """
     paths = [p for p in segment_files(folder) if upto is None or number_of(p) <= upto]
-    files = [(path, path.read_bytes) for path in paths]
+    files = [(path, partial(_bytes_of, path)) for path in paths]
     return checked(files, manifest, all_ended=upto is not None)
 
 
+def _bytes_of(path: Path) -> Bytes:
+    # Into numpy's memory, which comes in large pages: half of what bytes of its own take.
+    with path.open("rb", buffering=0) as file:
+        memory: Any = np.empty(os.fstat(file.fileno()).st_size, np.uint8)
+        room = memoryview(memory)
+        done = 0
+        while count := file.readinto(room[done:]):
+            done += count
+    return room[:done].toreadonly()
+
+
 def checked(
-    files: Sequence[tuple[Path, Callable[[], bytes]]],
+    files: Sequence[tuple[Path, Callable[[], Bytes]]],
     manifest: Manifest,
     *,
     all_ended: bool = False,
@@ -199,7 +214,7 @@ def checked(
 def frames_of(segment: Segment) -> Iterator[Frame]:
     """Yield the frames of a checked segment; records are read-only views of its bytes."""
     data, dtype = segment.data, segment.dtype
-    for lo, hi in segment.frames:
+    for lo, hi in segment.frames.tolist():
         ticks, places, control_bytes, _ = _COUNTS.unpack_from(data, lo)
         at = lo + _COUNTS.size
         records = np.frombuffer(data, dtype, ticks, at)
@@ -211,22 +226,10 @@ def frames_of(segment: Segment) -> Iterator[Frame]:
 
 def columns_of(segment: Segment, group_rows: int) -> Iterator[dict[str, npt.NDArray[Any]]]:
     """Yield the ticks of a segment as columns of so many rows, the last ones shorter."""
-    dtype = segment.dtype
     payload, (ticks, _, _) = _counts_of(segment)
-    starts = _starts(payload + _COUNTS_BYTES, ticks, dtype.itemsize)
-    records = _anywhere(segment.data, dtype)
+    starts = _starts(payload + _COUNTS_BYTES, ticks, segment.dtype.itemsize)
     for first in range(0, len(starts), group_rows):
-        group = starts[first : first + group_rows]
-        columns = {n: np.empty(len(group), dtype[n]) for n in dtype.names or ()}
-        for lo, hi in itertools.pairwise(_cuts(group, dtype.itemsize)):
-            begin, end = int(group[lo]), int(group[hi - 1])
-            if end - begin == (hi - lo - 1) * dtype.itemsize:
-                block = records[begin : end + 1 : dtype.itemsize]  # side by side: no copy
-            else:
-                block = records[group[lo:hi]]
-            for name, column in columns.items():
-                column[lo:hi] = block[name]
-        yield columns
+        yield passes.columns_at(segment.data, starts[first : first + group_rows], segment.dtype)
 
 
 def sparse_of(segment: Segment) -> tuple[list[Control], dict[int, int]]:
@@ -234,32 +237,21 @@ def sparse_of(segment: Segment) -> tuple[list[Control], dict[int, int]]:
     payload, (ticks, places, control_bytes) = _counts_of(segment)
     first = payload + _COUNTS_BYTES + ticks * segment.dtype.itemsize
     starts = _starts(first, places, _POSITION_BYTES)
-    pairs = _anywhere(segment.data, _PLACE)[starts]
-    positions = dict(zip(pairs["stream"].tolist(), pairs["offset"].tolist(), strict=True))
+    pairs = passes.anywhere(segment.data, _PLACE)[starts[::-1]]  # the last one of each stream first
+    streams, newest = np.unique(pairs["stream"], return_index=True)
+    positions = dict(zip(streams.tolist(), pairs["offset"][newest].tolist(), strict=True))
     controls: list[Control] = []
     for at in np.flatnonzero(control_bytes).tolist():
-        end = segment.frames[at][1]
+        end = int(segment.frames[at, 1])
         controls.extend(_controls(segment, end - int(control_bytes[at]), end))
     return controls, positions
 
 
 def _counts_of(segment: Segment) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]:
     # -> where each payload begins; its numbers of ticks, positions and control bytes
-    bounds = itertools.chain.from_iterable(segment.frames)
-    payload = np.fromiter(bounds, np.int64, 2 * len(segment.frames))[::2]
-    numbers = _anywhere(segment.data, np.dtype("<u4"))
+    payload = segment.frames[:, 0]
+    numbers = passes.anywhere(segment.data, np.dtype("<u4"))
     return payload, [numbers[payload + at].astype(np.int64) for at in (0, 4, 8)]
-
-
-def _cuts(starts: npt.NDArray[np.int64], width: int) -> list[int]:
-    # Into blocks that stay in the cache while their fields are spread over the columns: by frame
-    # where frames are long, else across them.
-    edges = np.flatnonzero(np.diff(starts) != width) + 1
-    rows = len(starts)
-    even = np.arange(0, rows, _BLOCK_ROWS)
-    if len(edges) * _LONG_ROWS > rows:
-        return [*even.tolist(), rows]
-    return [*np.union1d(even, edges).tolist(), rows]
 
 
 def _starts(
@@ -269,11 +261,6 @@ def _starts(
     before = np.cumsum(counts) - counts
     items = np.arange(int(counts.sum()), dtype=np.int64)
     return np.repeat(first - before * width, counts) + items * width
-
-
-def _anywhere(data: bytes, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    # What stands at each byte, as if an item began there: frames are not aligned to anything.
-    return np.ndarray((max(0, len(data) - dtype.itemsize + 1),), dtype, data, strides=(1,))
 
 
 def _controls(segment: Segment, lo: int, hi: int) -> list[Control]:
@@ -287,7 +274,7 @@ def _controls(segment: Segment, lo: int, hi: int) -> list[Control]:
 
 
 def parse_segment(
-    data: bytes,
+    data: Bytes,
     *,
     path: Path,
     number: int,
@@ -312,7 +299,7 @@ def parse_segment(
     head = data[: _SEGMENT.size]
     if size < HEADER_BYTES or _CRC.unpack_from(data, _SEGMENT.size)[0] != crc32(head):
         if last and (size <= HEADER_BYTES or not any(data)):
-            return Segment(path, number, b"", [], False, 0, size, data, dtype)
+            return Segment(path, number, b"", _NONE, False, 0, size, data, dtype)
         raise RecordingCorrupt(f"{path}: its header is damaged", cure=_cure(path))
     magic, version, identity, own_number, _, recording = _SEGMENT.unpack(head)
     if magic != MAGIC or version != JOURNAL_FORMAT:
@@ -326,19 +313,26 @@ def parse_segment(
             f"{recording_id}",
             cure="move it back to its own recording",
         )
-    bare = Segment(path, number, identity, [], False, 0, 0, data, dtype)
+    bare = Segment(path, number, identity, _NONE, False, 0, 0, data, dtype)
     return _check_frames(bare, last=last)
 
 
 def _check_frames(segment: Segment, *, last: bool) -> Segment:
     path, data, identity = segment.path, segment.data, segment.id
     record_bytes = segment.dtype.itemsize
-    frames: list[tuple[int, int]] = []
+    frames = array("q")  # begin, end, begin, end, …
     at, frame_no, ended, size = HEADER_BYTES, 0, False, len(data)
+    compiled, widths = passes.are_loaded(), (record_bytes, _POSITION_BYTES)
     while at < size:
+        if compiled and not ended:
+            run = passes.run_of_frames(data, at, identity, frame_no + 1, widths)
+            if run:
+                frames += run
+                frame_no, at = frame_no + len(run) // 2, run[-1]
+                continue
         found = _frame_at(data, at, record_bytes)
         if found is None:
-            if not last or ended or _lies(data, at, identity, record_bytes):
+            if not last or ended or _lies(bytes(data), at, identity, record_bytes):
                 kept = _kept(segment, frames)
                 raise RecordingCorrupt(
                     f"{path}: frame {frame_no + 1} at byte {at} is damaged, {kept}",
@@ -356,14 +350,14 @@ def _check_frames(segment: Segment, *, last: bool) -> Segment:
         if kind == _END:
             ended = True
         else:
-            frames.append((at + _FRAME_BYTES, end))
+            frames.extend((at + _FRAME_BYTES, end))
         at, frame_no = end, own_no
     if not last and not ended:
         raise RecordingCorrupt(
             f"{path}: its end is missing after frame {frame_no}, {_kept(segment, frames)}",
             cure=_cure(path),
         )
-    return segment._replace(frames=frames, ended=ended, good_bytes=at, torn_bytes=size - at)
+    return segment._replace(frames=_pairs(frames), ended=ended, good_bytes=at, torn_bytes=size - at)
 
 
 def salvage_segment(
@@ -380,7 +374,7 @@ def salvage_segment(
     magic, version, identity, _, _, recording = _SEGMENT.unpack(data[: _SEGMENT.size])
     if (magic, version, recording.hex()) != (MAGIC, JOURNAL_FORMAT, recording_id):
         return None
-    frames, frame_no, ended = [], 0, False
+    frames, frame_no, ended = array("q"), 0, False
     place = data.find(identity, HEADER_BYTES)
     while place >= 0:
         at = place - _ID_AT
@@ -391,9 +385,9 @@ def salvage_segment(
         end, frame_no, _, kind = found
         ended = kind == _END
         if not ended:
-            frames.append((at + _FRAME_BYTES, end))
+            frames.extend((at + _FRAME_BYTES, end))
         place = data.find(identity, end)
-    return Segment(path, number, identity, frames, ended, len(data), 0, data, dtype)
+    return Segment(path, number, identity, _pairs(frames), ended, len(data), 0, data, dtype)
 
 
 def own_number(data: bytes, recording_id: str) -> int:
@@ -412,8 +406,13 @@ def first_of(frame: Frame) -> int:
     return min(tick, control) if tick and control else tick or control
 
 
-def _kept(segment: Segment, frames: list[tuple[int, int]]) -> str:
-    last = max(map(last_of, frames_of(segment._replace(frames=frames[-1:]))), default=0)
+def _pairs(bounds: array[int]) -> npt.NDArray[np.int64]:
+    return np.array(bounds, np.int64).reshape(-1, 2)
+
+
+def _kept(segment: Segment, frames: array[int]) -> str:
+    kept = segment._replace(frames=_pairs(frames[-2:]))
+    last = max(map(last_of, frames_of(kept)), default=0)
     first = _SEGMENT.unpack(segment.data[: _SEGMENT.size])[4]
     return f"behind seq {last}" if last else f"from seq {first} on"
 
@@ -422,7 +421,7 @@ def _cure(path: Path) -> str:
     return repair_cure(path.parent.parent)
 
 
-def _frame_at(data: bytes, at: int, record_bytes: int) -> tuple[int, int, bytes, int] | None:
+def _frame_at(data: Bytes, at: int, record_bytes: int) -> tuple[int, int, bytes, int] | None:
     # -> (end, frame no, segment id, kind) of a frame whose crc is right, else None
     body = at + _FRAME_BYTES
     if body + _COUNTS_BYTES > len(data):
