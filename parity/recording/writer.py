@@ -34,6 +34,7 @@ from parity.recording.manifest import (
     save_manifest,
     scales_of,
 )
+from parity.recording.resume import save_resume
 from parity.recording.scan import cpu_count
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ class RecordingWriter:
         self._created_by = created_by
         self._streams = list(streams)
         self._origin = dict(origin or {})
-        self._scales = scales_of(table)
+        self._scales = scales_of(table) if self._before is None else self._before.scales
+        self.resume: tuple[dict[str, Any], int] | None = None  # what `save_resume` keeps
         self._last_seq = 0 if self._before is None else self._before.last_seq
         self._waiting: list[Mapping[str, npt.NDArray[Any]]] = []
         self._waiting_rows = 0
@@ -173,6 +175,8 @@ class RecordingWriter:
         if self._controls:
             self._parts.append(event_part(self._temporary, self._controls))
         manifest = self._manifest()
+        if self.resume is not None:
+            save_resume(self._temporary, manifest, *self.resume)
         save_manifest(self._temporary, manifest)
         if self._before is None:
             _check_free(self.folder)  # somebody else may have made it meanwhile
@@ -189,6 +193,7 @@ class RecordingWriter:
                 self._before,
                 recording_id=_content_id(self.table, parts),
                 parts=parts,
+                instruments=self.table.to_json(),
                 warnings=[*self._before.warnings, *self.warnings],
                 extensions=list(self.table.extensions),
             )

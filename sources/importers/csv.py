@@ -105,6 +105,7 @@ def open_csv(
         frozenset(sources),
         tz=options.tz,
         given=options.given,
+        grows=options.grows,
         only=only,
         finish=None if layout is None else layout.finish,
         names=reader.names,

@@ -27,7 +27,7 @@ from parity.sources.importers.tables import (
     dense_of,
     other_names,
 )
-from parity.sources.importers.texts import made_token
+from parity.sources.importers.tokens import tokens_of
 
 if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
@@ -88,7 +88,7 @@ class DbnTickFile:
 
     def __init__(self, sample: Sample, options: Options) -> None:
         self.path, self.layout = sample.path, layout_of(sample)
-        self._sample, self._given = sample, options.given
+        self._sample, self._given, self._grows = sample, options.given, options.grows
         for key, source in options.columns.items():
             if key not in _CONSTANTS or not source.startswith("="):
                 raise ConfigError(
@@ -234,9 +234,7 @@ class DbnTickFile:
         return named.pop()
 
     def _token_of(self, symbol: str, place: Place, row: int) -> int:
-        if self._given is None:
-            return made_token(self._venue, symbol)
-        tokens = [i.token for i in self._given if i.symbol == symbol]
+        tokens = tokens_of(self._given, self._venue, symbol, grows=self._grows)
         if len(tokens) != 1:
             place.of("symbol").refuse(
                 row,

@@ -66,6 +66,7 @@ class ExportedFormat:
             frozenset(has),
             tz=options.tz,
             given=options.given,
+            grows=options.grows,
             describe=_describer(table),
             extensions=table.extensions,
         )

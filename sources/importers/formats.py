@@ -35,12 +35,15 @@ class Options(msgspec.Struct, frozen=True):
     Args:
         columns: --map: our column -> the file's name, `#n` or `=text`.
         tz: the zone of naive times, None refuses them.
-        given: the --instrument-table, None where there is none.
+        given: the --instrument-table, None where there is none; or the instruments of a recording
+            that is appended to.
+        grows: whether instruments that are not in `given` are new ones; else they are refused.
     """
 
     columns: Mapping[str, str] = {}
     tz: str | None = None
     given: InstrumentTable | None = None
+    grows: bool = False
 
 
 class Match(msgspec.Struct, frozen=True):

@@ -80,6 +80,7 @@ class FreqtradeFormat:
             reader.blocks,
             frozenset(_COLUMNS.values()),
             given=options.given,
+            grows=options.grows,
             sides=_SIDES,
             describe=_describe,
             only=_only(sample, options),

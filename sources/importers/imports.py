@@ -85,8 +85,9 @@ def import_ticks(
         tz: the zone of times that carry none; without it such times are refused.
         order: "ts_event" or "ts_recv"; by default ts_recv where every row has one.
         sort: "id" puts the rows of each file in the order of their trade ids first.
-        append: add ticks that are later than all of a sealed import, of the same instruments.
+        append: add ticks that are later than all of a sealed import, also of new instruments.
         instrument_table: a table, or a JSON file with one; else it is made from the files.
+            To an append it adds instruments.
         progress: called with (rows done, rows in all).
 
     Raises:
@@ -99,24 +100,28 @@ def import_ticks(
     with ExitStack() as stack:
         before = None
         if append:
-            held = appending(target, order, instrument_table is not None)
-            before = stack.enter_context(held)
-        given = before.manifest.table if before is not None else given_table(instrument_table)
-        options = Options(columns=parse_map(map), tz=tz, given=given)
+            before = stack.enter_context(appending(target, order))
+        given = given_table(instrument_table)
+        grows = before is not None and given is None
+        if before is not None:
+            given = before.with_table(given)
+        options = Options(columns=parse_map(map), tz=tz, given=given, grows=grows)
         opened = [open_file(Sample(path), format, options) for path in expand(sources)]
         files = [file for file, _ in opened]
         surveys = [file.survey() for file in files]
         if not any(survey.rows for survey in surveys):
             raise InputRefused(f"{', '.join(str(f.path) for f in files)}: no ticks in there")
-        table = _with_extensions(given or _table_of(surveys), surveys)
-        if before is not None:
-            before.check(table, files, surveys)
+        table = given
+        if before is not None and given is not None:
+            found = _table_of(surveys) if grows else given
+            table = before.grown(given, found, files, surveys)
             order = before.manifest.order
+        table = _with_extensions(table or _table_of(surveys), surveys)
         chosen = _choose_order(order, files, surveys)
         if sort is not None:
             files = [SortedTickFile(f, n, target.parent) for n, f in enumerate(files)]
         plan = _Plan(target, files, surveys, table, chosen, before)
-        odd = Oddities([f.path for f in files], [f.layout for f in files], table)
+        odd = Oddities([f.path for f in files], [f.layout for f in files], table, chosen)
         lines = _write(plan, odd, progress)
     return ImportReport(
         recording=str(target),
@@ -155,7 +160,7 @@ def _write(plan: _Plan, odd: Oddities, progress: Progress | None) -> list[str]:
     from parity.recording.writer import RecordingWriter
 
     total = sum(survey.rows for survey in plan.surveys)
-    sequencer, end = Sequencer(plan.table), 0
+    sequencer, end = Sequencer(plan.table), -(2**63)
     if plan.before is not None:
         sequencer, end = plan.before.sequencer(plan.table)
     with RecordingWriter(
@@ -174,6 +179,7 @@ def _write(plan: _Plan, odd: Oddities, progress: Progress | None) -> list[str]:
         if writer.tick_rows != total:
             raise AssertionError(f"{total} rows were surveyed, {writer.tick_rows} written")
         writer.warnings = odd.warnings(plan.surveys)
+        writer.resume = (sequencer.snapshot(), odd.end_ns)
     return writer.warnings
 
 

@@ -94,6 +94,7 @@ class KiteFormat:
             frozenset((*_ALWAYS, *(e.name for e in extensions))),
             tz=options.tz,
             given=options.given,
+            grows=options.grows,
             describe=_describe,
             names=_NAMES,
             extensions=extensions,

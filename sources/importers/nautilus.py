@@ -116,6 +116,7 @@ def _open(path: Path, schema: Any, layout: str, options: Options) -> CountingTic
         reader.blocks,
         frozenset(columns.values()) | ({"symbol", "venue"} if name else set()),
         given=options.given,
+        grows=options.grows,
         sides=_SIDES,
         describe=reader.describe,
         only=only,

@@ -41,12 +41,18 @@ class Oddities:
         files: the files in their order; ticks say which by its place.
         layouts: of the files; ids of trades and of aggregates are counted apart.
         table: venues, because ids are consecutive at Binance only.
+        order: the time that the ticks follow.
+
+    Attributes:
+        rows: how many ticks it took.
+        end_ns: the last one's time.
     """
 
     def __init__(
-        self, files: Sequence[Path], layouts: Sequence[str], table: InstrumentTable
+        self, files: Sequence[Path], layouts: Sequence[str], table: InstrumentTable, order: str
     ) -> None:
-        self.rows = 0
+        self.rows, self.end_ns = 0, -(2**63)
+        self._order = order
         self._files = files
         self._kinds: dict[str, _Kind] = {}
         self._sides = np.zeros((len(files), 3), np.int64)  # sold, unknown, bought
@@ -58,6 +64,7 @@ class Oddities:
     def take(self, records: Records, files: Ints, rows: Ints) -> None:
         """Take ticks with their verdicts, and where each stood: file's place and row from 1."""
         self.rows += len(records)
+        self.end_ns = int(records[self._order][-1])
         if not len(records):
             return
         flags = np.ascontiguousarray(records["flags"])

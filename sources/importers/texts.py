@@ -6,7 +6,6 @@ every cell is converted exactly or refused with its row.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +31,7 @@ from parity.sources.importers.tables import (
     place_of_words,
 )
 from parity.sources.importers.times import parse_times
+from parity.sources.importers.tokens import tokens_of
 from parity.sources.importers.trade_ids import fill_ids, note_ids
 
 if TYPE_CHECKING:
@@ -42,20 +42,6 @@ if TYPE_CHECKING:
 
 _FROM_SOURCE: Final = flag.KIND_BITS | flag.NO_VENUE_TIME | flag.CATCH_UP | flag.WARMUP
 _MAKERS: Final = {"true": -1, "1": -1, "false": 1, "0": 1}
-TOKEN_BITS: Final = 48
-
-
-def made_token(venue: str, symbol: str) -> int:
-    """Return the token of an instrument that no file and no table gives one: always the same.
-
-    It is the first 48 bits of blake2b("venue:symbol"), so that files imported apart, or another
-    day, agree. Two symbols meet at one token once in 10^9 tables of 700 instruments.
-
-    >>> made_token("BINANCE-SPOT", "BTCUSDT")
-    148230033132895
-    """
-    body = f"{venue}:{symbol}".encode()
-    return int.from_bytes(hashlib.blake2b(body, digest_size=TOKEN_BITS // 8).digest(), "big")
 
 
 class TextTickFile:
@@ -69,7 +55,8 @@ class TextTickFile:
             block has the same columns and at least one row.
         has: the columns of ours that `read` gives.
         tz: the zone of naive times, None refuses them.
-        given: the --instrument-table.
+        given: the --instrument-table, or that of a recording that is appended to.
+        grows: whether that table may get instruments that it has not.
         sides: words of the side column.
         describe: (symbol, venue) -> what is known of an instrument.
         only: (venue, symbol) of a file of one instrument that has no column for it.
@@ -93,6 +80,7 @@ class TextTickFile:
         *,
         tz: str | None = None,
         given: InstrumentTable | None = None,
+        grows: bool = False,
         sides: Mapping[str, int] = SIDES,
         describe: Callable[[str, str], Found] = Found,
         only: tuple[str, str] | None = None,
@@ -105,6 +93,7 @@ class TextTickFile:
         self.names: Mapping[str, str] = names or {}
         self._read, self._has, self._tz = read, has, tz
         self._given, self._sides, self._describe = given, sides, describe
+        self._grows = grows
         self._only, self._finish, self._empty_book = only, finish, empty_book
         self._extensions = tuple(e for e in extensions if e.name in has)
         own = {name: which for name, which in SCALED.values()}
@@ -204,13 +193,7 @@ class TextTickFile:
         count = len(next(iter(columns.values())))
         if "symbol" not in columns:
             return np.full(count, self._token_of_all(), np.int64)
-        if self._given is None:
-            return self._made_tokens(columns, place)
-        by_symbol = {i.symbol: i.token for i in self._given}
-        there = place.of("symbol")
-        known = _lookup(columns["symbol"], by_symbol, there, "a symbol of the instrument table")
-        _require(known[1], there, "expected a symbol")
-        return known[0]
+        return self._tokens_of_symbols(columns, place.of("symbol"))
 
     def _token_of_all(self) -> int:
         if self._only is None:
@@ -218,10 +201,7 @@ class TextTickFile:
                 raise AssertionError("a file without tokens needs an instrument table")
             return int(self._given.tokens[0])
         venue, symbol = self._only
-        if self._given is None:
-            return made_token(venue, symbol)
-        named = [i.token for i in self._given if i.symbol == symbol]
-        named = [t for t in named if self._given.by_token(t).venue in (venue, "")] or named
+        named = tokens_of(self._given, venue, symbol, grows=self._grows)
         if len(named) != 1:
             raise InputRefused(
                 f"{self.path}: symbol {symbol!r} stands {len(named)} times in the instrument table",
@@ -229,10 +209,9 @@ class TextTickFile:
             )
         return named[0]
 
-    def _made_tokens(self, columns: Columns, place: Place) -> Ints:
+    def _tokens_of_symbols(self, columns: Columns, place: Place) -> Ints:
         symbols, valid = decimals.codes_of(columns["symbol"])
-        present = _present(columns, "symbol", len(symbols))
-        _require(valid & present, place.of("symbol"), "expected a symbol")
+        _require(valid & _present(columns, "symbol", len(symbols)), place, "expected a symbol")
         names = columns["symbol"].dictionary.to_pylist()
         venues: list[str | None] = [self._only[0] if self._only else ""]
         at = np.zeros(len(symbols), np.int64)
@@ -240,8 +219,22 @@ class TextTickFile:
             at, there = decimals.codes_of(columns["venue"])
             venues = [*columns["venue"].dictionary.to_pylist(), ""]
             at = np.where(there, at, len(venues) - 1)
-        made = np.array([[made_token(v or "", n or "") for n in names] for v in venues], np.int64)
-        return np.asarray(made[at, symbols])
+        pairs = at * len(names) + symbols
+        found = np.zeros(len(names) * len(venues), np.int64)
+        for pair in np.flatnonzero(np.bincount(pairs)).tolist():
+            venue, symbol = venues[pair // len(names)] or "", names[pair % len(names)] or ""
+            tokens = tokens_of(self._given, venue, symbol, grows=self._grows)
+            if len(tokens) != 1:
+                place.refuse(
+                    int(np.argmax(pairs == pair)),
+                    symbol,
+                    "expected a symbol that stands once in the instrument table, not "
+                    f"{len(tokens)} times",
+                    "mend the --instrument-table"
+                    + (f": say which one has the venue {venue!r}" if tokens else ""),
+                )
+            found[pair] = tokens[0]
+        return np.asarray(found[pairs])
 
     # -- scales
 

@@ -15,7 +15,7 @@ from parity.model.errors import InputRefused
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.recording.reader import open_recording
 from parity.sources.importers import import_ticks
-from parity.sources.importers.texts import made_token
+from parity.sources.importers.tokens import made_token
 
 SYMBOLS = {"binance-spot": "BTCUSDT", "binance-um": "ETHUSDT", "binance-cm": "BTCUSD_PERP"}
 VENUES = {

@@ -152,10 +152,8 @@ def test_days_appended_are_the_days_imported_at_once(tmp_path: Path) -> None:
             {},
             r"row 1: ts_event \(column #5\): expected a time after",
         ),
-        ("ETHUSDT-trades-2.csv", [_row(9)], {}, "symbol 'ETHUSDT' stands 0 times"),
         ("BTCUSDT-trades-2.csv", [_row(9, price="1.55")], {}, "expected at most 1 decimals"),
         ("BTCUSDT-trades-2.csv", [_row(9)], {"order": "ts_recv"}, "is in ts_event order"),
-        ("BTCUSDT-trades-2.csv", [_row(9)], {"instrument_table": "x.json"}, "its instruments"),
     ],
 )
 def test_what_does_not_follow_is_not_appended(

@@ -1,0 +1,52 @@
+"""Which token an instrument of a file has, where the file says symbol and venue only.
+
+It follows from the instrument table, if there is one, else from both names; never from their order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from parity.model.instruments import InstrumentTable
+
+TOKEN_BITS: Final = 48
+
+
+def made_token(venue: str, symbol: str) -> int:
+    """Return the token of an instrument that no file and no table gives one: always the same.
+
+    It is the first 48 bits of blake2b("venue:symbol"), so that files imported apart, or another
+    day, agree. Two symbols meet at one token once in 10^9 tables of 700 instruments.
+
+    >>> made_token("BINANCE-SPOT", "BTCUSDT")
+    148230033132895
+    """
+    body = f"{venue}:{symbol}".encode()
+    return int.from_bytes(hashlib.blake2b(body, digest_size=TOKEN_BITS // 8).digest(), "big")
+
+
+def tokens_of(
+    given: InstrumentTable | None, venue: str, symbol: str, *, grows: bool = False
+) -> list[int]:
+    """Return the token of an instrument; none or several where the table does not say it once.
+
+    Args:
+        given: an --instrument-table, whose venues may be called as its owner likes; or the table
+            of a recording that is appended to.
+        venue: as the file says, "" where it says none.
+        symbol: in any case, where the table has it in no other.
+        grows: whether the table may get instruments that it has not: a recording that is appended
+            to, where the same symbol of another venue is another instrument.
+    """
+    if given is None:
+        return [made_token(venue, symbol)]
+    named = [i for i in given if i.symbol == symbol]
+    named = named or [i for i in given if i.symbol.lower() == symbol.lower()]
+    same = [i for i in named if i.venue == venue]
+    if grows and not same:
+        same = [i for i in named if not (i.venue and venue)]
+        if not same:
+            return [made_token(venue, symbol)]
+    return [i.token for i in same or named]
