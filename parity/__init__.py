@@ -13,6 +13,7 @@ __version__: Final = "0.1.0"
 _NAMES: Final[dict[str, str]] = {
     # verbs
     "backtest": "parity.face",
+    "check": "parity.face",
     "diff": "parity.face",
     "import_ticks": "parity.face",
     "open": "parity.face",

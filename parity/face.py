@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from parity.analysis.results import Results
+    from parity.compose.checks import CheckReport
     from parity.compose.explain import Why
     from parity.model.instruments import InstrumentTable
     from parity.proof.diff import Comparison
@@ -334,6 +335,28 @@ def replay(run: Run | str | Path, *strategies: Strategy, overrides: Sequence[str
     return proofs.replay(_path(run), specs=specs, overrides=overrides)
 
 
+def check(
+    *strategies: Strategy, on: Recording | str | Path | None = None, overrides: Sequence[str] = ()
+) -> CheckReport:
+    """Lint strategies, start them, and put them through the contract every strategy has to keep.
+
+    Args:
+        strategies: `@pt.strategy` functions, files, folders, or names.
+        on: a recording whose first ticks are used; by default synthetic ones.
+        overrides: as `--set` takes them: "threshold=0.02".
+
+    Returns:
+        A report: `ok`, and `findings` that name the strategy, the check, the tick and the values.
+
+    Raises:
+        ConfigError: a strategy does not load.
+    """
+    from parity.compose.checks import check as run_checks
+
+    path = on.path if isinstance(on, Recording) else None if on is None else Path(on)
+    return run_checks(apply_overrides(_specs(strategies), overrides), on=path)
+
+
 def diff(a: Run | str | Path, b: Run | str | Path) -> Comparison:
     """Return the first record in which two runs differ, and the cause."""
     return proofs.diff(_path(a), _path(b))
@@ -387,12 +410,10 @@ def _path(run: Run | str | Path) -> Path:
 def _specs(strategies: Sequence[Strategy]) -> list[StrategySpec]:
     if not strategies:
         raise ConfigError("no strategies given", cure="pass a @pt.strategy function or a file")
-    found: list[StrategySpec] = []
-    for one in strategies:
-        if isinstance(one, FunctionStrategy):
-            found.append(spec_of_function(one))
-        else:
-            found += load_strategies([one])
+    found = [spec_of_function(one) for one in strategies if isinstance(one, FunctionStrategy)]
+    files = [one for one in strategies if not isinstance(one, FunctionStrategy)]
+    if files:  # together: a row may name a strategy of a file beside it
+        found += load_strategies(files)
     ids = [spec.strategy_id for spec in found]
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:

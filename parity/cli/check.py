@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parity.cli.console import counted, say, show, show_json, table_of
-from parity.cli.options import Json, Overrides, specs_of
-from parity.model.errors import ConfigError, ParityError
+from parity.cli.console import counted, say, show, show_json, table_of, told
+from parity.cli.options import Json, Overrides, recording_path, specs_of
+from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,9 +27,16 @@ def command(
         typer.Argument(metavar="[FILE…]", help="Strategy files, folders, or shipped strategies."),
     ] = None,
     overrides: Overrides = None,
+    on: Annotated[
+        Path | None,
+        typer.Option(metavar="REC", help="Check on a recording's first ticks, not synthetic ones."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check strategies: keys, values, that they start, and what could make two runs differ.
+    """Check strategies: keys, values, lint, that they start, and the contract on real runs.
+
+    The contract: the same twice and tick by tick, no look ahead, silent before warm-up, an exact
+    history, nothing changed that it was shown, and a snapshot that brings it back.
 
     Without a file, list the shipped strategies. Exit code 2 for a wrong configuration; 1 for
     a strategy that loads but fails a check.
@@ -42,7 +49,12 @@ def command(
     except ConfigError:
         _show_findings(_lint_named(files))  # may be the reason, and is worth knowing in any case
         raise
-    findings = [*_lint(specs), *_prepared(specs)]
+    from parity.compose.checks import check
+
+    with told("check") as tell:
+        findings = check(
+            specs, on=recording_path(on) if on is not None else None, progress=tell
+        ).findings
     errors = [f for f in findings if f.severity == "error"]
     if as_json:
         show_json(
@@ -64,17 +76,8 @@ def command(
         raise typer.Exit(1)
 
 
-def _lint(specs: Sequence[StrategySpec]) -> list[Finding]:
-    """Lint each user's file once, with the siblings it imported."""
-    from parity.proof.lint import lint_source
-
-    files = [file for spec in specs if (file := spec.type.file) is not None]
-    files += [spec.validator.file for spec in specs if spec.validator is not None]
-    sources = {source.path: source.text for file in files for source in file.sources}
-    return [f for path, text in sources.items() for f in lint_source(text, _near(path))]
-
-
 def _lint_named(files: Sequence[str]) -> list[Finding]:
+    from parity.compose.checks import near
     from parity.proof.lint import lint_source
 
     named = [Path(file) for file in files]
@@ -83,41 +86,9 @@ def _lint_named(files: Sequence[str]) -> list[Finding]:
     return [
         finding
         for path in python
-        for finding in lint_source(path.read_text("utf-8", errors="replace"), _near(path))
+        for finding in lint_source(path.read_text("utf-8", errors="replace"), near(path))
         if finding.rule != "syntax"  # the loader says it, with the same place
     ]
-
-
-def _near(path: Path) -> str:
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
-
-
-def _prepared(specs: Sequence[StrategySpec]) -> list[Finding]:
-    """Load each strategy's model and compile its kernel, as a run would at its start."""
-    from parity.compose.plans import prepare
-    from parity.proof.lint import Finding
-
-    found = []
-    for spec in specs:
-        if not spec.config.enabled:
-            continue
-        try:
-            prepare([spec])
-        except ParityError as error:
-            found.append(
-                Finding(
-                    spec.place.file,
-                    spec.place.line,
-                    spec.place.column,
-                    "start",
-                    f"{spec.strategy_id} would not start: {error.message}",
-                    error.cure,
-                )
-            )
-    return found
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -178,11 +178,11 @@ def test_a_failing_factory_is_a_configuration_error(folder: Path) -> None:
 
 def test_its_source_is_linted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`parity check` reads it as it reads a strategy's file."""
-    from parity.cli.check import _lint
+    from parity.compose.checks import lint
 
     module = folder / "site" / "desk_rules.py"
     module.write_text("import time\n" + MODULE)
-    found = _lint(load_strategies([rows(folder, "momentum")]))
+    found = lint(load_strategies([rows(folder, "momentum")]))
 
     assert [f.rule for f in found] == [f.rule for f in lint_source(module.read_text(), "m")]
     assert "clock" in {f.rule for f in found}

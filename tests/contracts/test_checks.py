@@ -1,0 +1,223 @@
+"""The checks themselves: each finds the fault that it is for, and names tick and values."""
+
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+import parity as pt
+from parity.core.executor import ExecutorPlan
+from parity.model.kernel import KernelStrategy, out_dtype
+from parity.model.values import StrategyConfig
+from parity.testing.checks import CHECKS, CheckFailed, broken, check_strategy, synthetic_market
+
+LOUD = 7  # every so many ticks a processor here speaks
+
+
+class Honest:
+    """Speaks at every seventh tick; its faults are planted in subclasses."""
+
+    length: Any = 5
+
+    def __init__(self, size: float = 1.0) -> None:
+        self.size = size
+        self.count = 0
+
+    def get_required_history_length(self) -> Any:
+        """Its window."""
+        return self.length
+
+    def supports_instrument(self, token: int) -> Any:
+        """Any."""
+        return True
+
+    def get_strategy_name(self) -> str:
+        """Its name."""
+        return "honest"
+
+    def process_tick(self, tick: Any, history: Any) -> pt.SignalResult | None:
+        """Count and speak."""
+        self.count += 1
+        if self.count % LOUD:
+            return None
+        return pt.SignalResult("BUY", 0.5, self.size, tick.price + self.more(tick, history), "said")
+
+    def more(self, tick: Any, history: Any) -> float:
+        """What a faulty one adds to the price."""
+        return 0.0
+
+
+class Raises(Honest):
+    """Looks further back than it said."""
+
+    def more(self, tick: Any, history: Any) -> float:
+        """Reach."""
+        return float(history[-6].price)
+
+
+class Grows(Honest):
+    """Wants more and more."""
+
+    def get_required_history_length(self) -> int:
+        """More."""
+        return 5 + self.count // 100
+
+
+class Empty(Honest):
+    """Wants nothing."""
+
+    length = 0
+
+
+class Fickle(Honest):
+    """Supports by mood."""
+
+    def supports_instrument(self, token: int) -> bool:
+        """By its count."""
+        return self.count < 100
+
+
+class Leaks(Honest):
+    """Keeps a number in the class, which outlives a run."""
+
+    calls: ClassVar = [0]
+
+    def more(self, tick: Any, history: Any) -> float:
+        """Count all there ever were."""
+        self.calls[0] += 1
+        return float(self.calls[0])
+
+
+class Peeks(Honest):
+    """Reads the batch that its tick came in."""
+
+    def more(self, tick: Any, history: Any) -> float:
+        """The last price of it."""
+        return float(tick._batch.column("price")[-1])
+
+
+class Mutates(Honest):
+    """Writes into the ticks."""
+
+    def more(self, tick: Any, history: Any) -> float:
+        """One more."""
+        tick._batch.column("quantity_int")[tick._row] += 1
+        return 0.0
+
+
+class Forgets(Honest):
+    """Leaves its count out of the snapshot."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def restore(self, state: Any) -> None:
+        """Nothing."""
+
+
+class Tampers(Honest):
+    """Makes its own history shorter."""
+
+    def more(self, tick: Any, history: Any) -> float:
+        """Shorten it."""
+        history._length -= 1
+        return 0.0
+
+
+def step(state: Any, params: Any, out: Any, price_int: int, price: float) -> int:
+    """Speak at each tick from the first on."""
+    state.count += 1
+    out.side, out.confidence, out.quantity, out.price = 1, 0.5, 1.0, price
+    return 1
+
+
+def hasty(history: int = 50) -> KernelStrategy:
+    """A kernel that claims to need 50 ticks."""
+    return KernelStrategy(
+        name="hasty",
+        step=step,
+        state=np.dtype([("count", "i8")], align=True),
+        params=np.array((0,), np.dtype([("unused", "i8")], align=True)),
+        out=out_dtype(),
+        columns=("price_int", "price"),
+        history=history,
+        describe=lambda candidate: ("hasty", {}),
+    )
+
+
+def failure(create: Callable[..., Any], **given: Any) -> str:
+    """What check_strategy says."""
+    with pytest.raises(CheckFailed) as caught:
+        check_strategy(create, **given)
+    return str(caught.value)
+
+
+def test_an_honest_one_passes() -> None:
+    """On trades of one or two instruments, on quotes, with parameters, as a kernel."""
+    check_strategy(Honest)
+    check_strategy(Honest, tokens=[256265], size=3.0)
+    check_strategy(Honest, on="quotes")
+    check_strategy(hasty, history=1)
+
+
+@pytest.mark.parametrize(
+    ("create", "words"),
+    [
+        (Raises, r"Raises: raises: tick \d+ \(\d+ at 2025-.*Z\): IndexError.*sees exactly 5"),
+        (Grows, r"Grows: history_length: get_required_history_length\(\) gave 5 before .* and \d+"),
+        (Empty, r"Empty: history_length: .*expected an integer ≥ 1, was 0"),
+        (Fickle, r"Fickle: supports_instrument: .*gave \[True, True\] before .*\[False, False\]"),
+        (Leaks, r"Leaks: deterministic: tick \d+ \(.*\): BUY 1.0 at [\d.]+ .*when it runs again"),
+        (Peeks, r"Peeks: look_ahead: tick \d+ .*where the ticks behind it are not there yet"),
+        (Mutates, r"Mutates: never_mutates: tick of \d+ at ts_event \d+: quantity_int was"),
+        (Forgets, r"Forgets: snapshot: tick \d+ .*taken up from a snapshot at tick \d+"),
+        (Tampers, r"Tampers: "),
+        (hasty, r"hasty: silent_before_warm_up: tick 1 .*tick 1 of its instrument, of 50"),
+    ],
+)  # fmt: skip
+def test_a_planted_fault_is_found(create: Any, words: str) -> None:
+    """The check that is for it names the strategy, the tick and the values."""
+    Leaks.calls[0] = 0
+    found = failure(create)
+
+    assert any(re.search(words, line) for line in found.splitlines()), found
+
+
+def test_what_cannot_be_stored_is_a_warning() -> None:
+    """A processor without a snapshot may run; that it has no checkpoints is said."""
+
+    class Odd(Honest):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept = {1, 2}
+
+    found = broken(ExecutorPlan(StrategyConfig("odd", "odd"), "paper", Odd))
+
+    assert [("snapshot", "warning")] == [(one.check, one.severity) for one in found]
+    assert "kept" in found[0].message
+
+
+def test_silence_is_said() -> None:
+    """A strategy that never speaks passes, with a warning that little was compared."""
+
+    class Mute(Honest):
+        def process_tick(self, tick: Any, history: Any) -> None:
+            return None
+
+    (found,) = broken(ExecutorPlan(StrategyConfig("mute", "mute"), "paper", Mute))
+
+    assert ("speaks", "warning") == (found.check, found.severity)
+
+
+def test_the_market_is_what_was_asked_for() -> None:
+    """The strategy's own tokens, two-sided quotes where it wants them, and ticks enough."""
+    market = synthetic_market([7, 9], on="quotes", history=1_000)
+
+    assert {7, 9} == {*market.records["instrument_token"].tolist()}
+    assert 8_000 == len(market.records)
+    assert (market.records["ask_int"] - market.records["bid_int"] == 2).all()
+    assert (market.records["bid_int"] >= 0).all()
+    assert 7 == len(CHECKS)
