@@ -16,7 +16,6 @@ from parity.model.events import Control
 from parity.recording.holding import held
 from parity.recording.journal import lock_journal
 from parity.recording.manifest import MANIFEST, Gone, Manifest, Part, load_manifest
-from parity.recording.writer import event_part
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +38,8 @@ def gap_event(gone: Gone) -> Control:
 
 def gap_part(folder: Path, gone: Gone) -> Part:
     """Write the gap event of a range as a part of its own."""
+    from parity.recording.writer import event_part  # loads pyarrow, which opening does without
+
     return event_part(folder, [gap_event(gone)], file=gap_file(gone))
 
 
@@ -55,14 +56,18 @@ def refuse_gone(manifest: Manifest, folder: Path, needed_by: str) -> None:
         )
 
 
-def pruned_since(folder: Path, manifest: Manifest) -> RecordingCorrupt | None:
-    """Return the error of a reader whose parts went while it read; None where none did."""
-    now = load_manifest(folder).gone
-    if now == manifest.gone:
-        return None
-    return RecordingCorrupt(
-        f"{folder}: {words(now)}; that was while it was being read", cure="open it again"
-    )
+@contextmanager
+def pruned_meanwhile(folder: Path, manifest: Manifest) -> Iterator[None]:
+    """Tell a reader that its parts went while it read, where that is why it cannot read one."""
+    try:
+        yield
+    except RecordingCorrupt:
+        now = load_manifest(folder).gone
+        if now == manifest.gone:
+            raise
+        raise RecordingCorrupt(
+            f"{folder}: {words(now)}; that was while it was being read", cure="open it again"
+        ) from None
 
 
 def _cure(gone: Sequence[Gone], folder: Path) -> str:

@@ -26,7 +26,7 @@ from parity.model.errors import ConfigError, RecordingCorrupt, did_you_mean
 from parity.model.events import Control, EventBatch
 from parity.model.extensions import PRESENT
 from parity.model.ticks import TickBatch
-from parity.recording.gone import pruned_since
+from parity.recording.gone import pruned_meanwhile
 from parity.recording.manifest import load_manifest, repair_cure
 from parity.recording.order import Order, damaged
 from parity.recording.segments import last_of
@@ -159,19 +159,16 @@ class Recording:
         names = self._names(columns)
         tokens = None if instruments is None else tuple(instruments)
         chosen = Selection(tokens, start_ns, end_ns)
-        pieces = itertools.chain(
-            self._part_columns(names, chosen, batch_rows),
-            self._tail_columns(names, chosen, batch_rows),
-        )
-        return self._merged(pieces, names, chosen)
+        return self._checked(names, chosen, batch_rows)
 
     def controls(self) -> list[Control]:
         """Return all controls in seq order."""
         from parity.recording.layout import read_events
 
         found: list[Control] = []
-        for part in self.manifest.of_kind("events"):
-            found.extend(read_events(self.path / part.file))
+        with pruned_meanwhile(self.path, self.manifest):
+            for part in self.manifest.of_kind("events"):
+                found.extend(read_events(self.path / part.file))
         if self.manifest.gone:  # the event of a gap lies apart, maybe amid the events of a part
             found.sort(key=lambda control: control.seq)
         return found + self._tail.controls
@@ -182,8 +179,9 @@ class Recording:
         Raises:
             RecordingCorrupt: naming the part, its seq range, and both hashes.
         """
-        for part in self.manifest.parts:
-            self._check(part, always=always)
+        with pruned_meanwhile(self.path, self.manifest):
+            for part in self.manifest.parts:
+                self._check(part, always=always)
 
     def build_cache(self) -> int:
         """Write the Arrow cache of the sealed ticks, where it is not there already.
@@ -439,6 +437,14 @@ class Recording:
 
     # -- order
 
+    def _checked(
+        self, names: Sequence[str], chosen: Selection, batch_rows: int
+    ) -> Iterator[EventBatch]:
+        parts = self._part_columns(names, chosen, batch_rows)
+        tail = self._tail_columns(names, chosen, batch_rows)
+        with pruned_meanwhile(self.path, self.manifest):
+            yield from self._merged(itertools.chain(parts, tail), names, chosen)
+
     def _merged(
         self, pieces: Iterator[Columns], names: Sequence[str], chosen: Selection
     ) -> Iterator[EventBatch]:
@@ -456,8 +462,6 @@ class Recording:
                 mine = chosen.controls(controls[at:upto], first, int(seq[-1]))
                 at, last = upto, int(seq[-1])
                 yield EventBatch(TickBatch(columns, self.table), tuple(mine))
-        except RecordingCorrupt as error:
-            raise pruned_since(self.path, self.manifest) or error from None
         finally:
             pieces_close = getattr(pieces, "close", None)
             if pieces_close is not None:

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from parity.model.errors import RecordingCorrupt
 from parity.recording import segments
 from parity.recording.disk import sync_folder
-from parity.recording.gone import LOST, alone, gap_file, gap_part
+from parity.recording.gone import GAP_SUFFIX, LOST, alone, gap_file, gap_part
 from parity.recording.layout import ROW_GROUP_ROWS, file_sha256
 from parity.recording.manifest import Gone, Manifest, Part, SealedSegment, save_manifest
 from parity.recording.pruning import left_over
@@ -376,6 +376,8 @@ class _Repair:
                 self._remove(path, "left by a killed sealing")
             elif name in pruned:
                 self._remove(path, "pruned already; its removal was interrupted")
+            elif name.endswith(GAP_SUFFIX):  # it holds nothing but what the manifest says
+                self._remove(path, "the gap event of no range; left by a kill")
             else:
                 self._put_aside(name, "is not in the manifest")
 

@@ -4,7 +4,7 @@ What is chosen is held against a choice made by trying every count, so neither c
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parity.model.errors import ParityError
+from parity.model.errors import ParityError, RecordingCorrupt
 from parity.model.events import Control
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.ticks import TICK_DTYPE, TRADE
+from parity.recording import reader
 from parity.recording.journal import JournalWriter
 from parity.recording.manifest import Part, load_manifest
 from parity.recording.pruning import prune
-from parity.recording.reader import open_recording
+from parity.recording.reader import Recording, open_recording
+from parity.recording.repair import repair_recording
 from parity.recording.retention import DAY_NS, Held, Need, Policy, choose
 from parity.recording.sealing import seal
 from parity.recording.writer import create_recording
@@ -260,6 +262,87 @@ def test_a_fault_at_every_call_of_pruning(recorded: Path, tmp_path: Path, fault:
         noted = load_manifest(copy).gone[0].last_seq
         assert noted in (10, 30), struck
         assert seqs_of(copy) == (before if noted == 10 else [*range(30, 51)]), struck
+        if fault == "kill":
+            mended = Path(shutil.copytree(copy, tmp_path / "mended"))
+            assert {"remove", "seal"} >= {
+                f.remedy for f in repair_recording(mended, noted=NOTED)
+            }, struck
+            assert seqs_of(mended) == seqs_of(copy), struck
+            assert [] == repair_recording(mended, noted=NOTED, dry_run=True), struck
+            shutil.rmtree(mended)
         prune(copy, policy, now_ns=NOW)
         assert expected == files_of(copy), struck
         shutil.rmtree(copy)
+
+
+def test_the_gap_event_of_what_was_pruned_is_rebuilt(recorded: Path) -> None:
+    """Damaged, it is made again from the manifest, and the range stays pruned."""
+    prune(recorded, Policy(keep_days=2.5), now_ns=NOW)
+    gap = recorded / "events" / "000000000020-gap.parquet"
+    whole = gap.read_bytes()
+    gap.write_bytes(whole[:-1])
+    found = repair_recording(recorded, noted=NOTED)
+
+    assert ["rebuild"] == [f.remedy for f in found if f.file == f"events/{gap.name}"]
+    assert whole == gap.read_bytes()
+    assert [*range(20, 51)] == seqs_of(recorded)
+
+
+def test_lost_ranges_go_with_what_is_around_them(recorded: Path) -> None:
+    """A part lost before is inside the pruned range, which says so; a later one stays its own."""
+    for n in (10, 30):
+        (recorded / "ticks" / f"{n + 1:012d}.parquet").unlink()
+    repair_recording(recorded, noted=NOTED)
+    lost = [(g.first_seq, g.last_seq) for g in load_manifest(recorded).gone]
+    found = prune(recorded, Policy(keep_days=2.5), now_ns=NOW)
+    pruned, left = load_manifest(recorded).gone
+
+    assert [(11, 19), (31, 39)] == lost
+    assert found is not None
+    assert ("pruned", 1, 20, 20, 16) == (
+        pruned.reason, pruned.first_seq, pruned.last_seq, pruned.events, pruned.ticks,
+    )  # fmt: skip
+    assert "lost before: 11..19" in pruned.why
+    assert ("lost", 31, 39) == (left.reason, left.first_seq, left.last_seq)
+    assert [*range(20, 31), 35, *range(39, 51)] == seqs_of(recorded)
+    assert prune(recorded, Policy(keep_days=0), now_ns=NOW + DAY_NS) is not None
+    assert [("pruned", 1, 50)] == [
+        (g.reason, g.first_seq, g.last_seq) for g in load_manifest(recorded).gone
+    ]
+
+
+# -- readers
+
+
+def test_a_reader_whose_parts_go_is_told(recorded: Path) -> None:
+    """Whatever it asks for then: what was pruned is named, and opened again it reads the rest."""
+    asked: dict[str, Callable[[Recording], object]] = {
+        "batches": lambda r: list(r.batches()),
+        "controls": lambda r: r.controls(),
+        "check_files": lambda r: r.check_files(always=True),
+    }
+    for days, (name, ask) in zip((3.5, 2.5, 1.5), asked.items(), strict=True):
+        with open_recording(recorded) as recording:
+            prune(recorded, Policy(keep_days=days), now_ns=NOW)
+            with pytest.raises(RecordingCorrupt, match="while it was being read") as told:
+                ask(recording)
+            assert f"pruned ({load_manifest(recorded).gone[0].events} events" in str(told.value)
+        ask(open_recording(recorded))
+        assert name
+
+
+def test_opening_while_it_is_pruned(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between manifest and parts: it opens what is left."""
+    real = reader.snapshot
+    policies = [Policy(keep_days=3.5), Policy(keep_days=2.5)]
+
+    def pruned_then(folder: Path) -> Any:
+        found = real(folder)
+        if policies:
+            prune(folder, policies.pop(0), now_ns=NOW)
+        return found
+
+    monkeypatch.setattr(reader, "snapshot", pruned_then)
+    with open_recording(recorded) as recording:
+        assert 20 == recording.manifest.gone[0].last_seq
+    assert [] == policies
