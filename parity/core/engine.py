@@ -192,12 +192,27 @@ class Engine:
 
     def _control(self, control: Control) -> list[Effect]:
         self._controls[control.verb] += 1
+        if control.verb == "fill":
+            return self._fill(control)
         ns = control.ts_event
         effects = [] if ns is None else self.advance(ns, control.seq)
         if control.verb == "policy_changed":
             policy = RiskPolicy.of(control.detail)
             for executor in self.executors:
                 executor.gate.follow(policy)
+        return effects
+
+    def _fill(self, control: Control) -> list[Effect]:
+        """Hand a fill from outside to the executor it is of; it moves that one's clock alone."""
+        key = (control.detail.get("strategy_id"), control.detail.get("broker"))
+        executor = next((e for e in self.executors if e.key == key), None)
+        if executor is None:
+            self._controls["fill_unknown_strategy"] += 1
+            return []
+        nothing = Segment(TickBatch.empty(self.table), self._scan)
+        effects = executor.take_fill(control.detail, control.seq, nothing)
+        self._traded.update(executor.broker.portfolio.positions)
+        nothing.release()
         return effects
 
     def advance(self, ns: int, seq: int) -> list[Effect]:

@@ -24,7 +24,8 @@ from parity.core.detect import (
 )
 from parity.core.digest import Chain, canonical, pack_head, signal_id, signal_prefix
 from parity.core.lifecycle import RESUME, RETRY, Change, ErrorTerms, Life
-from parity.core.orders import ORDER
+from parity.core.orders import OUTSIDE
+from parity.core.outcomes import outcome, outside_fill
 from parity.core.paper_broker import ORDER_EXPIRY, Execution, PaperBroker, Terms
 from parity.core.validators.gate import Gate
 from parity.core.validators.own import ERROR, OwnCheck
@@ -65,6 +66,7 @@ class ExecutorPlan(msgspec.Struct, frozen=True):
         build: makes the configured processor or kernel afresh.
         driver: the kernel's driver; None for processors.
         validator: the registered one that the configuration names; None for the standard ones.
+        fills: who fills, which the mode chooses: "paper", or "outside", by controls `fill`.
     """
 
     config: StrategyConfig
@@ -72,6 +74,7 @@ class ExecutorPlan(msgspec.Struct, frozen=True):
     build: Callable[[], StrategyProcessor | KernelStrategy]
     driver: DriverCall | None = None
     validator: SignalValidator | None = None
+    fills: str = "paper"
 
 
 class Executor:
@@ -103,7 +106,10 @@ class Executor:
         self.errors = 0
         self.drops: Counter[str] = Counter()
         self.tokens = _tokens(plan, table)
-        self.broker = PaperBroker(Terms.of(plan.config.parameters), table)
+        terms = Terms.of(plan.config.parameters)
+        if plan.fills == OUTSIDE:  # what may be sold is the venue's business
+            terms = msgspec.structs.replace(terms, allow_short=True)
+        self.broker = PaperBroker(terms, table)
         self.detector = _detector(plan, self.tokens, stores, table, seed)
         own = None
         if plan.validator is not None:
@@ -299,9 +305,10 @@ class Executor:
         if quantity != candidate.quantity_exact:
             record, sized = record + canonical(quantity), quantity
         self.decisions.add(record)
-        order = self.broker.order(candidate, quantity, identity, self.clock)
-        self.broker.place(order, row, segment)
-        self._await_expiry(token)
+        if self.plan.fills != OUTSIDE:
+            order = self.broker.order(candidate, quantity, identity, self.clock)
+            self.broker.place(order, row, segment)
+            self._await_expiry(token)
         return ApprovedSignal(candidate, signal_no, identity, record, sized)
 
     def _clock_at(self, row: int, fills: bool) -> int:
@@ -321,40 +328,41 @@ class Executor:
 
     def _outcome(self, done: Execution, seq: int, ts_event: int, ordinal: int) -> Fill:
         """Put what became of an order on record, and count it."""
-        order = done.order
-        head = pack_head(
-            order.token,
-            ts_event,
-            ordinal,
-            order.side,
-            float(done.price),
-            float(done.quantity),
-            float(done.commission),
-        )
-        record = (b"R" + head + canonical(done.reason)) if done.reason else b"F" + head
-        if order.kind != ORDER:  # a signal's own order is what a record is about, if it is silent
-            record += canonical(order.kind)
-        self.decisions.add(record)
+        fill = outcome(done, self.key, seq, ts_event, ordinal)
+        self.decisions.add(fill.record)
         if done.reason:
             self.drops[f"paper_{done.reason}"] += 1
         else:
             self.fills += 1
             self.gate.filled(done, self.clock)
-        return Fill(
-            seq,
-            *self.key,
-            order.token,
-            ts_event,
-            ordinal,
-            order.side,
-            done.price,
-            done.quantity,
-            done.commission,
-            order.signal_id,
-            done.reason,
-            record,
-            order.kind,
-        )
+        return fill
+
+    def take_fill(self, detail: Mapping[str, Any], seq: int, nothing: Segment) -> list[Effect]:
+        """Take a fill from outside at a barrier; one that cannot be taken is a Failure.
+
+        Args:
+            detail: of the control `fill` at `seq`.
+            seq: of the control.
+            nothing: a segment without ticks.
+        """
+        try:
+            done, ns = outside_fill(detail, nothing.batch.table)
+            token = done.order.token
+            if self.plan.fills != OUTSIDE:
+                raise ValueError("its orders are filled on paper")
+            if done.order.dense not in self.tokens:
+                raise ValueError(f"instrument_token: {token} is none of its instruments")
+            if nothing.batch.table.by_token(token).kind == "inverse":
+                raise ValueError(f"instrument_token: {token} is an inverse contract")
+        except ValueError as error:
+            self.errors += 1
+            given = detail.get("instrument_token")
+            token = given if type(given) is int else 0
+            return [Failure(seq, *self.key, token, f"fill from outside: {error}")]
+        effects = self.advance(ns, seq, nothing)
+        money = (done.quantity, done.price, done.commission)
+        self.broker.portfolio.take(token, done.order.side, *money)
+        return [*effects, self._outcome(done, seq, ns, -1)]
 
     def _await_expiry(self, token: int) -> None:
         """Let the token's waiting order that expires first be due at its instant."""

@@ -74,9 +74,11 @@ class Prices:
         self._carried: dict[int, Decimal] = {}  # by dense id
         self._watched: set[int] = set()
 
-    def watch(self, dense: int) -> None:
-        """Carry this instrument's price from now on."""
+    def watch(self, dense: int, paid: Decimal | None = None) -> None:
+        """Carry this instrument's price from now on; `paid` is its price until it has one."""
         self._watched.add(dense)
+        if paid is not None:
+            self._carried.setdefault(dense, paid)
 
     def at(self, dense: int, row: int, segment: Segment) -> Decimal | None:
         """Return the last price at a row; None where there was none."""

@@ -26,6 +26,7 @@ ORDER: Final = "order"
 STOP_LOSS: Final = "stop_loss"
 TAKE_PROFIT: Final = "take_profit"
 FLATTEN: Final = "flatten"
+OUTSIDE: Final = "outside"  # filled by a venue; known here by its fill alone
 
 _PRICES: Final = {"limit_price": ("limit", "stop_limit"), "stop_price": ("stop", "stop_limit")}
 _PERCENT: Final = ("take_profit_pct", "stop_loss_pct")

@@ -78,7 +78,7 @@ class Fill(msgspec.Struct, frozen=True):
         ordinal: of the tick; -1 where no tick brought it (an expiry, a cancellation).
         signal_id: of the signal that was ordered; of an exit, derived from it.
         kind: what was filled: a signal's "order", a position's "stop_loss" or "take_profit", an
-            order to "flatten".
+            order to "flatten", or an order filled "outside".
     """
 
     seq: int

@@ -16,7 +16,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     Verbs so far: ``gap`` (a position was skipped), ``clock_step`` (ts_recv was re-anchored),
     ``resumed`` (a runner went on after a stop or a kill), ``quarantine`` (an undecodable or
     refused message; its detail holds stream, offset, reason and payload), ``heartbeat`` (nothing
-    but its time).
+    but its time), ``fill`` (an order filled outside; its time moves its executor's clock alone).
 
     Where the detail holds ``ts_event`` (int ns UTC), the control moves the clocks of all executors
     to that instant before anything else is done. Never its `ts_recv`: a recording that is read at

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from parity.core.orders import FLATTEN, KEYS, ORDER, STOP_LOSS, TAKE_PROFIT, TIFS, TYPES
+from parity.core.orders import FLATTEN, KEYS, ORDER, OUTSIDE, STOP_LOSS, TAKE_PROFIT, TIFS, TYPES
 from parity.core.paper_broker import ENDS
 from parity.settings.rows import BLOCKS
 
@@ -23,7 +23,7 @@ def test_every_end_is_in_the_table() -> None:
 
 def test_every_order_and_its_words_are_explained() -> None:
     """Types and times in force have a row each; keys and settings are named."""
-    kinds = (ORDER, STOP_LOSS, TAKE_PROFIT, FLATTEN)
+    kinds = (ORDER, STOP_LOSS, TAKE_PROFIT, FLATTEN, OUTSIDE)
 
     assert [*TYPES, *TIFS] == table("Orders")
     assert list(kinds) == table("Fills")

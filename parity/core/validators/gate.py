@@ -14,6 +14,7 @@ import msgspec
 
 from parity.core.market import BarOpens, Prices
 from parity.core.money import EXACT, WIDE
+from parity.core.orders import OUTSIDE
 from parity.core.validators.checks import STAGES, Validator, room, spared
 from parity.core.validators.context import Context, Drop, RiskPolicy
 from parity.core.validators.limits import ZERO, Limits
@@ -159,10 +160,13 @@ class Gate:
 
     def filled(self, done: Execution, clock_ns: int) -> None:
         """Take a fill that has changed the position."""
+        if self._prices is not None and done.order.kind == OUTSIDE:
+            self._prices.watch(done.order.dense, done.price)
         if not self._past.keeps_trades:
             return
         size = Decimal(self._instruments[done.order.token].contract_size)
-        self._past.filled(done, size, self._broker.terms.commission, clock_ns)
+        rate = None if done.order.kind == OUTSIDE else self._broker.terms.commission
+        self._past.filled(done, size, rate, clock_ns)
 
     def enter_segment(self) -> None:
         """Begin with a new segment."""

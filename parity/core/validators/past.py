@@ -109,26 +109,34 @@ class Past:
                 return
             del self._twins[oldest]
 
-    def filled(self, done: Execution, size: Decimal, rate: Decimal, clock_ns: int) -> None:
+    def filled(self, done: Execution, size: Decimal, rate: Decimal | None, clock_ns: int) -> None:
         """Take a fill: a trade is closed where the position comes to zero or turns.
 
         Args:
             done: the fill.
             size: contract size of the instrument.
-            rate: commission as a fraction of the notional.
+            rate: commission as a fraction of the notional; None where it is no such fraction: then
+                the trade that is closed bears it, if there is one.
             clock_ns: decide clock.
         """
         token, side = done.order.token, done.order.side
         held, cash = self._trades.pop(token, (ZERO, ZERO))
-        unit = WIDE.multiply(WIDE.multiply(done.price, size), WIDE.subtract(-side, rate))
+        unit = WIDE.multiply(done.price, size)
         against = bool(held) and (held > 0) != (side > 0)
         closing = min(abs(held), done.quantity) if against else ZERO
+        borne = (
+            done.commission if rate is None else WIDE.multiply(WIDE.multiply(closing, unit), rate)
+        )
+        unit = WIDE.multiply(-side, unit)
         if closing:
-            cash = WIDE.fma(closing, unit, cash)
+            cash = WIDE.subtract(WIDE.fma(closing, unit, cash), borne)
             if closing == abs(held):
                 self._closed(token, cash, clock_ns)
                 cash = ZERO
+        else:
+            borne = ZERO
         cash = WIDE.fma(WIDE.subtract(done.quantity, closing), unit, cash)
+        cash = WIDE.subtract(cash, WIDE.subtract(done.commission, borne))
         held = WIDE.fma(side, done.quantity, held)
         if held:
             self._trades[token] = (held, cash)
