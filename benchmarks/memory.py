@@ -1,6 +1,7 @@
 """The most memory that a replay takes, in a process of its own: python -m benchmarks.memory TICKS.
 
 Twice, from the parts and from the Arrow cache: run it with two sizes to see that neither grows.
+And of an import: python -m benchmarks.memory FILE REC import.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from benchmarks import generate
@@ -21,8 +23,17 @@ from parity.model.ticks import TickBatch
 from parity.recording.reader import open_recording
 from parity.recording.writer import RecordingWriter
 from parity.sources import synthetic
+from parity.sources.importers import import_ticks
 
 BLOCK = 1_000_000
+
+
+def most_mb() -> int:
+    """Return the most memory this process has taken so far, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would begin with what the parent had
+        return next(int(x.split()[1]) for x in status.open() if x.startswith("VmHWM")) // 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def make(folder: Path, ticks: int) -> None:
@@ -46,13 +57,25 @@ def replay(folder: Path, cached: bool) -> None:
     columns = columns_of(Prepared([plan], [], [], {}, {}), source.table)
     for batch in source.batches(columns=columns):
         engine.process(batch)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    most = most_mb()
     said = engine.report().executors[0].candidates
     print(f"{'cache' if cached else 'parts'}: {engine.ticks} ticks, {said} candidates, {most} MB")
 
 
+def bring(file: Path, folder: Path) -> None:
+    """Import a file and print what it took."""
+    began = time.perf_counter()
+    ticks = import_ticks(file, folder).ticks
+    rate = ticks / (time.perf_counter() - began) / 1e6
+    most = most_mb()
+    print(f"import: {ticks} ticks, {rate:.2f} M ticks/s, {most} MB")
+
+
 def main() -> None:
     """Make the recording, then replay it twice, each in a fresh process."""
+    if len(sys.argv) > 3 and sys.argv[3] == "import":
+        bring(Path(sys.argv[1]), Path(sys.argv[2]))
+        return
     if len(sys.argv) > 2 and sys.argv[2] in ("parts", "cache"):
         replay(Path(sys.argv[1]), sys.argv[2] == "cache")
         return

@@ -1,14 +1,16 @@
 """`import_ticks`: files of ticks in, one sealed recording out, or nothing at all.
 
 Two passes: the first finds the instruments, their scales and which times there are, so that every
-scale is fixed before the first tick; the second converts, merges, numbers and writes. A refusal,
-an interrupt or a kill in between leaves no recording behind, or the one that was there as it was.
+scale is fixed before the first tick; the second converts, merges, numbers and writes. A big file of
+plain numbers is first taken to be like its start, and the second pass notices where it is not: then
+all is done again with both. A refusal, an interrupt or a kill in between leaves no recording
+behind, or the one that was there as it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
@@ -24,6 +26,7 @@ from parity.sources.importers.growing import Before, appending
 from parity.sources.importers.inputs import expand, given_table, parse_map
 from parity.sources.importers.merge import OrderedFile, merge, numbered
 from parity.sources.importers.odd import Oddities
+from parity.sources.importers.plain import PlainTickFile, Unlike
 from parity.sources.importers.sample import Sample
 from parity.sources.importers.sorting import SortedTickFile
 from parity.sources.importers.tables import Place, merge_extensions
@@ -88,7 +91,7 @@ def import_ticks(
         append: add ticks that are later than all of a sealed import, also of new instruments.
         instrument_table: a table, or a JSON file with one; else it is made from the files.
             To an append it adds instruments.
-        progress: called with (rows done, rows in all).
+        progress: called with (rows done, rows in all, which may be an estimate until the end).
 
     Raises:
         InputRefused: data that would have to be guessed at or rounded; names file and row.
@@ -107,30 +110,59 @@ def import_ticks(
             given = before.with_table(given)
         options = Options(columns=parse_map(map), tz=tz, given=given, grows=grows)
         opened = [open_file(Sample(path), format, options) for path in expand(sources)]
-        files = [file for file, _ in opened]
-        surveys = [file.survey() for file in files]
-        if not any(survey.rows for survey in surveys):
-            raise InputRefused(f"{', '.join(str(f.path) for f in files)}: no ticks in there")
-        table = given
-        if before is not None and given is not None:
-            found = _table_of(surveys) if grows else given
-            table = before.grown(given, found, files, surveys)
-            order = before.manifest.order
-        table = _with_extensions(table or _table_of(surveys), surveys)
-        chosen = _choose_order(order, files, surveys)
-        if sort is not None:
-            files = [SortedTickFile(f, n, target.parent) for n, f in enumerate(files)]
-        plan = _Plan(target, files, surveys, table, chosen, before)
-        odd = Oddities([f.path for f in files], [f.layout for f in files], table, chosen)
-        lines = _write(plan, odd, progress)
+        asked = _Asked(target, opened, options, before, order, sort, progress)
+        report = None
+        if sort is None and any(isinstance(f, PlainTickFile) and f.is_big() for f, _ in opened):
+            # Whatever is wrong, the long way says it as for any file.
+            with suppress(Unlike, InputRefused):
+                report = _import(asked, glance=True)
+        return report or _import(asked, glance=False)
+
+
+class _Asked(NamedTuple):
+    """What was asked for."""
+
+    target: Path
+    opened: Sequence[tuple[TickFile, Match]]
+    options: Options
+    before: Before | None
+    order: str | None
+    sort: str | None
+    progress: Progress | None
+
+
+def _import(asked: _Asked, *, glance: bool) -> ImportReport:
+    opened, before, order, given = asked.opened, asked.before, asked.order, asked.options.given
+    files = [file for file, _ in opened]
+    surveys = [_surveyed(file, glance=glance) for file in files]
+    if not any(survey.rows for survey in surveys):
+        raise InputRefused(f"{', '.join(str(f.path) for f in files)}: no ticks in there")
+    table = given
+    if before is not None and given is not None:
+        found = _table_of(surveys) if asked.options.grows else given
+        table = before.grown(given, found, files, surveys)
+        order = before.manifest.order
+    table = _with_extensions(table or _table_of(surveys), surveys)
+    chosen = _choose_order(order, files, surveys)
+    if asked.sort is not None:
+        files = [SortedTickFile(f, n, asked.target.parent) for n, f in enumerate(files)]
+    plan = _Plan(asked.target, files, surveys, table, chosen, before)
+    odd = Oddities([f.path for f in files], [f.layout for f in files], table, chosen)
+    lines = _write(plan, odd, asked.progress)
     return ImportReport(
-        recording=str(target),
+        recording=str(asked.target),
         order=chosen,
         ticks=odd.rows,
         files=[_file_of(f, m, s) for (f, m), s in zip(opened, surveys, strict=True)],
         instruments=table.to_json(),
         warnings=lines,
     )
+
+
+def _surveyed(file: TickFile, *, glance: bool) -> Survey:
+    if glance and isinstance(file, PlainTickFile) and file.is_big():
+        return file.glance()
+    return file.survey()
 
 
 def _file_of(file: TickFile, match: Match, survey: Survey) -> dict[str, Any]:
@@ -175,7 +207,13 @@ def _write(plan: _Plan, odd: Oddities, progress: Progress | None) -> list[str]:
             for batch in batches:
                 writer.append(batch)
                 if progress is not None:
-                    progress(writer.tick_rows, total)
+                    progress(writer.tick_rows, max(total, writer.tick_rows))
+        for file, survey in zip(plan.files, plan.surveys, strict=True):
+            if isinstance(file, PlainTickFile):
+                survey.rows = file.rows  # where it was an estimate
+        total = sum(survey.rows for survey in plan.surveys)
+        if progress is not None:
+            progress(writer.tick_rows, total)
         if writer.tick_rows != total:
             raise AssertionError(f"{total} rows were surveyed, {writer.tick_rows} written")
         writer.warnings = odd.warnings(plan.surveys)

@@ -8,8 +8,9 @@ its row; so nothing is judged here, and both give the same ticks.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _Done = TypeVar("_Done")
 
 BLOCK_BYTES: Final = 2 << 20
+BIG_BLOCKS: Final = 4  # of so many bytes, a glance at the start saves a pass
 BLOCK_ROWS: Final = ROW_GROUP_ROWS  # so that a batch is written as it is
 PLAIN_BYTES_MIN: Final = 1 << 20  # below, loading the compiled pass costs more than it saves
 _LINE_END: Final = 10
@@ -41,6 +43,10 @@ _INTEGERS: Final = ("open_interest", "trade_id")
 _SCALED: Final = {name: (field, which) for field, (name, which) in SCALED.items()}
 # digits of a time -> ns a unit; 19 digits are left to the texts, as all else
 _UNITS: Final = {10: 10**9, 13: 10**6, 16: 10**3}
+
+
+class Unlike(Exception):
+    """A file that was taken to be like its start is not."""
 
 
 class PlainTickFile:
@@ -65,10 +71,13 @@ class PlainTickFile:
         self._columns, self._constants = columns, constants
         self._width = len(sample.data[0])
         self._plain = True
+        self._like_start = False
+        self.rows = 0  # that `batches` gave, at its end
 
     def survey(self) -> Survey:
         """Count rows and decimals; by texts where a cell is not plain."""
         kinds, scales = self._kinds(dict.fromkeys(self._columns, -1))
+        self._like_start = False
         rows, most = 0, np.zeros(self._width + 1, np.int64)
         work = partial(_count, kinds, scales)
         for counted, found, size in _each(work, self._lines(held=cpu_count() + 1)):
@@ -77,8 +86,27 @@ class PlainTickFile:
                 return self._texts.survey()
             rows += counted
             np.maximum(most, found, out=most)
-        if not rows:
-            return self._texts.survey()
+        return self._survey_of(rows, most) if rows else self._texts.survey()
+
+    def is_big(self) -> bool:
+        """Return whether the start is a small part of it."""
+        size = self._sample.size
+        return size is not None and size >= BIG_BLOCKS * BLOCK_BYTES
+
+    def glance(self) -> Survey:
+        """Survey the start as if all were like it, the rows an estimate; `batches` notices."""
+        kinds, scales = self._kinds(dict.fromkeys(self._columns, -1))
+        with closing(self._lines(held=1)) as blocks:
+            lines = next(blocks, None)
+        if lines is None:
+            raise Unlike
+        rows, found, size = _count(kinds, scales, lines)
+        if found[0] < size:
+            raise Unlike
+        self._like_start = True
+        return self._survey_of(rows * (self._sample.size or size) // size, found)
+
+    def _survey_of(self, rows: int, most: Ints) -> Survey:
         token, only = self._texts.only_instrument(self._constants)
         only.rows = rows
         only.rows_without_venue_time = 0 if "ts_event" in self._columns else rows
@@ -97,7 +125,7 @@ class PlainTickFile:
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
         """Yield records of the table's dtype in file order."""
-        done = 0
+        done = self.rows = 0
         if self._plain:
             instrument = table.by_token(self._texts.only_instrument(self._constants)[0])
             scales = {
@@ -113,10 +141,14 @@ class PlainTickFile:
                 if not whole:
                     break
             else:
+                self.rows = done
                 return
+        if self._like_start:
+            raise Unlike
         for records in self._texts.batches(table):  # says why, or goes on
             skipped = min(done, len(records))
             done -= skipped
+            self.rows += len(records)
             if skipped < len(records):
                 yield records[skipped:]
 
@@ -152,7 +184,7 @@ class PlainTickFile:
                     return
         yield values[:, :rows], True
 
-    def _lines(self, held: int) -> Iterator[tuple[Any, int]]:
+    def _lines(self, held: int) -> Generator[tuple[Any, int], None, None]:
         """Yield blocks of whole lines without the header, as (bytes, how many of them count).
 
         The bytes of the last `held` blocks stay as they are; then their memory is used again,

@@ -54,6 +54,15 @@ class Sample:
                 name = name[: -len(suffix)]
         return name
 
+    @cached_property
+    def size(self) -> int | None:
+        """How many bytes it has unpacked, None where only unpacking tells."""
+        if self._member is not None:
+            with zipfile.ZipFile(self.path) as whole:
+                return whole.getinfo(self._member).file_size
+        packed = self.path.suffix.lower() in _PACKED
+        return None if packed else self.path.stat().st_size
+
     @property
     def stem(self) -> str:
         """The name without its last suffix."""

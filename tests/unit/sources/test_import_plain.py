@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,55 @@ def test_it_gives_what_the_texts_give(
         slow = _outcome(path, folder / "slow", format="binance-um")
 
     assert quick == slow
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain, "BIG_BLOCKS", 0)
+        patch.setattr(plain, "BLOCK_BYTES", 64)  # two rows or so
+        assert _outcome(path, folder / "glanced", format="binance-um") == slow
+
+
+LATE = {
+    "finer": "40,41.255,0.5,9,{time},True,True",
+    "quoted": '40,"41.25",0.5,9,{time},True,True',
+    "refused": "40,oops,0.5,9,{time},True,True",
+    "earlier": "40,41.25,0.5,9,1748735999999999,True,True",
+    "another unit": "40,41.25,0.5,9,1748736000001,True,True",
+    "like the start": "40,41.25,0.5,9,{time},True,True",
+}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["csv", "zip"])
+@pytest.mark.parametrize("row", LATE.values(), ids=LATE)
+def test_a_file_that_is_not_like_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str, packed: bool
+) -> None:
+    """What a glance at the start misses is noticed, and all comes out as without a glance."""
+    lines = [f"{n},{n + 1}.25,0.5,9,{START + n},True,True" for n in range(50)]
+    lines[40] = row.format(time=START + 40)
+    path = tmp_path / "BTCUSDT-trades-2025-06.csv"
+    path.write_text("\n".join(lines) + "\n")
+    if packed:
+        with zipfile.ZipFile(tmp_path / "BTCUSDT-trades-2025-06.zip", "w") as file:
+            file.write(path, path.name)
+        path = tmp_path / "BTCUSDT-trades-2025-06.zip"
+    whole = _outcome(path, tmp_path / "whole")
+    glances: list[Path] = []
+    glance = PlainTickFile.glance
+
+    def noted(self: PlainTickFile) -> Any:
+        glances.append(self.path)
+        return glance(self)
+
+    monkeypatch.setattr(PlainTickFile, "glance", noted)
+    monkeypatch.setattr(plain, "BLOCK_BYTES", 200)
+    done: list[tuple[int, int]] = []
+
+    again = _outcome(path, tmp_path / "rec", progress=lambda *now: done.append(now))
+
+    assert again == whole
+    assert glances == [path]
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) in (["rec", "whole"], [])
+    if isinstance(whole[0], list):
+        assert done[-1] == (50, 50)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 1000])
