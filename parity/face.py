@@ -151,7 +151,7 @@ class Run:
         return _between(shown, reference.start_ns, reference.end_ns)
 
     def plot(self, instrument: int | None = None) -> Any:
-        """Return an altair chart of price with signals and drops.
+        """Return an altair chart of price with signals, drops and fills, and of PnL.
 
         Args:
             instrument: token; default the first one with a signal.
@@ -159,19 +159,19 @@ class Run:
         import polars as pl
 
         from parity.analysis.plots import plot_run
+        from parity.analysis.report import price_line
 
-        signals, ticks = self.signals, self.ticks
+        signals = self.signals
         if instrument is None:
-            tokens = signals["instrument_token"] if len(signals) else ticks["instrument_token"]
+            tokens = signals["instrument_token"]
+            tokens = tokens if len(tokens) else self.ticks["instrument_token"]
             if not len(tokens):
                 raise ConfigError(f"{self.path}: no ticks to plot")
             instrument = int(tokens[0])
         own = pl.col("instrument_token") == instrument
-        with open_recording(self.folder.recording_path) as recording:
-            symbol = recording.table.by_token(instrument).symbol
-        return plot_run(
-            ticks.filter(own), signals.filter(own), self.drops.filter(own), instrument=symbol
-        )
+        symbol, line = price_line(self.folder, instrument)
+        shown = [frame.filter(own) for frame in (signals, self.drops, self.fills)]
+        return plot_run(line, *shown, instrument=symbol, curves=self.equity)
 
     def why(self, seq: int) -> Why:
         """Return everything the run decided at one tick, and what each validator saw there.
@@ -205,7 +205,9 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """Return counts and digests, as `parity backtest --json` prints them."""
-        return summary_of(self.folder, self.seconds)
+        from parity.analysis.documents import backtest_json
+
+        return backtest_json(self.folder, self.seconds)
 
     def __repr__(self) -> str:
         shown = self.summary()
@@ -360,47 +362,6 @@ def check(
 def diff(a: Run | str | Path, b: Run | str | Path) -> Comparison:
     """Return the first record in which two runs differ, and the cause."""
     return proofs.diff(_path(a), _path(b))
-
-
-def summary_of(folder: RunFolder, seconds: float | None) -> dict[str, Any]:
-    """Return counts and digests of a run in the stable JSON form of `backtest`."""
-    report = folder.manifest.report
-    if report is None:
-        raise ConfigError(
-            f"{folder.path}: the run is not complete", cure="start it again to go on with it"
-        )
-    rate = round(report.ticks / seconds) if seconds else None
-    return {
-        "format": 1,
-        "run": str(folder.path),
-        "ticks": report.ticks,
-        "signals": report.signals,
-        "drops": report.drops,
-        "fills": report.fills,
-        "digests": {"candidates": report.candidate_digest, "decisions": report.decision_digest},
-        "ticks_per_second": rate,
-        "strategies": {
-            _name(e.strategy_id, e.broker, report.executors): {
-                "broker": e.broker,
-                "state": e.state,
-                "candidates": e.candidates,
-                "signals": e.signals,
-                "drops": e.drops,
-                "fills": e.fills,
-                "errors": e.errors,
-                "pnl": e.pnl,
-                "digests": {"candidates": e.candidate_digest, "decisions": e.decision_digest},
-                "lifecycle": msgspec.to_builtins(e.lifecycle),
-            }
-            for e in report.executors
-        },
-        "skipped": folder.manifest.skipped,
-    }
-
-
-def _name(strategy_id: str, broker: str, executors: Sequence[Any]) -> str:
-    several = sum(e.strategy_id == strategy_id for e in executors) > 1
-    return f"{strategy_id}@{broker}" if several else strategy_id
 
 
 def _path(run: Run | str | Path) -> Path:

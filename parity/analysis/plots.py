@@ -1,4 +1,4 @@
-"""One picture of a run: the price, what was signalled and what was dropped.
+"""One picture of a run: the price, what was signalled, dropped and filled, and what it came to.
 
 A plot stays small and hides nothing: of each pixel's ticks it keeps the first, lowest, highest and
 last, and where markers are too many, one stands for several and the subtitle says so.
@@ -6,6 +6,7 @@ last, and where markers are too many, one stands for several and the subtitle sa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 
 WIDTH_PX: Final = 860
 HEIGHT_PX: Final = 360
-MARKERS_MAX: Final = 800  # of signals, and again of drops
+PNL_HEIGHT_PX: Final = 200
+MARKERS_MAX: Final = 800  # of signals, and again of drops and fills
+LINES_MAX: Final = 6  # of PnL, beside the total: as many as there are colours
+LINE_POINTS_MAX: Final = 4_500  # of all of them: the drawing library takes 5 000 rows
+TOTAL: Final = "total"
 # Okabe and Ito's palette, told apart by colour-blind readers; grey stays with price and drops.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, QUIET, PRICE_COLOUR, GRID = "#22262B", "#6B7480", "#8E97A3", "#E6E8EB"
@@ -23,11 +28,17 @@ INK, QUIET, PRICE_COLOUR, GRID = "#22262B", "#6B7480", "#8E97A3", "#E6E8EB"
 DECISIONS: Final = {
     "BUY": "triangle-up",
     "SELL": "triangle-down",
+    "filled": "circle",
     "dropped": "M-.8,-.8L.8,.8M-.8,.8L.8,-.8",
 }
 # Markers grow smaller as they become many: (up to how many, area, px off the line). They stand off
 # it, a BUY below and a SELL above, so that neither hides the price.
 _SIZES: Final = ((80, 90, 12), (300, 50, 9), (MARKERS_MAX, 26, 7))
+# Of long names in a legend both ends are shown: there they differ.
+_SHORT: Final = (
+    "length(datum.label) > 28 ? slice(datum.label, 0, 12) + '…' + slice(datum.label, -15)"
+    " : datum.label"
+)
 # Up to which span in seconds the time axis is labelled how.
 _TIME_FORMATS: Final = (
     (10, "%H:%M:%S.%L"),
@@ -38,16 +49,24 @@ _TIME_FORMATS: Final = (
 
 
 def plot_run(
-    ticks: pl.DataFrame, signals: pl.DataFrame, drops: pl.DataFrame, *, instrument: int | str
-) -> alt.LayerChart:
-    """Plot price, signals and drops of one instrument over UTC time.
+    ticks: pl.DataFrame,
+    signals: pl.DataFrame,
+    drops: pl.DataFrame,
+    fills: pl.DataFrame | None = None,
+    *,
+    instrument: int | str,
+    curves: pl.DataFrame | None = None,
+) -> alt.TopLevelMixin:
+    """Plot price, signals, drops and fills of one instrument over UTC time, and PnL below.
 
     Args:
         ticks: `ts_event` and `price`, as analysis.frames gives them.
         signals: approved signals: `ts_event, strategy_id, side, price, confidence`.
         drops: dropped candidates: `ts_event, strategy_id, side, price, reason`.
+        fills: `ts_event, strategy_id, side, price`; None plots none.
         instrument: a token: only what is of this `instrument_token` is plotted; or a name for the
             title, where the frames hold one instrument only.
+        curves: as analysis.results.equity gives them, of all instruments; None is no second panel.
 
     Returns:
         An altair chart; `.save("run.png")` and `.save("run.html")` need no browser.
@@ -55,25 +74,43 @@ def plot_run(
     import altair as alt
 
     name = str(instrument)
+    fills = signals.clear() if fills is None else fills
     if isinstance(instrument, int):
         of_it = pl.col("instrument_token") == instrument
-        ticks, signals, drops = ticks.filter(of_it), signals.filter(of_it), drops.filter(of_it)
+        ticks, signals, drops, fills = (f.filter(of_it) for f in (ticks, signals, drops, fills))
         name = ticks["symbol"][0] if len(ticks) else name
     priced = ticks.select("ts_event", "price").drop_nulls().sort("ts_event", maintain_order=True)
     line = thinned(priced, WIDTH_PX)
     made = merged(signals, ["strategy_id", "side"], MARKERS_MAX)
     lost = merged(drops, ["strategy_id", "reason"], MARKERS_MAX)
-    subtitle = _subtitle(priced, len(line), {"signal": (signals, made), "drop": (drops, lost)})
-    heading = f"{name}: {_count(len(signals), 'signal')}, {len(drops):,} dropped"
+    done = merged(fills, ["strategy_id", "side"], MARKERS_MAX)
+    marks = {"signal": (signals, made), "drop": (drops, lost), "fill": (fills, done)}
+    filled = f", {_count(len(fills), 'fill')}" if len(fills) else ""
+    heading = f"{name}: {_count(len(signals), 'signal')}, {len(drops):,} dropped{filled}"
     x = _time(priced)
-    layers = [_price_layer(line, x)]
-    shown = [*made["side"].unique(), *(["dropped"] if len(lost) else [])]
+    colour = _colour([*signals["strategy_id"], *fills["strategy_id"], *_drawn(curves)])
+    shown = [*made["side"].unique(), *(["filled"] if len(done) else [])]
+    shown += ["dropped"] if len(lost) else []
     shape = _shape([word for word in DECISIONS if word in shown])
+    layers = [_price_layer(line, x)]
     layers += [_drop_layer(lost, x, shape)] if len(lost) else []
-    layers += _signal_layers(made, x, shape) if len(made) else []
-    title = alt.TitleParams(heading, subtitle=subtitle)
+    layers += [_fill_layer(done, x, shape, colour)] if len(done) else []
+    layers += _signal_layers(made, x, shape, colour) if len(made) else []
+    title = alt.TitleParams(heading, subtitle=_subtitle(priced, len(line), marks), frame="group")
     chart = alt.LayerChart(layer=layers, width=WIDTH_PX, height=HEIGHT_PX, title=title)
-    return _dressed(chart)
+    if curves is None or not len(curves):
+        return _dressed(chart)
+    below = _pnl_chart(curves, x, colour)
+    return _dressed(alt.vconcat(chart, below, spacing=18).resolve_scale(color="shared"))
+
+
+def plot_pnl(curves: pl.DataFrame) -> alt.TopLevelMixin:
+    """Plot the profit of each strategy, and of all together, over UTC time.
+
+    Args:
+        curves: as analysis.results.equity gives them.
+    """
+    return _dressed(_pnl_chart(curves, _time(curves.sort("ts_event")), _colour(_drawn(curves))))
 
 
 def thinned(ticks: pl.DataFrame, buckets: int) -> pl.DataFrame:
@@ -202,12 +239,19 @@ def _drop_layer(drops: pl.DataFrame, x: Any, shape: Any) -> Any:
     return mark.encode(x=x, y=_price(), shape=shape, tooltip=tooltip)
 
 
-def _signal_layers(signals: pl.DataFrame, x: Any, shape: Any) -> list[Any]:
+def _fill_layer(fills: pl.DataFrame, x: Any, shape: Any, colour: Any) -> Any:
     import altair as alt
 
-    # In order of their names, so that a strategy keeps its colour from plot to plot.
-    names = sorted(signals["strategy_id"].unique())
-    scale = alt.Scale(domain=names, range=[COLOURS[n % len(COLOURS)] for n in range(len(names))])
+    data = _prepared(fills, "strategy_id", "side", "count").with_columns(decision=pl.lit("filled"))
+    size = max(14, _size(len(fills))[0] // 3)
+    mark = alt.Chart(data).mark_point(filled=False, size=size, strokeWidth=1.2, opacity=0.9)
+    tooltip = ["time", "strategy_id", "side", alt.Tooltip("price", format=""), "count"]
+    return mark.encode(x=x, y=_price(), color=colour, shape=shape, tooltip=tooltip)
+
+
+def _signal_layers(signals: pl.DataFrame, x: Any, shape: Any, colour: Any) -> list[Any]:
+    import altair as alt
+
     data = _prepared(signals, "strategy_id", "side", "confidence", "count").with_columns(
         decision=pl.col("side")
     )
@@ -220,9 +264,68 @@ def _signal_layers(signals: pl.DataFrame, x: Any, shape: Any) -> list[Any]:
         mark = alt.Chart(rows).mark_point(
             filled=True, size=size, opacity=0.9, stroke="white", strokeWidth=0.5, yOffset=y_offset
         )
-        colour = alt.Color("strategy_id:N", title="strategy", scale=scale)
         layers.append(mark.encode(x=x, y=_price(), color=colour, shape=shape, tooltip=tooltip))
     return layers
+
+
+def _colour(names: Iterable[str]) -> Any:
+    import altair as alt
+
+    # In order of their names, so that a strategy keeps its colour from plot to plot.
+    known = sorted({*names} - {TOTAL})
+    colours = [COLOURS[n % len(COLOURS)] for n in range(len(known))]
+    if TOTAL in names:
+        known, colours = [*known, TOTAL], [*colours, INK]
+    scale = alt.Scale(domain=known, range=colours)
+    legend = alt.Legend(labelExpr=_SHORT)
+    return alt.Color("strategy_id:N", title="strategy", scale=scale, legend=legend)
+
+
+# -- PnL -------------------------------------------------------------------------------------
+
+
+def _drawn(curves: pl.DataFrame | None) -> list[str]:
+    """Return which strategies have a line: those whose equity moved most, and the total."""
+    if curves is None or not len(curves):
+        return []
+    equity = pl.col("equity").cast(pl.Float64)
+    moved = (
+        curves.drop_nulls("strategy_id")
+        .group_by("strategy_id", maintain_order=True)
+        .agg((equity.max() - equity.min()).alias("moved"))
+        .sort(["moved", "strategy_id"], descending=[True, False])
+    )
+    names = moved["strategy_id"].head(LINES_MAX).to_list()
+    return [*names, TOTAL] if len(moved) > 1 else names
+
+
+def _pnl_chart(curves: pl.DataFrame, x: Any, colour: Any) -> Any:
+    import altair as alt
+
+    names = _drawn(curves)
+    whole = curves.select(
+        "ts_event",
+        pl.col("strategy_id").fill_null(TOTAL),
+        *("broker", pl.col("equity").cast(pl.Float64).alias("price")),
+    )
+    lines = []
+    for name in names:
+        for own in whole.filter(pl.col("strategy_id") == name).partition_by("broker"):
+            gained = own.with_columns(pl.col("price") - pl.col("price").first())
+            lines.append(thinned(gained, max(1, LINE_POINTS_MAX // (4 * len(names)))))
+    data = _prepared(pl.concat(lines).drop("broker"), "strategy_id").rename({"price": "pnl"})
+    scale = alt.Scale(zero=False, nice=True, padding=8)
+    y = alt.Y("pnl:Q", title="PnL", scale=scale, axis=alt.Axis(tickCount=5))
+    tooltip = ["time", "strategy_id", alt.Tooltip("pnl", format=",.2f")]
+    mark = alt.Chart(data).mark_line(strokeWidth=1.4, interpolate="step-after")
+    zero = alt.Chart(pl.DataFrame({"pnl": [0.0]})).mark_rule(color=QUIET, strokeWidth=0.7)
+    left_out = whole["strategy_id"].n_unique() - len({*names, TOTAL})
+    subtitle = f"{left_out} more strategies moved less, and have no line" if left_out > 0 else ""
+    title = alt.TitleParams(
+        "PnL, positions marked at last prices", subtitle=subtitle, fontSize=14, frame="group"
+    )
+    layers = [zero.encode(y="pnl:Q"), mark.encode(x=x, y=y, color=colour, tooltip=tooltip)]
+    return alt.LayerChart(layer=layers, width=WIDTH_PX, height=PNL_HEIGHT_PX, title=title)
 
 
 def _size(markers: int) -> tuple[int, int]:
@@ -231,8 +334,8 @@ def _size(markers: int) -> tuple[int, int]:
     )
 
 
-def _dressed(chart: alt.LayerChart) -> alt.LayerChart:
-    dressed: alt.LayerChart = (
+def _dressed(chart: Any) -> alt.TopLevelMixin:
+    dressed: alt.TopLevelMixin = (
         chart.configure_view(stroke=None)
         .configure_title(anchor="start", fontSize=17, color=INK, subtitleColor=QUIET, offset=14)
         .configure_axis(
@@ -246,7 +349,12 @@ def _dressed(chart: alt.LayerChart) -> alt.LayerChart:
             titleFontWeight="normal",
         )
         .configure_legend(
-            titleFontWeight="normal", labelFontSize=12, symbolStrokeWidth=1.5, titleColor=INK
+            titleFontWeight="normal",
+            labelFontSize=12,
+            symbolStrokeWidth=1.5,
+            titleColor=INK,
+            labelColor=INK,
+            labelLimit=220,
         )
     )
     return dressed

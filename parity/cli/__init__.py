@@ -23,6 +23,7 @@ from parity.cli import (
     record,
     repair,
     replay,
+    report,
     verify,
 )
 from parity.cli.group import Commands
@@ -80,6 +81,7 @@ for panel, name, module in (
     (PROVE, "replay", replay),
     (PROVE, "diff", diff),
     (WRITE, "check", check),
+    (OPERATE, "report", report),
     (OPERATE, "doctor", doctor),
 ):
     app.command(name, rich_help_panel=panel, epilog=module.EXAMPLE)(module.command)

@@ -121,17 +121,16 @@ def _on(tokens: tuple[int, ...] | None, specs: list[StrategySpec]) -> list[Strat
 
 def show_finished(finished: Finished, as_json: bool) -> None:
     """Show a run that ended, and how it is proved."""
-    from parity.cli.runs import report_json, report_table, show_errors, show_skipped, totals
+    from parity.cli.runs import report_table, show_errors, show_skipped, totals
 
     run, report = finished.run, finished.run.manifest.report
     assert report is not None, "a mode returns complete runs only"
-    rate = round(report.ticks / finished.seconds) if finished.seconds > 0 else 0
     if as_json:
-        found = report_json(report)
-        found["ticks_per_second"] = rate
-        found |= {"run": str(run.path), "seconds": round(finished.seconds, 6)}
-        show_json(found | {"skipped": finished.skipped})
+        from parity.analysis.documents import backtest_json
+
+        show_json(backtest_json(run, finished.seconds))
         return
+    rate = round(report.ticks / finished.seconds) if finished.seconds > 0 else 0
     head, *more = totals(report)
     show(*report_table(report))
     show_skipped(finished.skipped)

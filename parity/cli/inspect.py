@@ -284,12 +284,12 @@ def _cells(one: dict[str, Any]) -> dict[str, str]:
 
 
 def _inspect_run(path: Path, as_json: bool) -> None:
-    from parity.cli.runs import run_json, show_run
+    from parity.analysis.documents import run_json
+    from parity.cli.runs import show_run
     from parity.recording.runs import RunFolder
 
     run = RunFolder(path)
-    found = run_json(run)
     if as_json:
-        show_json(found)
+        show_json(run_json(run))
     else:
         show_run(run)

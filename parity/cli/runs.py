@@ -1,80 +1,21 @@
-"""How a run is shown: strategies as rows, and the stable JSON of `backtest` and `paper`."""
+"""How a run is shown to a person: strategies as rows, and what went wrong."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from parity.cli.console import counted, grouped, show, table_of, width
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from parity.core.engine import ExecutorReport, RunReport
+    from parity.core.engine import RunReport
     from parity.recording.runs import RunFolder
 
 _DIGEST_SHOWN = 12
 _WIDE = 96  # columns for both digests
-
-
-def report_json(report: RunReport) -> dict[str, Any]:
-    """Return counts and digests of a run; a strategy at several brokers is `id@broker`."""
-    times = Counter(one.strategy_id for one in report.executors)
-    return {
-        "ticks": report.ticks,
-        "signals": report.signals,
-        "drops": report.drops,
-        "fills": report.fills,
-        "digests": {
-            "candidates": report.candidate_digest,
-            "decisions": report.decision_digest,
-        },
-        "strategies": {_name(one, times): _strategy(one) for one in report.executors},
-    }
-
-
-def _name(one: ExecutorReport, times: Mapping[str, int]) -> str:
-    return f"{one.strategy_id}@{one.broker}" if times[one.strategy_id] > 1 else one.strategy_id
-
-
-def _strategy(one: ExecutorReport) -> dict[str, Any]:
-    return {
-        "broker": one.broker,
-        "state": one.state,
-        "candidates": one.candidates,
-        "signals": one.signals,
-        "drops": one.drops,
-        "fills": one.fills,
-        "errors": one.errors,
-        "pnl": one.pnl,
-        "digests": {"candidates": one.candidate_digest, "decisions": one.decision_digest},
-        "lifecycle": msgspec.to_builtins(one.lifecycle),
-    }
-
-
-def run_json(run: RunFolder) -> dict[str, Any]:
-    """Return what a run's manifest says, as one object."""
-    manifest = run.manifest
-    kept = manifest.recording
-    found: dict[str, Any] = {
-        "format": 1,
-        "run": str(run.path),
-        "run_id": manifest.run_id,
-        "mode": manifest.mode,
-        "state": manifest.state,
-        "started": manifest.started,
-        "created_by": manifest.created_by,
-        "seed": manifest.seed,
-        "recording": {"path": str(run.recording_path), "content_hash": kept.content_hash},
-        "last_seq": manifest.last_seq,
-        "skipped": manifest.skipped,
-        "fingerprint": manifest.fingerprint,
-    }
-    return found | (report_json(manifest.report) if manifest.report is not None else {})
 
 
 def show_run(run: RunFolder) -> None:

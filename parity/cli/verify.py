@@ -43,8 +43,10 @@ def command(
     Exit code 0 means identical; 1 different, changed or nothing compared.
     """
     from parity.compose.proofs import verify
+    from parity.compose.verdicts import keep_verdict
 
     verdict = verify(run)
+    keep_verdict(run, verdict)
     show_verdict(verdict, as_json)
     if verdict.verdict != "identical" or (strict and verdict.changed):
         raise typer.Exit(1)
