@@ -16,6 +16,9 @@ from typing import Final
 
 # strategy_type -> the module that makes it: `create(parameters)` and `PARAMETERS`
 _MODULES: Final = {
+    "breakout": "parity.strategies.rules.breakout",
+    "breakout_kernel": "parity.strategies.rules.breakout_kernel",
+    "hybrid_momentum": "parity.strategies.hybrid.hybrid_momentum",
     "low_frequency_demo": "parity.strategies.rules.low_frequency_demo",
     "mean_reversion": "parity.strategies.rules.mean_reversion",
     "ml_momentum": "parity.strategies.ml.ml_momentum",

@@ -54,7 +54,7 @@ class MeanReversion:
 
     def process_tick(self, tick: MarketTick, history: History) -> SignalResult | None:
         """Signal against a price that left its mean by `z_entry` deviations."""
-        prices = history.price_int.tolist()
+        prices = history.price_int[-self.lookback_periods :].tolist()
         count, total = len(prices), sum(prices)
         spread = count * sum(x * x for x in prices) - total * total
         if spread == 0:

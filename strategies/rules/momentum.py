@@ -51,7 +51,7 @@ class Momentum:
 
     def process_tick(self, tick: MarketTick, history: History) -> SignalResult | None:
         """Signal where the price left its window's first price by more than the threshold."""
-        start = history[0].price
+        start = history[-self.lookback_periods].price  # a hybrid's history may be longer
         if start <= 0.0:
             return None
         change = (tick.price - start) / start

@@ -174,6 +174,8 @@ def test_doctor_says_whether_the_broker_answers(cli: Cli, broker: Broker) -> Non
     assert (0, 0) == (alive.returncode, dead.returncode)
     assert found["broker"]["answers"]
     assert not json.loads(dead.stdout)["broker"]["answers"]
-    assert {"momentum_kernel", "sma_cross_kernel"} == {k["name"] for k in found["kernels"]}
+    assert {"breakout_kernel", "momentum_kernel", "sma_cross_kernel"} == {
+        k["name"] for k in found["kernels"]
+    }
     assert {"portable"} == {k["certificate"] for k in found["kernels"]}
     assert ["momentum.onnx"] == [m["name"] for m in found["models"]]

@@ -96,7 +96,8 @@ def test_it_can_be_asked_directly() -> None:
     class Start:
         price = 100.0
 
-    result = momentum.create({}).process_tick(Tick(), [Start()])  # type: ignore[arg-type] # looks alike
+    window = [Start(), *[Tick()] * 19]
+    result = momentum.create({}).process_tick(Tick(), window)  # type: ignore[arg-type] # looks alike
 
     assert isinstance(result, SignalResult)
     assert ("BUY", 0.1, 100) == (
