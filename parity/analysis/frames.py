@@ -54,9 +54,14 @@ def candidates(run: Path) -> pl.DataFrame:
     return _readable(_table(run, "candidates"))
 
 
-def signals(run: Path) -> pl.DataFrame:
-    """Return the approved signals with confidence, metadata (JSON text) and reasoning."""
-    found = _verdicts(run, "approved")
+def signals(run: Path, part: str | None = None) -> pl.DataFrame:
+    """Return the approved signals with confidence, metadata (JSON text) and reasoning.
+
+    Args:
+        run: its folder.
+        part: the name of one part of its streams; None for all of them.
+    """
+    found = _verdicts(run, "approved", part)
     columns = ["price", "quantity", "confidence", "metadata", "reasoning", "signal_no", "signal_id"]
     return found.with_columns(quantity="ordered").select(*_KEY, "side", *columns)
 
@@ -77,13 +82,13 @@ def drops(run: Path) -> pl.DataFrame:
     return both.sort("seq", "strategy_id", "broker", maintain_order=True)
 
 
-def fills(run: Path) -> pl.DataFrame:
+def fills(run: Path, part: str | None = None) -> pl.DataFrame:
     """Return paper fills; `*_exact` is the money as Decimal, beside it the nearest float.
 
     `reason` says what was filled where it was no signal's own order: an exit, say.
     """
     money = ["price", "quantity", "commission"]
-    found = _paper(run, "fill")
+    found = _paper(run, "fill", part)
     floats = [pl.col(f"{name}_exact").cast(pl.Float64).alias(name) for name in money]
     exact = [_exact_text(found[f"{name}_exact"]) for name in money]
     return found.with_columns(floats).select(*_KEY, "side", *money, *exact, "signal_id", "reason")
@@ -154,12 +159,12 @@ def lifecycle(run: Path) -> pl.DataFrame:
     )
 
 
-def decisions(run: Path) -> pl.DataFrame:
+def decisions(run: Path, part: str | None = None) -> pl.DataFrame:
     """Return every decision as the run keeps it: verdicts, fills, refusals, failures, transitions.
 
     `price` and `quantity` are floats; of fills and refusals the money is exact beside them.
     """
-    return _readable(_table(run, "decisions"))
+    return _readable(_table(run, "decisions", part))
 
 
 def failures(run: Path) -> pl.DataFrame:
@@ -292,8 +297,10 @@ def _flag_names() -> pl.Expr:
     return pl.concat_list(names).list.drop_nulls().alias("flags")
 
 
-def _table(run: Path, stream: str) -> pl.DataFrame:
+def _table(run: Path, stream: str, part: str | None = None) -> pl.DataFrame:
     files = RunFolder(run).parts(stream)
+    if part is not None:
+        files = [file for file in files if file.name == part]
     if not files:
         empty = pl.from_arrow(SCHEMAS[stream].empty_table())
         assert isinstance(empty, pl.DataFrame)  # a table never gives a series
@@ -311,11 +318,11 @@ def _readable(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(side, pl.col("ts_event").cast(INSTANT), pl.col("seq").cast(pl.UInt64))
 
 
-def _verdicts(run: Path, kind: str) -> pl.DataFrame:
+def _verdicts(run: Path, kind: str, part: str | None = None) -> pl.DataFrame:
     """Join candidates to their verdicts; each candidate has one, each verdict a candidate."""
-    said = _numbered(_table(run, "candidates"))
+    said = _numbered(_table(run, "candidates", part))
     verdicts = pl.col("kind").is_in(["approved", "dropped"])
-    decided = _numbered(_table(run, "decisions").filter(verdicts))
+    decided = _numbered(_table(run, "decisions", part).filter(verdicts))
     if "seen" not in decided.columns:  # an older run
         decided = decided.with_columns(seen=pl.lit(None, pl.String))
     # Limits may have changed what was said.
@@ -338,5 +345,5 @@ def _numbered(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.int_range(pl.len()).over(_KEY).alias("twin"))
 
 
-def _paper(run: Path, kind: str) -> pl.DataFrame:
-    return _readable(_table(run, "decisions").filter(pl.col("kind") == kind))
+def _paper(run: Path, kind: str, part: str | None = None) -> pl.DataFrame:
+    return _readable(_table(run, "decisions", part).filter(pl.col("kind") == kind))

@@ -6,9 +6,10 @@ are UTC: timestamps and ISO 8601 with nine digits, or integers of ns. Reads no r
 
 from __future__ import annotations
 
+import fcntl
 import itertools
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,7 @@ from parity.model.errors import ConfigError, InputRefused
 from parity.model.extensions import PRESENT
 from parity.model.trade_ids import is_part, unpack
 from parity.recording.disk import HashedFile
+from parity.recording.holding import remove_left_over, temporary_of
 from parity.recording.layout import tick_table
 
 if TYPE_CHECKING:
@@ -178,10 +180,20 @@ def _at_scale(values: npt.NDArray[np.int64], scale: int) -> Any:
 # -- what a run decided
 
 
+_OF_RUN: Final[Mapping[str, Callable[[Path, str], pl.DataFrame]]] = {
+    "signals": frames.signals,
+    "fills": frames.fills,
+    "decisions": frames.decisions,
+}
+
+
 def stream_rows(
     run: RunFolder, what: str, wanted: Range, table: InstrumentTable, times: str, *, text: bool
-) -> pa.Table:
-    """Return signals, decisions or fills of a run as rows, with their ids and exact numbers.
+) -> Iterator[pa.Table]:
+    """Yield signals, decisions or fills of a run as rows, with their ids and exact numbers.
+
+    One part of the run is in memory at a time: a candidate and its verdict lie in parts of one
+    name. A DECIMAL has one scale in a whole file, so that for Parquet the numbers are seen twice.
 
     Args:
         run: the run's folder.
@@ -194,40 +206,68 @@ def stream_rows(
     Raises:
         InputRefused: a number does not fit DECIMAL(38); only Parquet has that limit.
     """
-    frame = {"signals": frames.signals, "fills": frames.fills, "decisions": frames.decisions}[what](
-        run.path
-    )
-    at = frame["ts_event"].to_physical()
-    keep = np.ones(len(frame), np.bool_)
-    if wanted.start_ns is not None:
-        keep &= (at >= wanted.start_ns).fill_null(False).to_numpy()
-    if wanted.end_ns is not None:
-        keep &= (at < wanted.end_ns).fill_null(False).to_numpy()
-    if wanted.tokens is not None:
-        own = frame["instrument_token"].is_in(list(wanted.tokens)).fill_null(False)
-        keep &= own.to_numpy()
-    frame = frame.filter(pl.Series(keep))
     symbols = {i.token: i.symbol for i in table}
-    made: dict[str, Any] = {"run_id": pa.array([run.manifest.run_id] * len(frame), pa.string())}
+    sizes: dict[str, _Digits] = {}
+    if not text:
+        for frame in _frames(run, what, wanted):
+            for label, numbers in _exact_numbers(frame).items():
+                sizes.setdefault(label, _Digits()).see(numbers)
+        for label, digits in sizes.items():
+            digits.check(f"{run.path}: {what}: {label}")
+    for frame in _frames(run, what, wanted):
+        numbers_of = _exact_numbers(frame)
+        made: dict[str, Any] = {"run_id": pa.array([run.manifest.run_id] * len(frame), pa.string())}
+        for name in frame.columns:
+            column, label = frame[name], name.removesuffix("_exact")
+            if name == "ts_event":
+                there = column.is_not_null().to_numpy()
+                made[name] = instants(column.to_physical().fill_null(0).to_numpy(), there, times)
+            elif label in numbers_of:
+                made[label] = _numbers(numbers_of[label], sizes.get(label))
+            elif name == "side":
+                made[name] = column.cast(pl.String).to_arrow()
+            else:
+                made[name] = column.to_arrow()
+            if name == "instrument_token":
+                named = [symbols.get(token) for token in column.to_list()]
+                made["symbol"] = pa.array(named, pa.string())
+        yield pa.table({n: _plain(c) for n, c in made.items()})
+
+
+def _frames(run: RunFolder, what: str, wanted: Range) -> Iterator[pl.DataFrame]:
+    """Yield the wanted rows of each part of a run that has any."""
+    for part in run.parts("decisions"):
+        frame = _OF_RUN[what](run.path, part.name)
+        at = frame["ts_event"].to_physical()
+        keep = np.ones(len(frame), np.bool_)
+        if wanted.start_ns is not None:
+            keep &= (at >= wanted.start_ns).fill_null(False).to_numpy()
+        if wanted.end_ns is not None:
+            keep &= (at < wanted.end_ns).fill_null(False).to_numpy()
+        if wanted.tokens is not None:
+            own = frame["instrument_token"].is_in(list(wanted.tokens)).fill_null(False)
+            keep &= own.to_numpy()
+        if keep.any():
+            yield frame.filter(pl.Series(keep))
+
+
+def _exact_numbers(frame: pl.DataFrame) -> dict[str, list[Decimal | None]]:
+    """Return the columns of numbers without their `_exact`, exactly; a float's shortest decimal."""
+    found: dict[str, list[Decimal | None]] = {}
     for name in frame.columns:
-        column = frame[name]
-        if name == "ts_event":
-            there = column.is_not_null().to_numpy()
-            made[name] = instants(column.to_physical().fill_null(0).to_numpy(), there, times)
-        elif f"{name}_exact" in frame.columns:
-            continue  # the exact one stands in its place
-        elif name.endswith("_exact") or name in ("price", "quantity"):
-            label = name.removesuffix("_exact")
-            # A verdict has the float its strategy gave, a fill the exact money.
-            floats = frame[label].to_list() if label in frame.columns else [None] * len(frame)
-            values = [f if e is None else e for e, f in zip(column.to_list(), floats, strict=True)]
-            made[label] = _numbers(values, f"{run.path}: {what}: {label}", text=text)
-        else:
-            made[name] = column.cast(pl.String).to_arrow() if name == "side" else column.to_arrow()
-        if name == "instrument_token":
-            named = [symbols.get(token) for token in column.to_list()]
-            made["symbol"] = pa.array(named, pa.string())
-    return pa.table({n: _plain(c) for n, c in made.items()})
+        label = name.removesuffix("_exact")
+        if f"{name}_exact" in frame.columns or (
+            label == name and name not in ("price", "quantity")
+        ):
+            continue  # the exact one stands in its place; or it is no such number
+        # A verdict has the float its strategy gave, a fill the exact money.
+        floats = frame[label].to_list() if label in frame.columns else [None] * len(frame)
+        said = zip(frame[name].to_list(), floats, strict=True)
+        values = [f if e is None else e for e, f in said]
+        found[label] = [
+            Decimal(repr(v)) if isinstance(v, float) else v and Decimal(v) for v in values
+        ]
+    return found
 
 
 def _plain(column: Any) -> Any:
@@ -240,24 +280,35 @@ def _plain(column: Any) -> Any:
     return column
 
 
-def _numbers(values: list[Any], place: str, *, text: bool) -> Any:
-    """Return floats, decimals or their texts as exact decimals; a float is its shortest decimal."""
-    exact = [Decimal(repr(v)) if isinstance(v, float) else v and Decimal(v) for v in values]
-    if text:
-        return pa.array([None if v is None else f"{v:f}" for v in exact], pa.string())
-    scale = whole = 0
-    for value in exact:
-        if value is not None:
-            _, digits, exponent = value.as_tuple()
-            after = max(0, -int(exponent))
-            scale, whole = max(scale, after), max(whole, len(digits) + int(exponent))
-    if scale + max(whole, 1) > DIGITS_MAX:
-        raise InputRefused(
-            f"{place}: takes {scale} decimals and {whole} digits before the point, a DECIMAL has "
-            f"{DIGITS_MAX} in all",
-            cure="export it as CSV, where it is text: --to csv",
-        )
-    return pa.array(exact, pa.decimal128(DIGITS_MAX, scale))
+class _Digits:
+    """How many digits a column of numbers needs, before and after the point."""
+
+    def __init__(self) -> None:
+        self.scale = self.whole = 0
+
+    def see(self, numbers: Iterable[Decimal | None]) -> None:
+        """Take more numbers."""
+        for value in numbers:
+            if value is not None:
+                _, digits, exponent = value.as_tuple()
+                self.scale = max(self.scale, -int(exponent))
+                self.whole = max(self.whole, len(digits) + int(exponent))
+
+    def check(self, place: str) -> None:
+        """Refuse a column that no DECIMAL holds."""
+        if self.scale + max(self.whole, 1) > DIGITS_MAX:
+            raise InputRefused(
+                f"{place}: takes {self.scale} decimals and {self.whole} digits before the point, a "
+                f"DECIMAL has {DIGITS_MAX} in all",
+                cure="export it as CSV, where it is text: --to csv",
+            )
+
+
+def _numbers(values: list[Decimal | None], digits: _Digits | None) -> Any:
+    """Return exact decimals, or their text where no digits are said."""
+    if digits is None:
+        return pa.array([None if v is None else f"{v:f}" for v in values], pa.string())
+    return pa.array(values, pa.decimal128(DIGITS_MAX, digits.scale))
 
 
 # -- files
@@ -281,8 +332,11 @@ def write_table(
         progress: called with (rows, rows).
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.partial"
+    remove_left_over(out)
+    temporary = temporary_of(out)
     file = HashedFile(temporary)
+    held = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+    fcntl.flock(held, fcntl.LOCK_EX)  # so that nobody takes it for a dead one's
     try:
         written = _parquet if form == "parquet" else _csv
         rows = 0
@@ -298,6 +352,7 @@ def write_table(
     finally:
         file.close()
         temporary.unlink(missing_ok=True)
+        os.close(held)
     return rows, file.bytes
 
 

@@ -77,9 +77,10 @@ def command(
 
 
 def _inspect_recording(path: Path, as_json: bool) -> None:
+    from parity.recording.holding import left_over
     from parity.recording.inspect import inspect_folder
 
-    if not path.is_dir():
+    if not path.is_dir() and not left_over(path):
         raise RecordingMissing(
             f"{path}: no recording or run: nothing there", cure="check the path, or import one"
         )
@@ -128,6 +129,8 @@ def _show_recording(found: dict[str, Any], histogram: Histogram) -> None:
         )
     for warning in found["warnings"]:
         say("warning: ", warning, style="yellow")
+    for one in found["left_over"]:
+        say("left over: ", f"{one}, of an import or export that did not finish", style="yellow")
 
 
 def _flags(found: dict[str, Any]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ is written.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,7 +79,7 @@ def export(
         raise ConfigError(f"{out}: exists already", cure="name a new one, or remove it first")
     run = RunFolder(source) if is_run(source) else None
     if wanted.what != "ticks":
-        return _export_stream(source, run, out, form, wanted)
+        return _export_stream(source, run, out, form, wanted, progress)
     with open_recording(source if run is None else run.recording_path) as recording:
         recording.check_files()
         asked = _range_of(run, wanted.range)
@@ -215,7 +216,12 @@ def _export_ticks(
 
 
 def _export_stream(
-    source: Path, run: RunFolder | None, out: Path, form: str, wanted: Wanted
+    source: Path,
+    run: RunFolder | None,
+    out: Path,
+    form: str,
+    wanted: Wanted,
+    progress: Progress | None,
 ) -> dict[str, Any]:
     if run is None:
         raise ConfigError(
@@ -228,13 +234,14 @@ def _export_stream(
 
     with open_recording(run.recording_path) as recording:
         table = recording.table
-    rows = stream_rows(run, wanted.what, wanted.range, table, wanted.times, text=form == "csv")
-    if not len(rows):
+    pieces = stream_rows(run, wanted.what, wanted.range, table, wanted.times, text=form == "csv")
+    first = next(pieces, None)
+    if first is None:
         raise InputRefused(
             f"{run.path}: no {wanted.what} {wanted.range.words()}",
             cure="parity inspect RUN shows how many it has",
         )
-    count, size = write_table(out, form, iter([rows]))
+    count, size = write_table(out, form, itertools.chain([first], pieces), progress=progress)
     return {
         "format": 1,
         "out": str(out),

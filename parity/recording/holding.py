@@ -1,4 +1,4 @@
-"""Holding a folder of a live run: one runner at a time, and what a kill leaves before a manifest.
+"""Holding a folder that is written to, and what a kill leaves of it before it is whole.
 
 The lock is the kernel's, on the folder itself: it ends with its process, however that ends.
 Never here: what is in the folder.
@@ -10,8 +10,10 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+import uuid
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +22,7 @@ from parity.model.errors import ConfigError, ParityError
 if TYPE_CHECKING:
     from pathlib import Path
 
+_PARTIAL: Final = re.compile(r"\.(.+)\.[0-9a-f]{8}\.partial")
 _REFUSALS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
@@ -78,16 +81,37 @@ def hold(folder: Path) -> int:
     return descriptor
 
 
-def remove_left_over(folders: Iterable[Path]) -> None:
-    """Remove folders that a killed writer left; one that a living process holds stays."""
-    for folder in folders:
+def temporary_of(target: Path) -> Path:
+    """Return where a target grows until it is whole: hidden, beside it, and named after it."""
+    return target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.partial"
+
+
+def is_partial(path: Path) -> bool:
+    """Return whether a path is what `temporary_of` gives: never data, whatever is in it."""
+    return _PARTIAL.fullmatch(path.name) is not None
+
+
+def left_over(target: Path) -> list[Path]:
+    """Return what killed imports and exports left of a target; some may still be at work."""
+    if not target.parent.is_dir():
+        return []
+    named = {path: _PARTIAL.fullmatch(path.name) for path in target.parent.iterdir()}
+    return sorted(path for path, found in named.items() if found and found[1] == target.name)
+
+
+def remove_left_over(target: Path) -> None:
+    """Remove what killed writers left of a target; what a living process holds stays."""
+    for path in left_over(target):
         try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             continue  # gone meanwhile, or not ours
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         except OSError:
             pass  # its writer lives
         finally:

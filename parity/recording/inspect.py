@@ -85,11 +85,13 @@ def inspect_folder(
         RecordingMissing: nothing is there.
         RecordingCorrupt: the manifest itself is damaged, so that nothing can be told.
     """
+    from parity.recording.holding import left_over
     from parity.recording.integrity import Defect, check_integrity
     from parity.recording.manifest import load_manifest
     from parity.recording.reader import open_recording
 
     manifest = load_manifest(folder)
+    left = [str(path) for path in left_over(folder)]
     integrity = check_integrity(folder, manifest)
     for _ in range(_SEALINGS_MAX):
         now = load_manifest(folder)
@@ -102,7 +104,8 @@ def inspect_folder(
         try:
             recording = open_recording(folder, cached=False)  # the parts, not a copy of them
             found = inspect_recording(recording, histogram, progress)
-            return found | {"integrity": integrity.to_json(order=True)}, histogram, []
+            found |= {"left_over": left, "integrity": integrity.to_json(order=True)}
+            return found, histogram, []
         except RecordingCorrupt as error:
             integrity.defects.append(
                 Defect(
@@ -126,6 +129,7 @@ def inspect_folder(
         "parts": [{"file": p.file, "rows": p.rows, "bytes": p.bytes} for p in manifest.parts],
         "gone": [msgspec.to_builtins(one) for one in manifest.gone],
         "warnings": list(manifest.warnings),
+        "left_over": left,
         "integrity": integrity.to_json(order=False),
     }
     return told, None, integrity.defects

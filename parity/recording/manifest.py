@@ -17,6 +17,7 @@ from parity.model.errors import RecordingCorrupt, RecordingMissing
 from parity.model.extensions import Extension
 from parity.model.instruments import InstrumentTable
 from parity.recording.disk import replace_file
+from parity.recording.holding import is_partial, left_over
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,6 +162,8 @@ def load_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
+        if is_partial(folder):
+            raise FileNotFoundError
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise _missing(folder) from None
@@ -256,6 +259,18 @@ def _digest(whole: dict[str, Any]) -> str:
 
 
 def _missing(folder: Path) -> RecordingMissing:
+    if is_partial(folder):
+        return RecordingMissing(
+            f"{folder}: not a recording: it is what an import or export wrote and did not finish",
+            cure="run that again: it removes this; or remove it",
+        )
+    left = [path.name for path in left_over(folder)]
+    if left and not folder.exists():
+        return RecordingMissing(
+            f"{folder}: no such recording; an import or export of it was killed or is at work "
+            f"({', '.join(left)})",
+            cure="run it again: it removes what was left",
+        )
     if folder.is_dir():
         names = sorted(p.name for p in folder.iterdir())
         listed = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +24,7 @@ from parity.model.errors import ConfigError, InputRefused
 from parity.recording import layout
 from parity.recording.chunks import TickWriter
 from parity.recording.disk import HashedFile, sync_folder
-from parity.recording.holding import hold, is_bare, remove_left_over
+from parity.recording.holding import hold, is_bare, remove_left_over, temporary_of
 from parity.recording.manifest import (
     Manifest,
     Part,
@@ -145,7 +144,7 @@ class RecordingWriter:
         self._parts: list[Part] = []
         self._part = TickPart(self._scales, table, threads=cpu_count())
         self._finished = False
-        self._temporary = self.folder.parent / f".{self.folder.name}.{uuid.uuid4().hex[:8]}.partial"
+        self._temporary = temporary_of(self.folder)
         if self._before is not None:
             self._temporary = self.folder
         self._held = -1
@@ -244,10 +243,8 @@ class RecordingWriter:
         if self._made:
             return
         if self._before is None:
-            left = re.compile(rf"\.{re.escape(self.folder.name)}\.[0-9a-f]{{8}}\.partial")
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            siblings = [p for p in self.folder.parent.iterdir() if left.fullmatch(p.name)]
-            remove_left_over(siblings)
+            remove_left_over(self.folder)
             self._held = hold(self._temporary)
         for name in ("ticks", "events"):
             (self._temporary / name).mkdir(parents=True, exist_ok=True)

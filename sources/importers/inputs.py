@@ -53,6 +53,7 @@ def expand(sources: Sequence[Path | str] | Path | str) -> list[Path]:
         path = Path(source)
         if path.is_dir():
             inside = [p for p in sorted(path.iterdir()) if p.is_file() and _may_hold_ticks(p)]
+            inside = [p for p in inside if not p.name.startswith(".")]  # hidden: nobody's ticks
         elif path.exists():
             inside = [path]
         else:
