@@ -18,6 +18,7 @@ from parity.model.errors import ConfigError, InputRefused, did_you_mean
 from parity.model.instruments import InstrumentTable
 from parity.model.kernel import KernelStrategy
 from parity.recording.export import shortage, slice_ticks, write_slice
+from parity.recording.gone import not_covered
 from parity.recording.inspect import iso
 from parity.recording.reader import open_recording
 from parity.recording.runs import RunFolder, is_run
@@ -211,7 +212,10 @@ def _export_ticks(
         ],
         "times": wanted.times if form != "recording" else "ns",
         "bytes": size,
-        "warnings": shortage(recording, chosen),
+        "warnings": [
+            *shortage(recording, chosen),
+            *not_covered(recording.path, recording.manifest),
+        ],
     }
 
 

@@ -23,7 +23,7 @@ from parity.compose.plans import Prepared, prepare
 from parity.core.engine import Engine
 from parity.model.errors import ConfigError, ServiceDown
 from parity.proof.replayer import backtest_events
-from parity.recording.gone import words
+from parity.recording.gone import not_covered
 from parity.recording.holding import DiskRefused, held
 from parity.recording.reader import open_recording
 from parity.recording.runs import (
@@ -110,7 +110,8 @@ def backtest(
     """
     with open_recording(recording, cached=cache != "off") as source:
         source.check_files()
-        warnings = _warnings(source) + (_build_cache(source) if cache == "build" else ())
+        warnings = _build_cache(source) if cache == "build" else ()
+        warnings += not_covered(recording, source.manifest)
         prepared = prepare(specs)
         engine = Engine(source.table, prepared.plans, seed=seed)
         run_id = _run_id()
@@ -146,11 +147,6 @@ def backtest(
                 _empty(folder) if existed else shutil.rmtree(folder)
             raise
     return Finished(RunFolder(folder), seconds, prepared.skipped, warnings)
-
-
-def _warnings(recording: Recording) -> tuple[str, ...]:
-    gone = recording.manifest.gone
-    return (f"{recording.path}: the run does not cover {words(gone)}",) if gone else ()
 
 
 def _build_cache(recording: Recording) -> tuple[str, ...]:

@@ -404,4 +404,6 @@ def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
 
 
 def _printable(detail: dict[str, Any]) -> dict[str, Any]:
-    return {k: v[:64] if isinstance(v, bytes) else v for k, v in detail.items()}
+    shown = {k: v[:64] if isinstance(v, bytes) else v for k, v in detail.items()}
+    # Of the files of a large pruning the first few.
+    return {k: v[:4] if isinstance(v, list) else v for k, v in shown.items()}

@@ -56,6 +56,11 @@ def refuse_gone(manifest: Manifest, folder: Path, needed_by: str) -> None:
         )
 
 
+def not_covered(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+    """Return the warning of what is made from a recording that does not hold all it had."""
+    return (f"{folder}: not covered: {words(manifest.gone)}",) if manifest.gone else ()
+
+
 @contextmanager
 def pruned_meanwhile(folder: Path, manifest: Manifest) -> Iterator[None]:
     """Tell a reader that its parts went while it read, where that is why it cannot read one."""

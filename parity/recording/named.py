@@ -19,7 +19,7 @@ from parity.recording.retention import Need
 from parity.recording.runs import is_run
 
 GOLDEN: Final = "digests.json"
-DEPTH: Final = 4  # folders below a root
+DEPTH: Final = 3  # folders below a root
 # Folders of recordings and runs, in which no other one lies but a run's own recording.
 _INSIDE: Final = frozenset(
     {"ticks", "events", "journal", "cache", "damaged", "candidates", "decisions", "deliveries"}

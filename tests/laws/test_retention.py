@@ -4,6 +4,7 @@ What is chosen is held against a choice made by trying every count, so neither c
 """
 
 import shutil
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from parity.recording.pruning import prune
 from parity.recording.reader import Recording, open_recording
 from parity.recording.repair import repair_recording
 from parity.recording.retention import DAY_NS, Held, Need, Policy, choose
+from parity.recording.rotation import BackgroundSealer
 from parity.recording.sealing import seal
 from parity.recording.writer import create_recording
 from parity.testing.disk import FaultyDisk, Killed
@@ -160,10 +162,15 @@ def seqs_of(folder: Path) -> list[int]:
     """All seqs that a reader sees, in its own checked order."""
     with open_recording(folder) as recording:
         recording.check_files(always=True)
-        batches = list(recording.batches())
-    return sorted(
-        s for b in batches for s in [*b.ticks.column("seq").tolist(), *(c.seq for c in b.controls)]
-    )
+        return seqs_in(recording)
+
+
+def seqs_in(recording: Recording) -> list[int]:
+    """All seqs of a recording that is open."""
+    found: list[int] = []
+    for batch in recording.batches():
+        found += [*batch.ticks.column("seq").tolist(), *(c.seq for c in batch.controls)]
+    return sorted(found)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -346,3 +353,59 @@ def test_opening_while_it_is_pruned(recorded: Path, monkeypatch: pytest.MonkeyPa
     with open_recording(recorded) as recording:
         assert 20 == recording.manifest.gone[0].last_seq
     assert [] == policies
+
+
+def look_on(folder: Path, over: threading.Event, seen: list[int], wrong: list[str]) -> None:
+    """Open and read again and again; what is read has no hole, and no seq that is pruned."""
+    while not over.is_set():
+        try:
+            with open_recording(folder) as recording:
+                gone = recording.manifest.gone
+                seqs = seqs_in(recording)
+            first = gone[0].last_seq if gone else 1
+            if seqs != list(range(first, first + len(seqs))):
+                wrong.append(f"{seqs[:3]}…{seqs[-3:]} behind {first}")
+            seen.append(first)
+        except RecordingCorrupt as error:
+            if "while it was being read" not in str(error):
+                wrong.append(str(error))
+        except Exception as error:  # a thread's own are lost otherwise
+            wrong.append(repr(error))
+
+
+def test_recorded_sealed_pruned_and_read_at_once(tmp_path: Path) -> None:
+    """A writer, the sealer that prunes behind each segment, and a reader, with real threads."""
+    folder = tmp_path / "rec"
+    create_recording(folder, TABLE, created_by="law", streams=[("t", 0)])
+    over, seen, wrong = threading.Event(), list[int](), list[str]()
+    failures: list[str] = []
+    done = threading.Event()
+
+    def pruned() -> None:
+        try:
+            prune(folder, Policy(keep_bytes=20_000), now_ns=NOW)
+        except Exception as error:  # as above
+            failures.append(repr(error))
+        done.set()
+
+    sealer = BackgroundSealer(folder, failures.append, then=pruned)
+    looking = threading.Thread(target=look_on, args=(folder, over, seen, wrong))
+    looking.start()
+    with JournalWriter(folder, segment_bytes_max=4000, on_end=sealer.wake) as writer:
+        # As long as reader and sealer need, not by the clock.
+        while len({*seen}) < 5 and not wrong and not failures and writer.last_seq < 40_000:
+            done.clear()
+            for _ in range(8):
+                writer.append(ticks_from(writer.last_seq + 1, 10, NOW))
+            assert done.wait(60)
+    over.set()
+    looking.join()
+    sealer.stop()
+    seal(folder)
+    prune(folder, Policy(keep_bytes=20_000), now_ns=NOW)
+    manifest = load_manifest(folder)
+
+    assert ([], []) == (wrong, failures)
+    assert len({*seen}) >= 5
+    assert [*range(manifest.gone[0].last_seq, manifest.last_seq + 1)] == seqs_of(folder)
+    assert 1 == sum(part.file.endswith("-gap.parquet") for part in manifest.parts)
