@@ -1,16 +1,20 @@
 """Rows of comma-separated plain numbers to exact integers, in one pass over the bytes.
 
-Plain means: digits with at most one point and perhaps a minus, or true and false. Whatever else a
-cell may be (quoted, empty, with an exponent, a date) stops the pass at its row and is for somebody
-slower. Nothing is rounded: a digit that the scale has no place for stops it too.
+Plain means: digits with at most one point and perhaps a minus, true and false, or one of some short
+words. Whatever else a cell may be (quoted, empty, with an exponent, a date) stops the pass at its
+row and is for somebody slower. Nothing is rounded: a digit that the scale has no place for stops it
+too.
 
-`read_cells(data, size, kinds, scales, found, values, first)` reads whole lines; returns how many:
+`read_cells(data, size, kinds, scales, words, found, values, first)` reads whole lines and returns
+how many:
 
 * data: bytes; lines end in LF or CRLF. What follows the last line end is left.
 * size: how many of them count. At least `BEYOND` more must be there, because eight are looked at
   at a time: two thirds of what it takes one by one (measured).
-* kinds: of each column: SKIP, DECIMAL, INTEGER or BOOLEAN.
-* scales: of each column, digits after the point to keep; -1 to count them only.
+* kinds: of each column: SKIP, DECIMAL, INTEGER, BOOLEAN or WORD.
+* scales: of each column, digits after the point to keep; -1 to count them only. Of one of words:
+  where its words begin.
+* words: those that a cell may say, by column, as `words_of` gives them.
 * found: receives the bytes read, and then per column the most decimals any cell needs, last zeros
   left out; these are never lowered, so they can be carried from call to call.
 * values: receives a row per column but skipped ones, from place `first` on; as many lines are read
@@ -20,6 +24,7 @@ slower. Nothing is rounded: a digit that the scale has no place for stops it too
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -33,13 +38,16 @@ SKIP: Final = 0  # a cell nobody asked for: up to the comma, no quotes
 DECIMAL: Final = 1
 INTEGER: Final = 2
 BOOLEAN: Final = 3  # true is 1, false 0
+WORD: Final = 4  # the number of its word
 DIGITS_MAX: Final = 18
+WORD_BYTES_MAX: Final = 16
 BEYOND: Final = 8
 
 _BYTES_IN = types.Array(types.uint8, 1, "C", readonly=True)
 _INT64_IN = types.Array(types.int64, 1, "C", readonly=True)
 _INT64 = types.Array(types.int64, 1, "C")
 _TABLE = types.Array(types.int64, 2, "C")
+_WORDS_IN = types.Array(types.uint64, 2, "C", readonly=True)
 
 # Of words, whose lowest byte is the first: the same byte eight times, or some of them kept.
 _U: Final = np.uint64
@@ -50,6 +58,8 @@ _QUOTES, _LOWER = _U(0x2222222222222222), _U(0x2020202020202020)
 _TRUE, _FALSE = _U(0x65757274), _U(0x65736C6166)
 _FOUR, _FIVE = _U(0xFFFFFFFF), _U(0xFFFFFFFFFF)
 _NIBBLES, _PAIRS, _QUADS = _U(0x0F0F0F0F0F0F0F0F), _U(0x00FF00FF00FF00FF), _U(0x0000FFFF0000FFFF)
+_ALL: Final = _U(0xFFFFFFFFFFFFFFFF)
+_LETTERS: Final = b"abcdefghijklmnopqrstuvwxyz"
 _POWERS: Final = np.array([10**n for n in range(DIGITS_MAX + 1)], np.int64)
 
 
@@ -122,6 +132,27 @@ def _letters(data: npt.NDArray[np.uint8], at: int, size: int) -> int:
 
 
 @njit(inline="always")
+def _place_of(
+    data: npt.NDArray[np.uint8], at: int, length: int, words: npt.NDArray[np.uint64], first: int
+) -> int:
+    """Return where among the words of a column, from `first` on, these bytes stand; -1: nowhere."""
+    if length > WORD_BYTES_MAX:
+        return -1
+    low, high = word_at(data, at), _U(0)
+    if length > 8:
+        high = word_at(data, at + 8) & (_ALL >> _U(8 * (16 - length)))
+    elif length < 8:
+        low &= (_U(1) << _U(8 * length)) - _U(1)
+    place = first
+    while place < len(words) and words[place, 0] == words[first, 0]:
+        word = words[place]
+        if word[1] == _U(length) and low | word[4] == word[2] and high | word[5] == word[3]:
+            return place
+        place += 1
+    return -1
+
+
+@njit(inline="always")
 def _number_at(
     data: npt.NDArray[np.uint8], at: int, size: int, point: bool
 ) -> tuple[int, int, int, int]:
@@ -162,7 +193,9 @@ def _number_at(
 
 
 @njit(
-    types.int64(_BYTES_IN, types.int64, _INT64_IN, _INT64_IN, _INT64, _TABLE, types.int64),
+    types.int64(
+        _BYTES_IN, types.int64, _INT64_IN, _INT64_IN, _WORDS_IN, _INT64, _TABLE, types.int64
+    ),
     cache=True,
     nogil=True,
 )
@@ -171,6 +204,7 @@ def read_cells(
     size: int,
     kinds: npt.NDArray[np.int64],
     scales: npt.NDArray[np.int64],
+    words: npt.NDArray[np.uint64],
     found: npt.NDArray[np.int64],
     values: npt.NDArray[np.int64],
     first: int,
@@ -185,7 +219,7 @@ def read_cells(
         column = 0
         while column < columns:
             kind = kinds[_U(column)]
-            number = 0
+            number: Any = 0
             if kind == SKIP:
                 at = _past(data, at, size)
             elif kind == BOOLEAN:
@@ -194,6 +228,15 @@ def read_cells(
                     return rows
                 number = 5 - letters
                 at += letters
+            elif kind == WORD:
+                end = _past(data, at, size)
+                place = -1
+                if at < size:
+                    place = _place_of(data, at, end - at, words, scales[_U(column)])
+                if place < 0:
+                    return rows
+                number = np.int64(words[place, 6])
+                at = end
             else:
                 minus = at < size and data[_U(at)] == 45
                 at, number, whole, needed = _number_at(data, at + minus, size, kind == DECIMAL)
@@ -217,3 +260,28 @@ def read_cells(
         rows += 1
         found[0] = at
     return rows
+
+
+def words_of(
+    columns: Mapping[int, Mapping[str, int]], *, any_case: Collection[int] = ()
+) -> tuple[npt.NDArray[np.uint64], dict[int, int]]:
+    """Return the words of columns as `read_cells` takes them, and where those of each begin.
+
+    Args:
+        columns: column -> its words, each with its number; of at most 16 bytes.
+        any_case: columns whose words may be in letters of any case.
+    """
+    rows: list[list[int]] = []
+    begins = {}
+    for column, words in columns.items():
+        begins[column] = len(rows)
+        for word, number in words.items():
+            said = word.lower().encode() if column in any_case else word.encode()
+            letters = bytes(0x20 if column in any_case and b in _LETTERS else 0 for b in said)
+            halves = [
+                int.from_bytes(text.ljust(WORD_BYTES_MAX, b"\0")[half : half + 8], "little")
+                for text in (said, letters)
+                for half in (0, 8)
+            ]
+            rows.append([column, len(said), *halves, number % 2**64])
+    return np.array(rows, np.uint64).reshape(-1, 7), begins

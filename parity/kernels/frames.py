@@ -91,14 +91,14 @@ def run_of_frames(
     count, size = 0, len(data)
     low, high = word_at(identity, 0), word_at(identity, 8)
     while count < len(bounds) and at + 48 <= size:
-        length = int(word_at(data, at) & _LOW)
+        length: Any = np.int64(word_at(data, at) & _LOW)
         body = at + 32
         if length > longest or body + length > size or length < 16:
             break
         ticks, places = word_at(data, body) & _LOW, word_at(data, body) >> _U(32)
         controls, kind = word_at(data, body + 8) & _LOW, word_at(data, body + 8) >> _U(32)
-        counted = 16 + int(ticks) * record_bytes + int(places) * position_bytes + int(controls)
-        if kind != 0 or length != counted:
+        counted = 16 + np.int64(ticks) * record_bytes + np.int64(places) * position_bytes
+        if kind != 0 or length != counted + np.int64(controls):
             break
         own = word_at(data, at + 4)
         if own != _U(frame_no + count) or word_at(data, at + 12) != low:

@@ -18,12 +18,13 @@ from parity.sources.importers.formats import Match
 from parity.sources.importers.layouts import (
     EXPORTED,
     KEYS,
+    SIDES,
     Columns,
     Layout,
     extension_keys,
     with_map,
 )
-from parity.sources.importers.plain import PlainTickFile, may_be_plain
+from parity.sources.importers.plain import PlainTickFile, may_be_plain, says_of
 from parity.sources.importers.sample import UNPACKING_ERRORS, WithLastLineEnd
 from parity.sources.importers.tables import Place, other_names, refuse_bars
 from parity.sources.importers.texts import TextTickFile
@@ -113,10 +114,22 @@ def open_csv(
         extensions=() if options.given is None else options.given.extensions,
         **declared,  # type: ignore[arg-type]  # two kinds of values under their own names
     )
+    equal_times = layout is not None and layout.equal_times
     judged = layout is not None and (layout.shape is not None or layout.finish is not None)
-    if judged or not may_be_plain(sample, reader.places, reader.constants):
+    if (judged and not equal_times) or not may_be_plain(sample, reader.places, reader.constants):
         return texts
-    return PlainTickFile(sample, texts, reader.places, reader.constants)
+    says = says_of(sample, reader.places)
+    if says is None:
+        return texts
+    return PlainTickFile(
+        sample,
+        texts,
+        reader.places,
+        reader.constants,
+        says=says,
+        sides=SIDES if layout is None else layout.sides,
+        equal_times=equal_times,
+    )
 
 
 class _Reader:

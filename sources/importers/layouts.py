@@ -72,6 +72,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
             It keeps the number of rows, since refusals count them.
         finish: called with each block's records and columns, to set flags the columns imply.
         empty_book: whether a row without price, bid and ask is a quote: the book is empty.
+        equal_times: whether all that `shape` does is to take a ts_event for absent that equals
+            ts_recv, both in microseconds.
     """
 
     format: str
@@ -86,6 +88,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     shape: Callable[[Columns, Place], Columns] | None = None
     finish: Callable[[Records, Columns, Place], None] | None = None
     empty_book: bool = False
+    equal_times: bool = False
 
     def fits(self, sample: Sample) -> str | None:
         """Return what of a file's start fits this layout, None where it does not."""

@@ -1,6 +1,7 @@
 """Big files of plain numbers: read by one pass over the bytes instead of cell by cell as text.
 
-For a file of one instrument whose columns are decimals, integers, times in digits and true/false.
+For a file of one instrument whose columns are decimals, integers, times in digits, true/false and
+words of sides; a column that names the instrument says the same in every row.
 Whatever else stands in a cell leaves the file to the reader of texts, which takes or refuses it by
 its row; so nothing is judged here, and both give the same ticks.
 """
@@ -15,12 +16,14 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from parity.model import ticks as flag
 from parity.model.ticks import SCALED
 from parity.recording.layout import ROW_GROUP_ROWS
 from parity.recording.scan import cpu_count
 from parity.sources.importers.columns import ColumnRecords
+from parity.sources.importers.decimals import encode
 from parity.sources.importers.sample import UNPACKING_ERRORS
 from parity.sources.importers.tables import Place, Survey, check_values
 
@@ -39,8 +42,10 @@ BLOCK_ROWS: Final = ROW_GROUP_ROWS  # so that a batch is written as it is
 PLAIN_BYTES_MIN: Final = 1 << 20  # below, loading the compiled pass costs more than it saves
 _LINE_END: Final = 10
 _TIMES: Final = ("ts_event", "ts_recv")
+_NAMING: Final = ("instrument_token", "symbol", "venue")
 _INTEGERS: Final = ("open_interest", "trade_id")
 _SCALED: Final = {name: (field, which) for field, (name, which) in SCALED.items()}
+_MICROSECOND: Final = 1000
 # digits of a time -> ns a unit; 19 digits are left to the texts, as all else
 _UNITS: Final = {10: 10**9, 13: 10**6, 16: 10**3}
 
@@ -56,6 +61,9 @@ class PlainTickFile:
         texts: the same file by the reader of texts.
         columns: our column -> its place in a row, from 0.
         constants: columns that --map gives as text, one row of them.
+        says: what columns of the file that name the instrument say, in every row.
+        sides: words of the side column.
+        equal_times: whether two equal times, in microseconds, say that the venue gave none.
     """
 
     def __init__(
@@ -64,11 +72,18 @@ class PlainTickFile:
         texts: TextTickFile,
         columns: Mapping[str, int],
         constants: Columns,
+        *,
+        says: Mapping[str, str],
+        sides: Mapping[str, int],
+        equal_times: bool = False,
     ) -> None:
         self.path, self.format, self.layout = texts.path, texts.format, texts.layout
         self.names = texts.names
         self._sample, self._texts = sample, texts
-        self._columns, self._constants = columns, constants
+        self._columns = columns
+        named = {name: encode(pa.array([word])) for name, word in says.items()}
+        self._constants = {**constants, **named}
+        self._says, self._sides, self._equal_times = says, sides, equal_times
         self._width = len(sample.data[0])
         self._plain = True
         self._like_start = False
@@ -76,10 +91,11 @@ class PlainTickFile:
 
     def survey(self) -> Survey:
         """Count rows and decimals; by texts where a cell is not plain."""
-        kinds, scales = self._kinds(dict.fromkeys(self._columns, -1))
         self._like_start = False
+        if self._equal_times:
+            return self._survey_times()
         rows, most = 0, np.zeros(self._width + 1, np.int64)
-        work = partial(_count, kinds, scales)
+        work = partial(_count, *self._kinds(dict.fromkeys(self._columns, -1)))
         for counted, found, size in _each(work, self._lines(held=cpu_count() + 1)):
             if found[0] < size:
                 self._plain = False
@@ -88,19 +104,41 @@ class PlainTickFile:
             np.maximum(most, found, out=most)
         return self._survey_of(rows, most) if rows else self._texts.survey()
 
+    def _survey_times(self) -> Survey:
+        rows, without, most = 0, 0, np.zeros(self._width + 1, np.int64)
+        first = 0
+        for values, whole in self._blocks(dict.fromkeys(self._columns, -1), most):
+            if not whole or not self._timed(values):
+                self._plain = False
+                return self._texts.survey()
+            lacking = self._without_venue_time(values)
+            if not without and lacking.any():
+                first = rows + int(np.argmax(lacking)) + 1
+            rows += values.shape[1]
+            without += int(np.count_nonzero(lacking))
+        survey = self._survey_of(rows, most) if rows else self._texts.survey()
+        for found in survey.instruments.values():
+            found.rows_without_venue_time = without
+        if first:
+            survey.first_without["ts_event"] = first
+        return survey
+
+    def _without_venue_time(self, values: Ints) -> Any:
+        return values[self._columns["ts_event"]] == values[self._columns["ts_recv"]]
+
     def is_big(self) -> bool:
         """Return whether the start is a small part of it."""
-        size = self._sample.size
+        size = None if self._equal_times else self._sample.size
         return size is not None and size >= BIG_BLOCKS * BLOCK_BYTES
 
     def glance(self) -> Survey:
         """Survey the start as if all were like it, the rows an estimate; `batches` notices."""
-        kinds, scales = self._kinds(dict.fromkeys(self._columns, -1))
+        kinds = self._kinds(dict.fromkeys(self._columns, -1))
         with closing(self._lines(held=1)) as blocks:
             lines = next(blocks, None)
         if lines is None:
             raise Unlike
-        rows, found, size = _count(kinds, scales, lines)
+        rows, found, size = _count(*kinds, lines)
         if found[0] < size:
             raise Unlike
         self._like_start = True
@@ -132,7 +170,8 @@ class PlainTickFile:
                 name: getattr(instrument, f"{_SCALED[name][1]}_scale") if name in _SCALED else 0
                 for name in self._columns
             }
-            for values, whole in self._blocks(scales):
+            most = np.zeros(self._width + 1, np.int64)
+            for values, whole in self._blocks(scales, most):
                 if not self._timed(values):
                     break
                 if values.shape[1]:
@@ -152,7 +191,8 @@ class PlainTickFile:
             if skipped < len(records):
                 yield records[skipped:]
 
-    def _kinds(self, scales: Mapping[str, int]) -> tuple[Ints, Ints]:
+    def _kinds(self, scales: Mapping[str, int]) -> tuple[Ints, Ints, Any]:
+        """Return kinds, scales and words, as `read_cells` takes them."""
         from parity.kernels import cells
 
         kinds = np.full(self._width, cells.SKIP)
@@ -162,19 +202,23 @@ class PlainTickFile:
             fixed[at] = scales[name]
         if "buyer_maker" in self._columns:
             kinds[self._columns["buyer_maker"]] = cells.BOOLEAN
-        return kinds, fixed
+        said = {self._columns[name]: {word: 0} for name, word in self._says.items()}
+        sides = {self._columns["side"]: {**self._sides, "": 0}} if "side" in self._columns else {}
+        words, begins = cells.words_of(said | sides, any_case=sides)
+        for at, begin in begins.items():
+            kinds[at], fixed[at] = cells.WORD, begin
+        return kinds, fixed, words
 
-    def _blocks(self, scales: Mapping[str, int]) -> Iterator[tuple[Ints, bool]]:
+    def _blocks(self, scales: Mapping[str, int], most: Ints) -> Iterator[tuple[Ints, bool]]:
         """Yield the values of some rows, and whether all was plain; ends where it was not."""
         from parity.kernels import cells
 
-        kinds, fixed = self._kinds(scales)
-        most = np.zeros(self._width + 1, np.int64)
+        kinds = self._kinds(scales)
         values, rows = np.empty((self._width, BLOCK_ROWS), np.int64), 0
         for data, size in self._lines(held=1):
             at = 0
             while at < size:
-                rows += cells.read_cells(data[at:], size - at, kinds, fixed, most, values, rows)
+                rows += cells.read_cells(data[at:], size - at, *kinds, most, values, rows)
                 at += int(most[0])
                 whole = rows == BLOCK_ROWS or at == size
                 if rows == BLOCK_ROWS or not whole:
@@ -224,9 +268,10 @@ class PlainTickFile:
         for name in _TIMES:
             if name in self._columns and values.shape[1]:
                 times = values[self._columns[name]]
-                if _unit_of(int(times.min())) != _unit_of(int(times.max())):
+                unit = _unit_of(int(times.min()))
+                if unit is None or unit != _unit_of(int(times.max())):
                     return False
-                if _unit_of(int(times.min())) is None:
+                if self._equal_times and unit != _MICROSECOND:
                     return False
         return True
 
@@ -255,6 +300,10 @@ class PlainTickFile:
         if "ts_event" not in columns:
             records["ts_event"] = records["ts_recv"]
             flags |= flag.NO_VENUE_TIME
+        if self._equal_times:
+            flags = flags + self._without_venue_time(values) * np.uint32(flag.NO_VENUE_TIME)
+        if "side" in columns:
+            records["side"] = values[columns["side"]].astype(np.int8)
         if "buyer_maker" in columns:
             records["side"] = 1 - 2 * values[columns["buyer_maker"]].astype(np.int8)
         records["flags"] = flags
@@ -278,14 +327,14 @@ def _fill(file: IO[bytes], room: memoryview) -> int:
     return done
 
 
-def _count(kinds: Ints, scales: Ints, lines: tuple[Any, int]) -> tuple[int, Ints, int]:
+def _count(kinds: Ints, scales: Ints, words: Any, lines: tuple[Any, int]) -> tuple[int, Ints, int]:
     """Return the rows, what `read_cells` found, and the bytes it was given."""
     from parity.kernels import cells
 
     data, size = lines
     found = np.zeros(len(kinds) + 1, np.int64)
     nothing = np.zeros((len(kinds), 0), np.int64)
-    return cells.read_cells(data, size, kinds, scales, found, nothing, 0), found, size
+    return cells.read_cells(data, size, kinds, scales, words, found, nothing, 0), found, size
 
 
 def _each(work: Callable[[Any], _Done], blocks: Iterator[Any]) -> Iterator[_Done]:
@@ -310,11 +359,30 @@ def may_be_plain(sample: Sample, mapped: Collection[str], constants: Collection[
         constants: our columns that --map gives as text.
     """
     return (
-        {*_SCALED, *_INTEGERS, *_TIMES, "buyer_maker"}.issuperset(mapped)
-        and {"instrument_token", "symbol", "venue"}.issuperset(constants)
+        {*_SCALED, *_INTEGERS, *_TIMES, *_NAMING, "buyer_maker", "side"}.issuperset(mapped)
+        and set(_NAMING).issuperset(constants)
         and bool(sample.data)
         and sample.path.stat().st_size >= PLAIN_BYTES_MIN
     )
+
+
+def says_of(sample: Sample, columns: Mapping[str, int]) -> dict[str, str] | None:
+    """Return what the columns that name the instrument say at the start, None where that changes.
+
+    Args:
+        sample: the file.
+        columns: our column -> its place in a row.
+    """
+    from parity.kernels.cells import WORD_BYTES_MAX
+
+    found = {}
+    for name in _NAMING:
+        if name in columns:
+            said = {row[columns[name]] for row in sample.data if columns[name] < len(row)}
+            if len(said) != 1 or not 0 < len(max(said).encode()) <= WORD_BYTES_MAX:
+                return None
+            found[name] = said.pop()
+    return found
 
 
 def _unit_of(time: int) -> int | None:

@@ -104,6 +104,7 @@ def _layout(name: str) -> Layout:
         describe=_describe,
         shape=_shape,
         empty_book=name == "quotes",
+        equal_times=True,
     )
 
 

@@ -19,6 +19,7 @@ from parity.recording.reader import open_recording
 from parity.sources.importers import import_ticks, plain
 from parity.sources.importers.plain import PlainTickFile
 
+NO_WORDS = cells.words_of({})[0]
 START = 1_748_736_000_000_000
 PLAIN = st.from_regex(r"[0-9]{1,9}(\.[0-9]{0,9})?", fullmatch=True)
 ODD = st.sampled_from(
@@ -133,6 +134,135 @@ def test_a_file_that_is_not_like_its_start(
         assert done[-1] == (50, 50)
 
 
+SIDE = st.sampled_from(["buy", "SELL", "Buy", "b", "-1", "", "sell", " buy", "bought", '"buy"'])
+TIMES = st.integers(START, START + 3)
+TARDIS = "exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
+
+
+def _both(path: Path, folder: Path, **more: Any) -> None:
+    quick = _outcome(path, folder / "quick", **more)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain, "PLAIN_BYTES_MIN", 1 << 60)
+        slow = _outcome(path, folder / "slow", **more)
+    assert quick == slow
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain, "BIG_BLOCKS", 0)
+        patch.setattr(plain, "BLOCK_BYTES", 64)
+        assert _outcome(path, folder / "glanced", **more) == slow
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(SIDE, st.sampled_from(["AB", "AB", "AB", "AB ", "ab", "CD"]), PLAIN, TIMES),
+        min_size=1,
+        max_size=9,
+    ),
+    same=st.booleans(),
+)
+@example([("buy", "AB", "1.5", START), ("", "AB", "2", START), ("sell", "AB", "1", START)], True)
+def test_sides_and_names_are_read_as_the_texts_read_them(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str, str, int]],
+    same: bool,
+) -> None:
+    """Law: words of sides in any case, and the symbol of one instrument or of several."""
+    folder = tmp_path_factory.mktemp("words")
+    lines = [
+        f"{time},{rows[0][1] if same else symbol},{side},{price},0.5"
+        for side, symbol, price, time in rows
+    ]
+    path = folder / "ticks.csv"
+    path.write_text("\n".join(["ts_event,symbol,side,price,quantity", *lines]) + "\n")
+
+    _both(path, folder)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.tuples(SIDE, TIMES, TIMES, PLAIN), min_size=1, max_size=9))
+@example([("buy", START, START, "1"), ("unknown", START, START, "1")])
+@example([("buy", START, START, "1"), ("unknown", START, START + 1, "1")])
+@example([("buy", START // 1000, START, "1")])
+def test_tardis_is_read_as_the_texts_read_it(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int, int, str]]
+) -> None:
+    """Law: two equal times say that the venue gave none; what is no microsecond is refused."""
+    folder = tmp_path_factory.mktemp("tardis")
+    lines = [
+        f"binance-futures,BTCUSDT,{event},{recv},{n},{side},{price},0.5"
+        for n, (side, event, recv, price) in enumerate(sorted(rows, key=lambda row: row[2]))
+    ]
+    path = folder / "binance-futures_trades_2025-06-01_BTCUSDT.csv"
+    path.write_text("\n".join([TARDIS, *lines]) + "\n")
+
+    _both(path, folder)
+    _both(path, folder / "by_event", order="ts_event")
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("ticks.csv", ["ts_event,symbol,side,price,quantity", f"{START},AB,Sell,1.5,2"]),
+        ("trades.csv", [TARDIS, f"deribit,BTC-PERPETUAL,{START},{START},7,buy,1.5,2"]),
+    ],
+)
+def test_sides_and_names_go_the_fast_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, lines: list[str]
+) -> None:
+    """The reader of texts is asked for no row of a file with words."""
+    (tmp_path / name).write_text("\n".join(lines) + "\n")
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("read as texts")
+
+    monkeypatch.setattr("parity.sources.importers.texts.TextTickFile.batches", never)
+
+    assert import_ticks(tmp_path / name, tmp_path / "rec").ticks == 1
+
+
+@given(
+    word=st.text(st.characters(min_codepoint=1, max_codepoint=0x17F), max_size=18),
+    known=st.dictionaries(
+        st.text(
+            st.characters(min_codepoint=33, max_codepoint=0x24F), min_size=1, max_size=8
+        ).filter(
+            lambda text: not set(text) & set(',"') and len(text.encode()) <= cells.WORD_BYTES_MAX
+        ),
+        st.integers(-9, 9),
+        min_size=1,
+        max_size=4,
+    ),
+    pick=st.booleans(),
+)
+@example("1", {"1": 5, "\x11": 6}, False)
+@example("\x11", {"1": 5}, False)
+@example("BUY", {"buy": 1, "b": 2}, False)
+def test_words_are_told_exactly(word: str, known: dict[str, int], pick: bool) -> None:
+    """Law: a cell is one of the words, letters of ASCII in any case, or it stops the pass."""
+    said = next(iter(known)).upper() if pick else word
+    said = "".join(c for c in said if c not in ',"\r\n')
+    lower = {w.lower(): number for w, number in reversed(known.items())}
+    words, begins = cells.words_of({0: known}, any_case=[0])
+    data = said.encode() + b"\n"
+    values = np.zeros((1, 1), np.int64)
+
+    count = cells.read_cells(
+        np.frombuffer(data + bytes(cells.BEYOND), np.uint8),
+        len(data),
+        np.array([cells.WORD]),
+        np.array([begins[0]]),
+        words,
+        np.zeros(2, np.int64),
+        values,
+        0,
+    )
+
+    if count:
+        assert values[0, 0] == lower[said.lower()]
+    elif said.isascii():
+        assert said.lower() not in lower
+
+
 @pytest.mark.parametrize("rows", [1, 3, 1000])
 def test_blocks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """Where a block of bytes or of rows ends changes no tick; a bad row far in is still named."""
@@ -232,7 +362,14 @@ def test_cells_are_exact(
     values, found = np.zeros((3, len(rows) + 2), np.int64), np.zeros(4, np.int64)
 
     count = cells.read_cells(
-        data, len(data) - len(beyond), np.array(kinds), np.array(scales), found, values, 2
+        data,
+        len(data) - len(beyond),
+        np.array(kinds),
+        np.array(scales),
+        NO_WORDS,
+        found,
+        values,
+        2,
     )
 
     expected = [list(map(_integer, row, kinds, scales)) for row in rows]
@@ -256,6 +393,7 @@ def test_what_is_not_plain_stops_it(row: str) -> None:
         len(data),
         np.array([cells.DECIMAL, cells.BOOLEAN]),
         np.array([0, 0]),
+        NO_WORDS,
         found,
         np.zeros((2, 9), np.int64),
         0,
@@ -274,6 +412,7 @@ def test_bytes_beyond_the_last_are_asked_for() -> None:
             2,
             np.array([cells.INTEGER]),
             np.array([0]),
+            NO_WORDS,
             np.zeros(2, np.int64),
             np.zeros((1, 1), np.int64),
             0,
