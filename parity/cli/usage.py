@@ -69,7 +69,8 @@ def _rate(kept: dict[str, Any]) -> list[str]:
     return [
         "",
         f"{sized(rate['bytes_per_day'])} a day from {rate['first']} to {rate['last']}; "
-        f"free on its disk: {free}" + ("" if lasts is None else f", {lasts:g} days at that rate"),
+        f"free on its disk: {free}"
+        + ("" if lasts is None else f", {grouped(round(lasts))} days at that rate"),
     ]
 
 

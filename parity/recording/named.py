@@ -14,7 +14,9 @@ from typing import Final
 
 import msgspec
 
-from parity.recording.manifest import MANIFEST
+from parity.model.errors import ParityError
+from parity.recording.manifest import MANIFEST, load_manifest
+from parity.recording.reader import open_recording
 from parity.recording.retention import Need
 from parity.recording.runs import is_run
 
@@ -29,6 +31,7 @@ _INSIDE: Final = frozenset(
 
 class _Reference(msgspec.Struct):
     path: str
+    content_hash: str = ""
 
 
 class _Naming(msgspec.Struct):
@@ -47,9 +50,11 @@ def needs_of(folder: Path, roots: Iterable[Path] = (), *, runs: bool = True) -> 
     Args:
         folder: of the recording.
         roots: folders in which goldens and runs are looked for; that of the recording is another.
-        runs: whether a backtest that read it counts: without what it read it is not verified.
+        runs: whether a backtest that read it counts, as long as it can be verified: one that read
+            it before ticks were added, or others pruned, cannot.
     """
     found = _own_run(folder)
+    content = _content_hash(folder) if runs else None
     seen: set[Path] = set()
     for root in (folder.absolute().parent, *roots):
         for place, names in _walk(root):
@@ -58,7 +63,7 @@ def needs_of(folder: Path, roots: Iterable[Path] = (), *, runs: bool = True) -> 
             seen.add(place)
             if GOLDEN in names and _golden_names(place, folder):
                 found.append(Need(by=f"golden {place / GOLDEN}", from_seq=1))
-            if runs and MANIFEST in names and _run_names(place, folder):
+            if runs and MANIFEST in names and _run_names(place, folder, content):
                 found.append(Need(by=f"run {place}", from_seq=1))
     return found
 
@@ -94,9 +99,22 @@ def _golden_names(place: Path, folder: Path) -> bool:
     return any((above / golden.recording).resolve() == wanted for above in (place, *place.parents))
 
 
-def _run_names(place: Path, folder: Path) -> bool:
+def _content_hash(folder: Path) -> str | None:
+    """Return the hash that runs note of a sealed recording; None where it cannot be told."""
+    try:
+        if load_manifest(folder).state != "sealed":
+            return ""  # it grows: what was read of it is not what it will be
+        with open_recording(folder) as recording:
+            return recording.content_hash()
+    except ParityError:
+        return None
+
+
+def _run_names(place: Path, folder: Path, content: str | None) -> bool:
     try:
         run = msgspec.json.decode((place / MANIFEST).read_bytes(), type=_Naming)
     except (msgspec.MsgspecError, OSError, UnicodeDecodeError):
         return False  # a recording, or none of ours
+    if content is not None and run.recording.content_hash != content:
+        return False
     return run.mode == "backtest" and (place / run.recording.path).resolve() == folder.resolve()

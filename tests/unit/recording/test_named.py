@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from parity.recording.manifest import update_manifest
 from parity.recording.named import DEPTH, needs_of
+from parity.recording.reader import open_recording
 from parity.recording.retention import Need
 
 
@@ -46,6 +49,24 @@ def test_a_backtest_needs_all_it_read(recording: Path, tmp_path: Path) -> None:
     deep = tmp_path / "far" / "/".join("d" * (DEPTH + 1))
     run_at(deep, "backtest", "/".join([".."] * (DEPTH + 2)) + "/recordings/today")
     assert [] == needs_of(recording, [tmp_path / "far"])
+
+
+def test_a_backtest_that_cannot_be_verified_any_more_does_not_count(
+    recorded: Path, tmp_path: Path
+) -> None:
+    """One that read other ticks than are there; and none of a recording that still grows."""
+    run = run_at(tmp_path / "runs" / "a", "backtest", f"../../{recorded.name}")
+    file = run / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["recording"]["content_hash"] = open_recording(recorded).content_hash()
+    file.write_text(json.dumps(manifest))
+    assert [Need(by=f"run {run}", from_seq=1)] == needs_of(recorded)
+    update_manifest(recorded, lambda m: msgspec.structs.replace(m, state="open"))
+    assert [] == needs_of(recorded)
+    update_manifest(recorded, lambda m: msgspec.structs.replace(m, state="sealed"))
+    manifest["recording"]["content_hash"] = "another"
+    file.write_text(json.dumps(manifest))
+    assert [] == needs_of(recorded)
 
 
 def test_a_paper_run_that_read_it_has_a_recording_of_its_own(
