@@ -18,6 +18,7 @@ from parity.cli import (
     export,
     import_,
     inspect,
+    new,
     paper,
     produce,
     record,
@@ -81,6 +82,7 @@ for panel, name, module in (
     (PROVE, "replay", replay),
     (PROVE, "diff", diff),
     (WRITE, "check", check),
+    (WRITE, "new", new),
     (OPERATE, "report", report),
     (OPERATE, "doctor", doctor),
 ):
