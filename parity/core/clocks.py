@@ -1,11 +1,13 @@
 """The times of an executor's own ticks inside a segment: what its clocks are moved by.
 
-A clock is the largest time of the executor's own ticks so far; what is carried from segment to
-segment is that one number, which the executor keeps.
+Own are all delivered ticks of its instruments, whichever kind it is fed with: a quote may fill an
+order of a strategy that runs on trades, so what is due by then has to come first. Carried from
+segment to segment is one number, the largest time so far, which the executor keeps.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy.typing as npt
 from parity.core.view import NO_TIME
 
 if TYPE_CHECKING:
-    from parity.core.view import Segment, View
+    from parity.core.view import Segment
 
 Rows = npt.NDArray[np.int64]
 
@@ -23,53 +25,62 @@ class OwnTimes:
     """The executor's own rows of a segment, and the largest time up to each of them.
 
     Args:
-        view: the ticks of the executor's kind.
-        rows: its own rows of the view, rising; None is all of them.
+        segment: where to look.
+        tokens: instrument token by dense id.
+        takes_all: every instrument of the table is among them.
     """
 
-    __slots__ = ("_made", "_rows", "_segment", "_view")
+    __slots__ = ("_made", "_rows", "_segment", "_takes_all", "_tokens")
 
-    def __init__(self, view: View, rows: Rows | None) -> None:
-        self._view = view
-        self._rows = rows
-        self._segment: Segment = view.segment
+    def __init__(self, segment: Segment, tokens: Mapping[int, int], takes_all: bool) -> None:
+        self._segment = segment
+        self._tokens = tokens
+        self._takes_all = takes_all
+        self._rows: Rows | None = None
         self._made: tuple[Rows, Rows] | None = None
 
     def at(self, row: int) -> int:
-        """Return the largest own time up to a row; NO_TIME before the first.
-
-        The row is an own one, or one that moves the clock itself.
-        """
+        """Return the largest own time up to an own row; NO_TIME where no tick had one."""
         if self._segment.sorted_ts:
             return int(self._segment.ts_event[row])
-        own, newest = self._both()
+        own, newest = self.both()
         before = int(own.searchsorted(row, side="right"))
         return int(newest[before - 1]) if before else NO_TIME
-
-    def of(self, row: int) -> int:
-        """Return the time of one tick, of whatever kind; NO_TIME where it moves no clock."""
-        return int(self._segment.clock_ts[row])
 
     def reaching(self, ns: int, behind: int) -> int | None:
         """Return the first own row behind a row with a largest time of `ns` at least, or None."""
         if self.last() < ns:
             return None
-        own, newest = self._both()
+        own, newest = self.both()
         at = max(int(newest.searchsorted(ns)), int(own.searchsorted(behind, side="right")))
         return int(own[at]) if at < len(own) else None
 
     def last(self) -> int:
         """Return the largest own time of the segment; NO_TIME where there is none."""
-        count = len(self._view) if self._rows is None else len(self._rows)
-        if not count:
-            return NO_TIME
-        row = count - 1 if self._rows is None else int(self._rows[-1])
-        return self.at(self._view.position(row))
+        row = self._last_row()
+        return NO_TIME if row < 0 else self.at(row)
 
-    def _both(self) -> tuple[Rows, Rows]:
+    def both(self) -> tuple[Rows, Rows]:
+        """Return the own rows, rising, and the largest time up to each."""
         if self._made is None:
-            rows = np.arange(len(self._view)) if self._rows is None else self._rows
-            own = self._view.positions_of(rows)
+            own = self._own_rows()
             times = self._segment.clock_ts[own]
             self._made = (own, times if self._segment.sorted_ts else np.maximum.accumulate(times))
         return self._made
+
+    def _own_rows(self) -> Rows:
+        if self._rows is None:
+            if self._takes_all:
+                self._rows = np.arange(len(self._segment))
+            else:
+                found = [self._segment.rows_of(dense) for dense in self._here()]
+                self._rows = np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
+        return self._rows
+
+    def _last_row(self) -> int:
+        if self._takes_all:
+            return len(self._segment) - 1
+        return max((int(self._segment.rows_of(dense)[-1]) for dense in self._here()), default=-1)
+
+    def _here(self) -> list[int]:
+        return [dense for dense in self._segment.instruments if dense in self._tokens]

@@ -72,12 +72,12 @@ class Deadlines:
         """Return the earliest instant, or None where nothing is pending."""
         return self._queue[0][0] if self._queue else None
 
-    def pop(self, clock_ns: int) -> tuple[int, int, str] | None:
-        """Take the first (instant, token, kind) that is due at a clock, or None.
+    def pop(self, before: tuple[int, int, str]) -> tuple[int, int, str] | None:
+        """Take the first (instant, token, kind) where it comes before the given one, else None.
 
         One by one, for what a deadline does may set or cancel the others.
         """
-        if not self._queue or self._queue[0][0] > clock_ns:
+        if not self._queue or self._queue[0] >= before:
             return None
         first = self._queue.pop(0)
         del self._at[first[1:]]

@@ -9,21 +9,22 @@ from __future__ import annotations
 import inspect
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from parity.core.digest import canonical, plain
+from parity.core.found import Failed, Found, exact_of, found_of, reasoning_of, words_of
 from parity.core.history import History, HistoryStore
 from parity.core.own_state import kept_state, state_of
 from parity.core.rng import TickStream, stream_key
+from parity.model.bars import Bars
 from parity.model.errors import ConfigError
-from parity.model.values import SIDES, SignalResult
 
 if TYPE_CHECKING:
+    from parity.core.bars import Closing
     from parity.core.view import View
     from parity.model.kernel import KernelStrategy
     from parity.model.protocols import StrategyProcessor
@@ -32,28 +33,6 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[np.int64]
 _OUT_ROWS: Final = 4096  # candidates a driver writes before it hands over
 _FEW_ROWS: Final = 32
-
-
-class Found(msgspec.Struct, frozen=True, gc=False):
-    """A candidate as it was found, at a row of the view."""
-
-    row: int
-    side: int
-    price: float
-    quantity: float
-    confidence: float
-    metadata: dict[str, Any]
-    reasoning: str
-    quantity_exact: Decimal
-    metadata_bytes: bytes
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """An error at a row of the view; `anew` where the processor begins behind it without a past."""
-
-    row: int
-    error: str
-    anew: bool = False
 
 
 class DriverCall(Protocol):
@@ -104,13 +83,27 @@ class ProcessorDetector:
         self._stores = stores
         self._histories = {d: History(s, self.history_length) for d, s in stores.items()}
         self._begin = {d: s.total for d, s in stores.items()}  # number its own history begins at
-        takes_rng = "rng" in inspect.signature(self.processor.process_tick).parameters
+        self.bars = declared_bars(self.processor)
+        self._ticks_take_rng = _takes_rng(self.processor.process_tick)
+        self._bars_take_rng = _takes_rng(getattr(self.processor, "process_bar", None))
         self._keys = (
-            {d: stream_key(seed, strategy_id, t) for d, t in tokens.items()} if takes_rng else None
+            {d: stream_key(seed, strategy_id, t) for d, t in tokens.items()}
+            if self._ticks_take_rng or self._bars_take_rng
+            else {}
         )
 
-    def detect(self, view: View, rows: Rows | None) -> tuple[list[Found], list[Failed]]:
-        """Return what the processor found and where it raised, over its rows of the view."""
+    def detect(
+        self, view: View, rows: Rows | None, closings: Sequence[Closing] = ()
+    ) -> tuple[list[Found], list[Failed]]:
+        """Return what the processor found and where it raised, over its rows of the view.
+
+        Args:
+            view: the ticks of its kind.
+            rows: its own of them; None is all.
+            closings: the bars that close before some of them, in order.
+        """
+        if closings:
+            return self._detect_with_bars(view, rows, closings)
         found: list[Found] = []
         failed: list[Failed] = []
         before = kept_state(self.processor)
@@ -120,14 +113,17 @@ class ProcessorDetector:
             if error is None:
                 break
             done = bisect_left(todo, at)
-            failed.append(Failed(at, error, self._roll_back(view, todo[:done], at, before)))
+            anew = self._begins_anew(view, at, before)
+            if not anew:
+                self._run(view, todo[:done], [])
+            failed.append(Failed(at, error, anew=anew))
             before = kept_state(self.processor)  # the next error goes back no further than here
             todo = todo[done + 1 :]
         return found, failed
 
     def _run(self, view: View, todo: Sequence[int], found: list[Found]) -> tuple[int, str | None]:
         """Show the rows to the processor; return the row at which it raised, and its words."""
-        if self._keys is not None:
+        if self._ticks_take_rng:
             return self._run_with_rng(view, todo, found)
         warm, histories = self._opened(view)
         process = self.processor.process_tick
@@ -140,15 +136,14 @@ class ProcessorDetector:
                     history._end = end
                     said = process(tick, history)
                     if said is not None:
-                        found.append(_found(tick._row, said))
+                        found.append(found_of(tick._row, said))
         except (Exception, SystemExit) as error:  # a strategy may raise anything, sys.exit too
-            return _row(tick), _words(error)
+            return _row(tick), words_of(error)
         return 0, None
 
     def _run_with_rng(
         self, view: View, todo: Sequence[int], found: list[Found]
     ) -> tuple[int, str | None]:
-        assert self._keys is not None
         warm, histories = self._opened(view)
         process: Any = self.processor.process_tick
         tick = None
@@ -160,10 +155,75 @@ class ProcessorDetector:
                     rng = TickStream(self._keys[dense], tick.ts_event, view.ordinal(row))
                     said = process(tick, history, rng=rng)
                     if said is not None:
-                        found.append(_found(row, said))
+                        found.append(found_of(row, said))
         except (Exception, SystemExit) as error:  # a strategy may raise anything, sys.exit too
-            return _row(tick), _words(error)
+            return _row(tick), words_of(error)
         return 0, None
+
+    def _detect_with_bars(
+        self, view: View, rows: Rows | None, closings: Sequence[Closing]
+    ) -> tuple[list[Found], list[Failed]]:
+        found: list[Found] = []
+        failed: list[Failed] = []
+        before = kept_state(self.processor)
+        todo = _steps(view, range(len(view)) if rows is None else rows.tolist(), closings)
+        while todo:
+            done, error = self._run_steps(view, todo, found)
+            if error is None:
+                break
+            row, bar = todo[done]
+            anew = self._begins_anew(view, row if bar is None else row - 1, before)
+            if not anew:
+                self._run_steps(view, todo[:done], [])
+            if bar is None:
+                failed.append(Failed(row, error, anew=anew))
+            else:
+                failed.append(Failed(bar.row, error, bar.bar.end_ns, bar.dense, anew))
+            before = kept_state(self.processor)
+            todo = todo[done + 1 :]
+        return found, failed
+
+    def _run_steps(
+        self, view: View, todo: Sequence[_Step], found: list[Found]
+    ) -> tuple[int, str | None]:
+        """Show rows and bars to the processor; return the step at which it raised, its words."""
+        warm, histories = self._opened(view)
+        process: Any = self.processor.process_tick
+        process_bar: Any = self.processor.process_bar  # type: ignore[attr-defined] # it declares bars
+        done = -1
+        try:
+            for row, closing in todo:
+                done += 1
+                dense = view.inst_list[row] if closing is None else closing.dense
+                history = histories[dense]
+                history._end = (
+                    view.ends[row] if closing is None else self._end_before(view, dense, row)
+                )
+                if history._end < warm[dense]:
+                    continue
+                if closing is None:
+                    tick = view.ticks[row]
+                    rng = self._rng(self._ticks_take_rng, dense, tick.ts_event, view.ordinal(row))
+                    said = process(tick, history, **rng)
+                    if said is not None:
+                        found.append(found_of(row, said))
+                else:
+                    end_ns = closing.bar.end_ns
+                    rng = self._rng(self._bars_take_rng, dense, end_ns, -1)
+                    said = process_bar(closing.bar, history, **rng)
+                    if said is not None:
+                        found.append(found_of(closing.row, said, end_ns, dense))
+        except (Exception, SystemExit) as error:  # a strategy may raise anything, sys.exit too
+            return done, words_of(error)
+        return 0, None
+
+    def _rng(self, taken: bool, dense: int, ns: int, ordinal: int) -> dict[str, TickStream]:
+        return {"rng": TickStream(self._keys[dense], ns, ordinal)} if taken else {}
+
+    def _end_before(self, view: View, dense: int, row: int) -> int:
+        """Return the place in an instrument's store behind its last tick before a row."""
+        rows = view.rows_of(dense)
+        return len(self._stores[dense].ticks) - len(rows) + int(rows.searchsorted(row))
 
     def _opened(self, view: View) -> tuple[list[int], list[Any]]:
         """Return, by dense id, the place from which on it is warm, and its history made ready."""
@@ -175,19 +235,19 @@ class ProcessorDetector:
             warm[dense] = self._begin[dense] + self.history_length - self._stores[dense].first
         return warm, histories
 
-    def _roll_back(self, view: View, done: Sequence[int], at: int, before: bytes | None) -> bool:
-        """Bring the processor to where it stood before row `at`.
+    def _begins_anew(self, view: View, last: int, before: bytes | None) -> bool:
+        """Bring the processor back to where it stood before this view.
 
-        Without a snapshot it warms up anew, and True is returned.
+        Without a snapshot it warms up anew behind the row `last`, and True is returned: there is
+        nothing to be shown to it again.
         """
-        if before is None or not self._restored(before):
-            self.processor = self._build()
-            for dense, store in self._stores.items():
-                behind = len(view) and int((view.rows_of(dense) > at).sum())
-                self._begin[dense] = store.total - behind
-            return True
-        self._run(view, done, [])
-        return False
+        if before is not None and self._restored(before):
+            return False
+        self.processor = self._build()
+        for dense, store in self._stores.items():
+            behind = len(view) and int((view.rows_of(dense) > last).sum())
+            self._begin[dense] = store.total - behind
+        return True
 
     def _restored(self, before: bytes) -> bool:
         self.processor = self._build()
@@ -202,6 +262,13 @@ class ProcessorDetector:
         history = self._histories[view.inst_list[row]]
         history._open()
         history._end = view.ends[row]
+        return history
+
+    def history_before(self, view: View, dense: int, row: int) -> History:
+        """Return an instrument's history as it was before a row of the view just detected."""
+        history = self._histories[dense]
+        history._open()
+        history._end = self._end_before(view, dense, row)
         return history
 
     def snapshot(self) -> dict[str, Any]:
@@ -220,8 +287,53 @@ class ProcessorDetector:
             vars(self.processor).update(state["own"])
 
 
+class _Step(NamedTuple):
+    """A row of the view; or a bar that closes before it."""
+
+    row: int
+    closing: Closing | None
+
+
+def _steps(view: View, rows: Sequence[int], closings: Sequence[Closing]) -> list[_Step]:
+    """Return the rows with every closing bar in its place among them."""
+    steps: list[_Step] = []
+    at = 0
+    for closing in closings:
+        before = view.row_at(closing.row)  # the view's first row that has not happened by then
+        upto = bisect_left(rows, before)
+        steps += [_Step(row, None) for row in rows[at:upto]]
+        at = upto
+        steps.append(_Step(before, closing))
+    steps += [_Step(row, None) for row in rows[at:]]
+    return steps
+
+
+def declared_bars(processor: Any) -> Bars | None:
+    """Return the bars a processor asks for, or None.
+
+    Raises:
+        ConfigError: it has one of `process_bar` and `bars` without the other.
+    """
+    bars, takes = getattr(processor, "bars", None), hasattr(processor, "process_bar")
+    if not takes and not isinstance(bars, Bars):
+        return None  # an attribute of that name may be anything
+    if takes and isinstance(bars, Bars):
+        return bars
+    missing = "process_bar(bar, history)" if not takes else "bars = Bars(seconds=…)"
+    raise ConfigError(
+        f"strategy {processor.get_strategy_name()}: bars without {missing}",
+        cure="have both, or neither (parity.model.bars.Bars)",
+    )
+
+
+def _takes_rng(method: Any) -> bool:
+    return method is not None and "rng" in inspect.signature(method).parameters
+
+
 class KernelDetector:
     """Runs a kernel through its driver over whole batches."""
+
+    bars: Bars | None = None
 
     def __init__(
         self, kernel: KernelStrategy, driver: DriverCall, tokens: Mapping[int, int], table_size: int
@@ -242,7 +354,9 @@ class KernelDetector:
         self._names = tuple(kernel.out.names or ())
         self._missing = dict.fromkeys(self._dense, self.history_length)  # ticks until warm
 
-    def detect(self, view: View, rows: Rows | None) -> tuple[list[Found], list[Failed]]:
+    def detect(
+        self, view: View, rows: Rows | None, closings: Sequence[Closing] = ()
+    ) -> tuple[list[Found], list[Failed]]:
         """Return what the kernel found and where it returned an error code."""
         found: list[Found] = []
         failed: list[Failed] = []
@@ -307,7 +421,7 @@ class KernelDetector:
                 Exception,
                 SystemExit,
             ) as error:  # its candidate is lost, no more
-                failed.append(Failed(row, _words(error)))
+                failed.append(Failed(row, words_of(error)))
         return found
 
     def _described(self, row: int, said: dict[str, Any]) -> Found:
@@ -320,8 +434,8 @@ class KernelDetector:
             quantity,
             said["confidence"],
             plain(metadata),
-            _reasoning(reasoning),
-            _exact(quantity),
+            reasoning_of(reasoning),
+            exact_of(quantity),
             canonical(metadata),
         )
 
@@ -347,6 +461,9 @@ class KernelDetector:
     def history_at(self, view: View, row: int) -> None:
         """Return nothing: a kernel keeps its own state instead of a history."""
 
+    def history_before(self, view: View, dense: int, row: int) -> None:
+        """Return nothing, as history_at()."""
+
     def snapshot(self) -> dict[str, Any]:
         """Return the states field by field: an aligned dtype has random padding."""
         states = {n: self._states[n].tobytes() for n in self.kernel.state.names or ()}
@@ -371,52 +488,3 @@ def _shown(view: View, todo: Sequence[int]) -> Iterator[tuple[MarketTick, int, i
 def _row(tick: MarketTick | None) -> int:
     assert tick is not None  # only what is shown a tick raises
     return tick._row
-
-
-def _exact(quantity: Any) -> Decimal:
-    try:
-        return quantity if isinstance(quantity, Decimal) else Decimal(str(quantity))
-    except InvalidOperation:
-        raise ConfigError(f"quantity: expected a number, was {quantity!r}") from None
-
-
-def _words(error: BaseException) -> str:
-    try:
-        text = f"{type(error).__name__}: {error}"
-    except Exception:  # even its text may be a strategy's
-        text = type(error).__name__
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _reasoning(text: Any) -> str:
-    if not isinstance(text, str):
-        raise ConfigError(f"reasoning: expected text, was {text!r}")
-    text.encode()  # raises where it is no text that can be written down
-    return str(text)
-
-
-def _found(row: int, said: SignalResult) -> Found:
-    if not isinstance(said, SignalResult):
-        raise ConfigError(
-            f"process_tick returned {type(said).__name__}", cure="return SignalResult or None"
-        )
-    side = SIDES.get(said.signal_type)
-    if side is None:
-        raise ConfigError(
-            f"signal_type: expected BUY, SELL or HOLD, was {said.signal_type!r}",
-        )
-    for name in ("price", "quantity", "confidence"):
-        value = getattr(said, name)
-        if isinstance(value, str | bool):  # float() would take them
-            raise ConfigError(f"{name}: expected a number, was {value!r}")
-    return Found(
-        row,
-        side,
-        float(said.price),
-        float(said.quantity),
-        float(said.confidence),
-        plain(said.metadata or {}),
-        _reasoning(said.reasoning),
-        _exact(said.quantity),
-        canonical(said.metadata or {}),
-    )

@@ -24,7 +24,7 @@ from parity.core.validators.context import RiskPolicy
 from parity.core.view import FEW_ROWS, NO_TIME, Scan, Segment
 from parity.model.effects import ApprovedSignal, Effect, Fill
 from parity.model.errors import ConfigError
-from parity.model.events import Control, EventBatch
+from parity.model.events import HEARTBEAT, Control, EventBatch
 from parity.model.ticks import TickBatch
 
 if TYPE_CHECKING:
@@ -55,7 +55,12 @@ class LifecycleReport(msgspec.Struct, frozen=True):
 
 
 class ExecutorReport(msgspec.Struct, frozen=True):
-    """Counts, profit and digests of one executor."""
+    """Counts, profit and digests of one executor.
+
+    Args:
+        bars: that closed.
+        left_out: ticks that no bar took: late for theirs, or without a time.
+    """
 
     strategy_id: str
     broker: str
@@ -69,6 +74,8 @@ class ExecutorReport(msgspec.Struct, frozen=True):
     candidate_digest: str
     decision_digest: str
     lifecycle: LifecycleReport = LifecycleReport()
+    bars: int = 0
+    left_out: int = 0
 
 
 class RunReport(msgspec.Struct, frozen=True):
@@ -195,7 +202,9 @@ class Engine:
         if control.verb == "fill":
             return self._fill(control)
         ns = control.ts_event
-        effects = [] if ns is None else self.advance(ns, control.seq)
+        effects = (
+            [] if ns is None else self.advance(ns, control.seq, beat=control.verb == HEARTBEAT)
+        )
         if control.verb == "policy_changed":
             policy = RiskPolicy.of(control.detail)
             for executor in self.executors:
@@ -215,17 +224,20 @@ class Engine:
         nothing.release()
         return effects
 
-    def advance(self, ns: int, seq: int) -> list[Effect]:
+    def advance(self, ns: int, seq: int, *, beat: bool) -> list[Effect]:
         """Move every executor's clock to an instant that no tick brought; run what is due by then.
 
         Args:
             ns: the instant, ns UTC.
             seq: of the event that brought it.
+            beat: it is a heartbeat, which closes bars too.
         """
         nothing = Segment(TickBatch.empty(self.table), self._scan)
         effects: list[Effect] = []
         for executor in self.executors:
-            effects += executor.advance(ns, seq, nothing)
+            said = executor.advance(ns, seq, nothing, self.next_signal_no, beat=beat)
+            self.next_signal_no += sum(isinstance(e, ApprovedSignal) for e in said)
+            effects += said
         nothing.release()
         return effects
 
@@ -275,6 +287,7 @@ class Engine:
                 e.candidates.hex,
                 e.decisions.hex,
                 _lifecycle(e.life),
+                *((e.bars.closed, e.bars.left_out) if e.bars is not None else (0, 0)),
             )
             for e in self.executors
         )

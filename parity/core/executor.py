@@ -7,31 +7,27 @@ only, so its bytes do not depend on who else runs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 
+from parity.core.bars import BarFeed, Closing
 from parity.core.clocks import OwnTimes, Rows
 from parity.core.deadlines import Deadlines, Due
-from parity.core.detect import (
-    DriverCall,
-    Failed,
-    Found,
-    KernelDetector,
-    ProcessorDetector,
-)
+from parity.core.detect import DriverCall
 from parity.core.digest import Chain, canonical, pack_head, signal_id, signal_prefix
+from parity.core.found import NOT_DUE, Failed, Found
 from parity.core.lifecycle import RESUME, RETRY, Change, ErrorTerms, Life
 from parity.core.orders import OUTSIDE
 from parity.core.outcomes import outcome, outside_fill
 from parity.core.paper_broker import ORDER_EXPIRY, Execution, PaperBroker, Terms
+from parity.core.parts import detector_of, spoken, tokens_of
 from parity.core.validators.gate import Gate
 from parity.core.validators.own import ERROR, OwnCheck
 from parity.core.view import FEW_ROWS, NO_TIME
 from parity.core.warmth import Warmth
-from parity.model import ticks as flag
 from parity.model.effects import (
     ApprovedSignal,
     Candidate,
@@ -55,7 +51,8 @@ _SEEN: Final = msgspec.json.Encoder(decimal_format="string").encode
 _FEW_TOKENS: Final = 16  # more are looked for in one pass over the view
 # What can be due at one row, in this order; BEGAN, WARMED and COOLED are of the lifecycle.
 _BEGAN, _WARMED, _FAILED, _COOLED, _SAID = range(5)
-
+BAR: Final = "bar"  # kind of the deadline at which a bar closes
+_LAST: Final = 1 << 63  # above every token
 _STEPS: Final = {_BEGAN: Life.began, _WARMED: Life.warmed, _COOLED: Life.cooled}
 
 
@@ -75,6 +72,27 @@ class ExecutorPlan(msgspec.Struct, frozen=True):
     driver: DriverCall | None = None
     validator: SignalValidator | None = None
     fills: str = "paper"
+
+
+class _Entry(NamedTuple):
+    """One thing in the queue of a segment, in the order of its first four values.
+
+    Args:
+        row: of the segment, at which it stands, or before which it is due.
+        due_ns: its deadline; NOT_DUE of what belongs to the tick at the row.
+        token: instrument of the deadline, else 0.
+        kind: what it is.
+    """
+
+    row: int
+    due_ns: int
+    token: int
+    kind: int
+    what: Candidate | Failure | None
+
+
+def _order(entry: _Entry) -> tuple[int, int, int, int]:
+    return entry[:4]
 
 
 class Executor:
@@ -105,44 +123,60 @@ class Executor:
         self.fills = 0
         self.errors = 0
         self.drops: Counter[str] = Counter()
-        self.tokens = _tokens(plan, table)
+        self.tokens = tokens_of(plan, table)
+        self._dense = {token: dense for dense, token in self.tokens.items()}
         terms = Terms.of(plan.config.parameters)
         if plan.fills == OUTSIDE:  # what may be sold is the venue's business
             terms = msgspec.structs.replace(terms, allow_short=True)
         self.broker = PaperBroker(terms, table)
-        self.detector = _detector(plan, self.tokens, stores, table, seed)
+        self.detector = detector_of(plan, self.tokens, stores, table, seed)
+        bars = self.detector.bars
+        self.bars = None if bars is None else BarFeed(bars, self.tokens, table, self.on)
         own = None
         if plan.validator is not None:
-            own = OwnCheck(plan.config.validator, plan.validator, self.detector, self.on)
-        self.gate = Gate(plan.config, table, self.tokens, self.broker, own)
+            name, dense = plan.config.validator, self._dense
+            own = OwnCheck(name, plan.validator, self.detector, self.on, dense)
+        timed = self.bars is not None
+        self.gate = Gate(plan.config, table, self.tokens, self.broker, own, timed=timed)
         self._mine = np.zeros(len(table), np.bool_)
         self._mine[list(self.tokens)] = True
         self._takes_all = len(self.tokens) == len(table)
         self._began = False  # whether it had a tick
         self._warmth = Warmth(self.tokens, self.detector.history_length)
         self._prefix = signal_prefix(*self.key)
-        self._queue: list[tuple[int, int, Candidate | Failure | None]] = []
+        self._queue: list[_Entry] = []
         self._at = 0
         self._times: OwnTimes | None = None  # of the segment at hand
         self._decided = -1  # last row of it that was decided
+        self._signal_no = 0  # that the run's next approved signal gets
+        self._seq = 0  # of the event behind a deadline that no tick made due
 
     # -- detect ------------------------------------------------------------------------------
 
     def detect(self, view: View) -> None:
         """Turn the view's ticks into this segment's queue of candidates."""
         rows = None if self._takes_all else self._own_rows(view)
-        found, failed = self.detector.detect(view, rows)
-        if found:
-            found = _spoken(found, view)
+        self._times = OwnTimes(view.segment, self.tokens, self._takes_all)
+        closings = () if self.bars is None else self.bars.feed(self._times, view, rows)
+        self._detect(view, rows, closings)
+
+    def _detect(self, view: View, rows: Rows | None, closings: Sequence[Closing]) -> None:
+        found, failed = self.detector.detect(view, rows, closings)
+        if found and len(view.segment):
+            found = spoken(found, view)
         queue = self._steps(view, rows, failed)
-        queue += [(view.position(f.row), _FAILED, self._failure(f, view)) for f in failed]
-        queue += [(view.position(f.row), _SAID, self._candidate(f, view)) for f in found]
+        queue += [_Entry(*self._place(f, view), _FAILED, self._failure(f, view)) for f in failed]
+        queue += [_Entry(*self._place(f, view), _SAID, self._candidate(f, view)) for f in found]
         if len(queue) > 1:
-            queue.sort(key=lambda entry: entry[:2])
-        self._queue, self._at = queue, 0
-        self._times, self._decided = OwnTimes(view, rows), -1
+            queue.sort(key=_order)
+        self._queue, self._at, self._decided = queue, 0, -1
         self.broker.enter(view.segment)
         self.gate.enter_segment()
+
+    def _place(self, of: Found | Failed, view: View) -> tuple[int, int, int]:
+        if of.due_ns == NOT_DUE:
+            return view.position(of.row), NOT_DUE, 0
+        return of.row, of.due_ns, self.tokens[of.dense]
 
     def _own_rows(self, view: View) -> Rows:
         """Return the view's rows of the executor's instruments, each looked up once for all."""
@@ -154,34 +188,44 @@ class Executor:
         found = [view.rows_of(dense) for dense in self.tokens]
         return found[0] if len(found) == 1 else np.sort(np.concatenate(found))
 
-    def _steps(
-        self, view: View, rows: Rows | None, failed: list[Failed]
-    ) -> list[tuple[int, int, Candidate | Failure | None]]:
+    def _steps(self, view: View, rows: Rows | None, failed: list[Failed]) -> list[_Entry]:
         """Return where it had its first tick, where it is warm, and where it is so no longer."""
-        steps: list[tuple[int, int]] = []
+        steps: list[_Entry] = []
         if not self._began and len(view) and (rows is None or len(rows)):
             self._began = True
-            steps.append((0 if rows is None else int(rows[0]), _BEGAN))
-        anew = [f.row for f in failed if f.anew]
+            first = view.position(0 if rows is None else int(rows[0]))
+            steps.append(_Entry(first, NOT_DUE, 0, _BEGAN, None))
+        anew = [f for f in failed if f.anew]
         if anew or not self._warmth.warm:
-            changes = self._warmth.over(view, anew)
-            steps += [(row, _WARMED if warm else _COOLED) for row, warm in changes]
-        return [(view.position(row), kind, None) for row, kind in steps]
+            behind = [f.row if f.due_ns == NOT_DUE else view.row_at(f.row) - 1 for f in anew]
+            cooled = iter(anew)
+            for row, warm in self._warmth.over(view, behind):
+                if warm:
+                    steps.append(_Entry(view.position(row), NOT_DUE, 0, _WARMED, None))
+                else:
+                    steps.append(_Entry(*self._place(next(cooled), view), _COOLED, None))
+        return steps
 
     def _failure(self, failed: Failed, view: View) -> Failure:
-        at = view.position(failed.row)
-        token = int(view.batch.column("instrument_token")[failed.row])
-        return Failure(int(view.segment.seq[at]), *self.key, token, failed.error)
+        seq, token, _, _ = self._moment(failed, view)
+        return Failure(seq, *self.key, token, failed.error)
+
+    def _moment(self, of: Found | Failed, view: View) -> tuple[int, int, int, int]:
+        """Return seq, token, ts_event and ordinal of a tick, or of a deadline."""
+        segment = view.segment
+        if of.due_ns != NOT_DUE:
+            seq = int(segment.seq[of.row]) if len(segment) else self._seq
+            return seq, self.tokens[of.dense], of.due_ns, -1
+        at, token = view.position(of.row), self.tokens[int(view.inst[of.row])]
+        return int(segment.seq[at]), token, int(segment.ts_event[at]), int(segment.ordinals[at])
 
     def _candidate(self, found: Found, view: View) -> Candidate:
-        at = view.position(found.row)
-        token = self.tokens[int(view.inst[found.row])]
-        ts_event, ordinal = int(view.segment.ts_event[at]), int(view.segment.ordinals[at])
+        seq, token, ts_event, ordinal = self._moment(found, view)
         head = pack_head(
             token, ts_event, ordinal, found.side, found.price, found.quantity, found.confidence
         )
         return Candidate(
-            int(view.segment.seq[at]),
+            seq,
             *self.key,
             token,
             ts_event,
@@ -202,7 +246,7 @@ class Executor:
         """Return the next row of the segment at which something is to be decided."""
         row = self.broker.next_row()
         if self._at < len(self._queue):
-            queued = self._queue[self._at][0]
+            queued = self._queue[self._at].row
             row = queued if row is None or queued < row else row
         if self.deadlines:
             due = self._due_row()
@@ -221,30 +265,38 @@ class Executor:
 
         `signal_no` is the number that the run's next approved signal gets.
         """
-        effects: list[Effect] = []
-        self._decided = row
+        self._decided, self._signal_no = row, signal_no
         fills = self.broker.next_row() == row
-        if self.deadlines:
-            due = self._run_due(self._clock_at(row, fills), int(segment.seq[row]), row, segment)
-            effects += due
-            fills = self.broker.next_row() == row  # what was due may have taken an order away
-        if fills or (self._at < len(self._queue) and self._queue[self._at][0] == row):
-            self.clock = max(self.clock, self._clock_at(row, fills))
+        effects: list[Effect] = []
+        if self.deadlines or self._queued(row, due=True):
+            effects += self._run_due(self._clock_at(row), int(segment.seq[row]), row, segment)
+            fills = self.broker.next_row() == row  # what was due may have changed the orders
+        if fills or self._queued(row):
+            self.clock = max(self.clock, self._clock_at(row))
         if fills:
             effects += [self._fill(e, row, segment) for e in self.broker.execute(row, segment)]
-        while self._at < len(self._queue) and self._queue[self._at][0] == row:
-            _, kind, entry = self._queue[self._at]
-            self._at += 1
-            if isinstance(entry, Candidate):
-                effect = self._judge(entry, row, segment, signal_no)
-                effects.append(effect)
-                if isinstance(effect, DroppedSignal) and effect.reason.endswith(ERROR):
-                    effects += self._erred(effect.candidate.seq)
-            elif entry is not None:
-                effects += [entry, *self._erred(entry.seq)]
-            else:
-                effects += self.changed(_STEPS[kind](self.life, self.clock), int(segment.seq[row]))
+        while self._queued(row):
+            effects += self._carry_out(int(segment.seq[row]), row, segment)
         return effects
+
+    def _queued(self, row: int, *, due: bool = False) -> bool:
+        """Say whether the next of the queue stands at a row, or is due before it."""
+        if self._at == len(self._queue):
+            return False
+        entry = self._queue[self._at]
+        return entry.row == row and (entry.due_ns != NOT_DUE or not due)
+
+    def _carry_out(self, seq: int, row: int, segment: Segment) -> list[Effect]:
+        """Carry out the next of the queue, `row` being the last that has happened."""
+        entry = self._queue[self._at]
+        self._at += 1
+        if isinstance(entry.what, Candidate):
+            effect = self._judge(entry.what, row, segment)
+            broke = isinstance(effect, DroppedSignal) and effect.reason.endswith(ERROR)
+            return [effect, *self._erred(seq)] if broke else [effect]
+        if entry.what is not None:
+            return [entry.what, *self._erred(seq)]
+        return self.changed(_STEPS[entry.kind](self.life, self.clock), seq)
 
     def _erred(self, seq: int) -> list[Effect]:
         self.errors += 1
@@ -259,30 +311,43 @@ class Executor:
         ]
 
     def _run_due(self, ns: int, seq: int, row: int, segment: Segment) -> list[Effect]:
-        """Run every deadline up to an instant, each at its own time."""
+        """Run every deadline up to an instant, and what was found at one, each at its own time."""
         effects: list[Effect] = []
         limit = max(ns, self.clock)
-        while (due := self.deadlines.pop(limit)) is not None:
-            self.clock = max(self.clock, due[0])
-            effects += self.when_due[due[2]](Due(*due, seq, row, segment))
-        return effects
+        while True:
+            found = self._queue[self._at] if self._queued(row, due=True) else None
+            before = (limit, _LAST, "") if found is None else (found.due_ns, found.token, BAR)
+            if (due := self.deadlines.pop(before)) is not None:
+                self.clock = max(self.clock, due[0])
+                effects += self.when_due[due[2]](Due(*due, seq, row, segment))
+            elif found is not None:
+                self.clock = max(self.clock, found.due_ns)
+                effects += self._carry_out(seq, row - 1, segment)
+            else:
+                return effects
 
-    def advance(self, ns: int, seq: int, nothing: Segment) -> list[Effect]:
-        """Move the clock to an instant that no tick brought, and run what is due by then.
+    def advance(
+        self, ns: int, seq: int, nothing: Segment, signal_no: int = 0, *, beat: bool = False
+    ) -> list[Effect]:
+        """Move the decide clock to an instant that no tick brought; run what is due by then.
 
         Args:
             ns: the instant; one behind the clock moves nothing.
             seq: of the event that brought it.
             nothing: a segment without ticks.
+            signal_no: as for decide(), where it is a heartbeat.
+            beat: it is a heartbeat, which moves the detect clock too and so closes bars.
         """
         view = nothing.view(self.on)
-        self.detect(view)
+        self._times = OwnTimes(nothing, self.tokens, self._takes_all)
+        self._seq, self._signal_no = seq, signal_no
+        self._detect(view, None, self.bars.advance(ns) if beat and self.bars is not None else ())
         effects = self._run_due(ns, seq, 0, nothing)
         self.clock = max(self.clock, ns)
         self.leave_segment(view)
         return effects
 
-    def _judge(self, candidate: Candidate, row: int, segment: Segment, signal_no: int) -> Effect:
+    def _judge(self, candidate: Candidate, row: int, segment: Segment) -> Effect:
         self.candidates.add(candidate.record)
         drop, quantity = self.gate.judge(candidate, self.life.state, self.clock, row, segment)
         if drop is not None:
@@ -309,18 +374,12 @@ class Executor:
             order = self.broker.order(candidate, quantity, identity, self.clock)
             self.broker.place(order, row, segment)
             self._await_expiry(token)
-        return ApprovedSignal(candidate, signal_no, identity, record, sized)
+        self._signal_no += 1
+        return ApprovedSignal(candidate, self._signal_no - 1, identity, record, sized)
 
-    def _clock_at(self, row: int, fills: bool) -> int:
-        """Return the largest time of the executor's own ticks up to a row.
-
-        A fill counts the row's own tick, of whatever kind, beside those of the executor's kind
-        before it; or the clock would tell where batches ended.
-        """
-        if self._times is None:
-            return NO_TIME
-        own = self._times.at(row)
-        return max(own, self._times.of(row)) if fills else own
+    def _clock_at(self, row: int) -> int:
+        """Return the largest time of the executor's own ticks up to an own row."""
+        return NO_TIME if self._times is None else self._times.at(row)
 
     def _fill(self, done: Execution, row: int, segment: Segment) -> Fill:
         at = (int(segment.seq[row]), int(segment.ts_event[row]), int(segment.ordinals[row]))
@@ -408,6 +467,7 @@ class Executor:
             "warmth": self._warmth.snapshot(),
             "broker": self.broker.snapshot(),
             "detector": self.detector.snapshot(),
+            "bars": None if self.bars is None else self.bars.snapshot(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -426,54 +486,5 @@ class Executor:
         self._warmth.restore(state["warmth"])
         self.broker.restore(state["broker"])
         self.detector.restore(state["detector"])
-
-
-def _tokens(plan: ExecutorPlan, table: InstrumentTable) -> dict[int, int]:
-    """Return token by dense id of the instruments the strategy is configured for and supports."""
-    configured = plan.config.instrument_tokens or tuple(int(t) for t in table.tokens)
-    made = plan.build()
-    if not isinstance(made, KernelStrategy):
-        configured = tuple(t for t in configured if made.supports_instrument(t))
-    if not configured:
-        raise ConfigError(
-            f"strategy {plan.config.strategy_id}: it supports no configured instrument"
-        )
-    return {table.dense_id(t): t for t in sorted(set(configured))}
-
-
-def _spoken(found: list[Found], view: View) -> list[Found]:
-    """Leave out what was said at warm-up ticks: they fill histories, and nobody trades on them."""
-    flags = view.batch.column("flags")
-    return [f for f in found if not flags[f.row] & flag.WARMUP]
-
-
-def _detector(
-    plan: ExecutorPlan,
-    tokens: Mapping[int, int],
-    stores: Callable[[int, int], HistoryStore],
-    table: InstrumentTable,
-    seed: int,
-) -> ProcessorDetector | KernelDetector:
-    made = plan.build()
-    try:
-        if isinstance(made, KernelStrategy):
-            made.check_extensions(table.columns)
-        else:
-            for name in getattr(made, "extensions", ()):
-                table.columns.extension(name)
-    except ConfigError as error:
-        where = f"strategy {plan.config.strategy_id}"
-        raise ConfigError(f"{where}: {error.message}", cure=error.cure) from None
-    if isinstance(made, KernelStrategy):
-        if plan.driver is None:
-            raise ConfigError(f"strategy {plan.config.strategy_id}: a kernel without its driver")
-        return KernelDetector(made, plan.driver, tokens, len(table))
-    length = max(1, made.get_required_history_length())
-    own = {dense: stores(dense, length) for dense in tokens}
-    return ProcessorDetector(
-        plan.build,  # type: ignore[arg-type] # build gives processors here, seen above
-        tokens,
-        own,
-        seed=seed,
-        strategy_id=plan.config.strategy_id,
-    )
+        if self.bars is not None:
+            self.bars.restore(state["bars"])

@@ -68,11 +68,14 @@ class Prices:
     """Last prices of the instruments an executor has ever ordered, held now or not.
 
     Ever, not now: what is kept must not tell where batches ended.
+
+    Args:
+        watched: dense ids to watch from the beginning.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, watched: Iterable[int] = ()) -> None:
         self._carried: dict[int, Decimal] = {}  # by dense id
-        self._watched: set[int] = set()
+        self._watched: set[int] = set(watched)
 
     def watch(self, dense: int, paid: Decimal | None = None) -> None:
         """Carry this instrument's price from now on; `paid` is its price until it has one."""
@@ -87,7 +90,7 @@ class Prices:
 
     def leave(self, segment: Segment) -> None:
         """Carry the last prices over to the next segment."""
-        for dense in self._watched:
+        for dense in self._watched.intersection(segment.instruments):
             price = last_price(segment, dense)
             if price is not None:
                 self._carried[dense] = price
@@ -99,7 +102,7 @@ class Prices:
     def restore(self, state: dict[str, str]) -> None:
         """Take back what snapshot() gave."""
         self._carried = {int(d): Decimal(p) for d, p in state.items()}
-        self._watched = set(self._carried)
+        self._watched.update(self._carried)
 
 
 class BarOpens:

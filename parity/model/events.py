@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from parity.model.errors import InputRefused
 from parity.model.ticks import TickBatch
+
+HEARTBEAT: Final = "heartbeat"
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,9 +20,9 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     refused message; its detail holds stream, offset, reason and payload), ``heartbeat`` (nothing
     but its time), ``fill`` (an order filled outside; its time moves its executor's clock alone).
 
-    Where the detail holds ``ts_event`` (int ns UTC), the control moves the clocks of all executors
-    to that instant before anything else is done. Never its `ts_recv`: a recording that is read at
-    a pace is of another day.
+    Where the detail holds ``ts_event`` (int ns UTC), the control moves the decide clocks of all
+    executors to that instant before anything else is done; a heartbeat moves detect clocks too.
+    Never its `ts_recv`: a recording that is read at a pace is of another day.
     """
 
     seq: int

@@ -44,7 +44,8 @@ class StrategyProcessor(Protocol):
     """The strategy logic inside an executor; rules, ML and hybrids look the same.
 
     Optional: `snapshot() -> dict` and `restore(dict)` for own state (plain values), and a third
-    parameter named `rng` of process_tick, which receives the tick's own random stream.
+    parameter named `rng` of process_tick, which receives the tick's own random stream. With an
+    attribute `bars` (parity.model.bars.Bars) it has `process_bar(bar, history[, rng])` too.
     """
 
     def process_tick(self, tick: MarketTick, history: Any) -> SignalResult | None: ...

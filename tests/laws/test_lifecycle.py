@@ -111,8 +111,8 @@ class Reference:
         """Return where it goes when it may go on."""
         return "ACTIVE" if max(self.seen.values(), default=0) >= LENGTH else "WARMUP"
 
-    def take(self, seq: int, token: int, price: int, time: int | None) -> None:
-        """Take a tick."""
+    def moves(self, seq: int, time: int | None) -> None:
+        """Let a tick of any kind move the clock, and what is due by then happen."""
         clock = self.clock if time is None else max(self.clock, time)
         if self.due is not None and self.due <= clock:
             if self.state == "ERROR":
@@ -122,6 +122,9 @@ class Reference:
                 self.tries, self.tried, self.failed = 0, -(1 << 62), []
                 self.go(seq, self.warm(), "resume_sec")
         self.clock = clock
+
+    def take(self, seq: int, token: int, price: int) -> None:
+        """Take a tick."""
         if self.state == "INIT":
             self.go(seq, "WARMUP", "first_tick")
         self.seen[token] = self.seen.get(token, 0) + 1
@@ -167,11 +170,14 @@ def expected(events: EventBatch, errors: dict[str, Any], divisor: int, anew: boo
     reference = Reference(errors, divisor, anew)
     for tick in events.ticks.to_records():
         bits = int(tick["flags"])
-        if bits & (flag.UNDELIVERED | flag.NO_PRICE) or not bits & flag.TRADE_LIKE:
+        if bits & flag.UNDELIVERED:
             continue
         time = None if bits & flag.NO_VENUE_TIME else int(tick["ts_event"])
+        reference.moves(int(tick["seq"]), time)
+        if bits & flag.NO_PRICE or not bits & flag.TRADE_LIKE:
+            continue
         token, price = int(tick["instrument_token"]), int(tick["price_int"])
-        reference.take(int(tick["seq"]), token, price, time)
+        reference.take(int(tick["seq"]), token, price)
     return reference.said
 
 

@@ -148,9 +148,9 @@ def plain(events: EventBatch, script: Script, paper: dict[str, Any]) -> PlainBro
         if bits & flag.UNDELIVERED:
             continue
         scale = int(TABLE.by_token(int(row["instrument_token"])).price_scale)
-        own = bool(bits & flag.TRADE_LIKE) and not bits & flag.NO_PRICE
-        broker.tick(row, scale, own=own)
-        if own:
+        shown = bool(bits & flag.TRADE_LIKE) and not bits & flag.NO_PRICE
+        broker.tick(row, scale)
+        if shown:
             seen += 1
             if seen in script:
                 side, quantity, how = script[seen]

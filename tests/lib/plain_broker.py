@@ -47,14 +47,12 @@ class PlainBroker:
 
     # -- one tick ------------------------------------------------------------------------------
 
-    def tick(self, row: Any, scale: int, *, own: bool) -> None:
-        """Take one delivered tick; `own`: of the kind that the strategy is fed with."""
+    def tick(self, row: Any, scale: int) -> None:
+        """Take one delivered tick, of whatever kind."""
         offers = {side: _offer(row, side, scale) for side in (1, -1)}
         timed = not int(row["flags"]) & flag.NO_VENUE_TIME
         ts, token = int(row["ts_event"]), int(row["instrument_token"])
-        if own and timed:
-            self._pass(ts)
-        if self._acts(token, offers, row) and timed:
+        if timed:
             self._pass(ts)
         for order in [o for o in self.orders if o["token"] == token]:
             if self._acting(order, offers, row):
@@ -71,12 +69,6 @@ class PlainBroker:
             self.orders.remove(order)
             self._say(order["due"], False, order, Fraction(0), Fraction(0), "expired")
         self.clock = ts
-
-    def _acts(self, token: int, offers: dict[int, Fraction | None], row: Any) -> bool:
-        if any(o["token"] == token and self._acting(o, offers, row) for o in self.orders):
-            return True
-        bracket = self.exits.get(token)
-        return bracket is not None and _hit(bracket, offers[bracket["side"]]) is not None
 
     def _acting(self, order: dict[str, Any], offers: dict[int, Fraction | None], row: Any) -> bool:
         price, side = offers[order["side"]], order["side"]

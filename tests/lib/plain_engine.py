@@ -79,7 +79,7 @@ class PlainEngine:
         token, seq = int(row["instrument_token"]), int(row["seq"])
         tick = self._seen(row, hosted.strategy.on)
         done = len(hosted.broker.said)
-        hosted.broker.tick(row, self.scales[token][0], own=tick is not None)
+        hosted.broker.tick(row, self.scales[token][0])
         for fill in hosted.broker.said[done:]:
             self.said.append((seq, hosted.strategy.strategy_id, "fill", *fill_words(fill)))
         if tick is None:

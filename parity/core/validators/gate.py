@@ -42,6 +42,7 @@ class Gate:
         tokens: instrument token by dense id, of the executor's instruments.
         broker: where positions and pending orders are.
         own: the registered validator, asked last; None for the standard ones alone.
+        timed: candidates come at deadlines too, where the last price may be of an older segment.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class Gate:
         tokens: Mapping[int, int],
         broker: PaperBroker,
         own: Own | None = None,
+        *,
+        timed: bool = False,
     ) -> None:
         self.limits = Limits.of(config)
         self.policy = RiskPolicy()
@@ -63,8 +66,10 @@ class Gate:
         self._dense = {token: dense for dense, token in tokens.items()}
         self._instruments = {token: table.by_token(token) for token in tokens.values()}
         every = own is not None
-        self._prices = Prices() if every or self.limits.exposure_max is not None else None
         banded = self.limits.price_band is not None
+        priced = timed and (banded or self.limits.slippage_budget is not None)
+        asked = every or priced or self.limits.exposure_max is not None
+        self._prices = Prices(tokens if timed else ()) if asked else None
         self._bars = BarOpens(self.limits.bar_ns) if every or banded else None
         self._fills: dict[str, Fill] = {
             "size": self._fill_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from parity.core.validators.context import Context, Drop
@@ -29,21 +30,31 @@ class OwnCheck:
         ask: SignalValidator,
         detector: ProcessorDetector | KernelDetector,
         on: str,
+        dense: Mapping[int, int],
     ) -> None:
         self._name = name
         self._ask = ask
         self._detector = detector
         self._on = on
+        self._dense = dense  # by token
 
     def __call__(
         self, candidate: Candidate, context: Context, row: int, segment: Segment
     ) -> Drop | None:
         """Return why the candidate at a row of the segment is dropped, or None."""
         view = segment.view(self._on)
-        at = view.row_at(row)
         try:
-            history = self._detector.history_at(view, at)
-            said: Any = self._ask(candidate, view.ticks[at], history, context)
+            if candidate.ordinal < 0:  # at a deadline; `row` is the last that has happened
+                at = view.row_at(row + 1)
+                history = self._detector.history_before(
+                    view, self._dense[candidate.instrument_token], at
+                )
+                assert history is not None  # no kernel speaks at a deadline
+                tick = history[-1]
+            else:
+                at = view.row_at(row)
+                history, tick = self._detector.history_at(view, at), view.ticks[at]
+            said: Any = self._ask(candidate, tick, history, context)
         except (Exception, SystemExit) as error:  # a user's code may raise anything
             return Drop(self._name + ERROR, {"error": f"{type(error).__name__}: {error}"})
         if said is None:
