@@ -8,9 +8,9 @@ stands in the file's name only (`BTCUSDT-trades-2025-06-01.zip`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from parity.model.errors import InputRefused
 from parity.sources.importers.csv import maps_columns, open_layout
 from parity.sources.importers.formats import Match
 from parity.sources.importers.layouts import Layout
@@ -103,8 +103,15 @@ def _layouts() -> list[Layout]:
             _layout(format, "trades", names, "idddtb", **trades),
             _layout(format, "aggTrades", (*_FILLS, "transact_time", "is_buyer_maker"), "iddiitb",
                     **fills),
-            _layout(format, "bookTicker", ticker, "iddddtt", columns=quotes),
+            _layout(format, "bookTicker", ticker, "iddddtt", columns=quotes, row_id="update_id"),
         ]  # fmt: skip
+    # Spot's stream has no time; some captures of it say one, under the names of the futures.
+    found += [
+        _layout("binance-spot", "bookTicker", ticker, "iddddtt", columns=quotes,
+                row_id="update_id", asked=True),
+        _layout("binance-spot", "bookTicker", ticker[:5], "idddd", columns=quotes,
+                row_id="update_id"),
+    ]  # fmt: skip
     return found
 
 
@@ -137,12 +144,19 @@ class BinanceFormat:
             refuse_bars(sample.path, [*_BARS.names])
         symbol, named = _of_name(sample, options)
         found = []
-        for layout in self._layouts().values():
+        for layout in self._layouts():
             fits = layout.fits(sample)
             if fits is None or (named and named != layout.name) or not self._trades(symbol):
                 continue
+            if (
+                not named
+                and sample.header is None
+                and layout.name == "bookTicker"
+                and (self.name == "binance-spot")
+            ):
+                continue  # an id and four decimals: anything may look like that
             by_name = f", named {sample.name}" if named else ""
-            found.append(Match(self.name, layout.name, fits + by_name))
+            found.append(Match(self.name, layout.name, fits + by_name, layout.asked))
         return found
 
     def open(self, sample: Sample, match: Match | None, options: Options) -> TickFile:
@@ -150,13 +164,22 @@ class BinanceFormat:
         symbol, named = _of_name(sample, options)
         layouts = self._layouts()
         if match is None:
-            raise layouts.get(named or "trades", layouts["trades"]).refuse(sample)
+            wanted = named or "trades"
+            raise next((one for one in layouts if one.name == wanted), layouts[0]).refuse(sample)
         only = (_VENUES[self.name][0], symbol) if symbol else None
-        layout = layouts[match.layout]
+        layout = next(one for one in layouts if one.name == match.layout and one.fits(sample))
+        timed = {*layout.sources(sample), *options.columns} & {"ts_event", "ts_recv"}
+        if not timed:
+            raise InputRefused(
+                f"{sample.path}: a bookTicker of spot, which has no time in any row",
+                cure="give its rows one, in the order of the file: "
+                "--map ts_recv==2025-06-01T00:00:00Z; or record the stream with arrival times "
+                "and import that with --format csv --map",
+            )
         return open_layout(sample, layout, options, only=only)
 
-    def _layouts(self) -> Mapping[str, Layout]:
-        return {layout.name: layout for layout in LAYOUTS if layout.format == self.name}
+    def _layouts(self) -> list[Layout]:
+        return [layout for layout in LAYOUTS if layout.format == self.name]
 
     def _trades(self, symbol: str) -> bool:
         # An underscore with USD before it is a COIN-M contract (BTCUSD_PERP), and only that.

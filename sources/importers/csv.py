@@ -26,6 +26,7 @@ from parity.sources.importers.layouts import (
 )
 from parity.sources.importers.plain import PlainTickFile, may_be_plain, says_of
 from parity.sources.importers.sample import UNPACKING_ERRORS, WithLastLineEnd
+from parity.sources.importers.sorting import NumberedTickFile
 from parity.sources.importers.tables import Place, other_names, refuse_bars
 from parity.sources.importers.texts import TextTickFile
 
@@ -82,7 +83,11 @@ def open_layout(
     headerless = sample.header is None
     sources = with_map(layout.sources(sample), options, headerless=headerless)
     _check_sources(sample, sources)
-    return open_csv(sample, sources, layout.format, layout.name, options, layout=layout, only=only)
+    by_row = options.sort is not None and layout.row_id in layout.where(sample)
+    if by_row:
+        sources["trade_id"] = layout.where(sample)[layout.row_id]
+    file = open_csv(sample, sources, layout.format, layout.name, options, layout=layout, only=only)
+    return NumberedTickFile(file) if by_row else file
 
 
 def open_csv(

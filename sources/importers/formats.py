@@ -37,6 +37,7 @@ class Options(msgspec.Struct, frozen=True):
         tz: the zone of naive times, None refuses them.
         given: the --instrument-table, None where there is none; or the instruments of a recording
             that is appended to.
+        sort: --sort.
         grows: whether instruments that are not in `given` are new ones; else they are refused.
     """
 
@@ -44,6 +45,7 @@ class Options(msgspec.Struct, frozen=True):
     tz: str | None = None
     given: InstrumentTable | None = None
     grows: bool = False
+    sort: str | None = None
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -52,12 +54,14 @@ class Match(msgspec.Struct, frozen=True):
     Args:
         format: the name of the format.
         layout: "trades", "quotes", "aggTrades", "bookTicker" and so on.
+        asked: whether it counts only where its format is named.
         why: what decided, for people ("7 columns and no header, named BTCUSDT-trades-…").
     """
 
     format: str
     layout: str
     why: str
+    asked: bool = False
 
 
 class Format(Protocol):
@@ -105,6 +109,8 @@ def open_file(sample: Sample, format: str, options: Options) -> tuple[TickFile, 
     names = sample.header or (sample.schema.names if sample.schema is not None else [])
     refuse_bars(sample.path, names)
     found = [m for one in wanted for m in one.recognise(sample, options)]
+    if format == "auto" and not all(m.asked for m in found):
+        found = [m for m in found if not m.asked]
     if len(found) == 1:
         match = found[0]
         return formats[match.format].open(sample, match, options), match

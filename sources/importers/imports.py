@@ -108,7 +108,7 @@ def import_ticks(
         grows = before is not None and given is None
         if before is not None:
             given = before.with_table(given)
-        options = Options(columns=parse_map(map), tz=tz, given=given, grows=grows)
+        options = Options(columns=parse_map(map), tz=tz, given=given, grows=grows, sort=sort)
         opened = [open_file(Sample(path), format, options) for path in expand(sources)]
         asked = _Asked(target, opened, options, before, order, sort, progress)
         report = None

@@ -71,6 +71,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         shape: called with each block of columns before they are read; may empty or rewrite cells.
             It keeps the number of rows, since refusals count them.
         finish: called with each block's records and columns, to set flags the columns imply.
+        row_id: the file's number of a row that is no trade id; `--sort id` sorts by it.
+        asked: whether only `--format` chooses it, because another market's files look the same.
         empty_book: whether a row without price, bid and ask is a quote: the book is empty.
         equal_times: whether all that `shape` does is to take a ts_event for absent that equals
             ts_recv, both in microseconds.
@@ -89,6 +91,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     finish: Callable[[Records, Columns, Place], None] | None = None
     empty_book: bool = False
     equal_times: bool = False
+    row_id: str = ""
+    asked: bool = False
 
     def fits(self, sample: Sample) -> str | None:
         """Return what of a file's start fits this layout, None where it does not."""
@@ -119,19 +123,19 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     def sources(self, sample: Sample) -> dict[str, str]:
         """Return our column -> the file's header name, `#n` or `=text`, as --map would say it."""
-        header = sample.header
-        if header is None:
-            where = {name: f"#{n}" for n, name in enumerate(self.names, start=1)}
-            width = max((len(row) for row in sample.data), default=0)
-            there = set(self.names[:width])
-        else:
-            where = {self._own(name): name for name in header}
-            there = set(where)
+        where = self.where(sample)
         return {
             ours: theirs if theirs.startswith("=") else where[theirs]
             for ours, theirs in self.columns.items()
-            if theirs.startswith("=") or theirs in there
+            if theirs.startswith("=") or theirs in where
         }
+
+    def where(self, sample: Sample) -> dict[str, str]:
+        """Return the names of this layout that a file has -> its header's names, or `#n`."""
+        if sample.header is not None:
+            return {self._own(name): name for name in sample.header}
+        width = max((len(row) for row in sample.data), default=0)
+        return {name: f"#{n}" for n, name in enumerate(self.names[:width], start=1)}
 
     def refuse(self, sample: Sample) -> InputRefused:
         """Return the refusal of a file that was said to have this layout and has not."""

@@ -29,11 +29,32 @@ RUN_ROWS: Final = 250_000  # 31 MB of records
 MERGE_ROWS: Final = 300_000  # held by a merge, over all its runs
 
 
-class SortedTickFile:
-    """A file of ticks in the order of its trade ids.
+class NumberedTickFile:
+    """A file whose rows have numbers that are no trade ids: sorted by, and not kept.
 
     Args:
-        file: the file; its ticks must have trade ids, of one instrument.
+        file: the file, which gives the numbers as trade ids.
+    """
+
+    def __init__(self, file: TickFile) -> None:
+        self.path, self.format, self.layout = file.path, file.format, file.layout
+        self.names = file.names
+        self._file = file
+
+    def survey(self) -> Survey:
+        """Survey the file."""
+        return self._file.survey()
+
+    def batches(self, table: InstrumentTable) -> Iterator[Records]:
+        """Yield its records, the numbers in trade_id."""
+        return self._file.batches(table)
+
+
+class SortedTickFile:
+    """A file of ticks in the order of its trade ids, or of its rows' own numbers.
+
+    Args:
+        file: the file; its ticks must have ids, of one instrument.
         place: of the file among all.
         folder: where the runs go, 125 bytes a row; they are gone at the end.
     """
@@ -58,7 +79,11 @@ class SortedTickFile:
             ordered = [
                 OrderedFile(self, _read_run(file, run, kind, rows), "trade_id") for run in runs
             ]
-            yield from merge(ordered)
+            for records in merge(ordered):
+                if isinstance(self._file, NumberedTickFile):
+                    records["trade_id"] = -1
+                    records["flags"] |= flag.NO_TRADE_ID
+                yield records
 
     def _runs(self, table: InstrumentTable) -> Iterator[Records]:
         waiting: list[Records] = []
