@@ -1,7 +1,8 @@
 """Strategies written as one function: `@strategy("dip", history=50)`.
 
 The function takes `(tick, history, *, parameters…)`, with defaults for its parameters and, where
-it names one, `rng` for the tick's random stream. It keeps no state, so any checkpoint fits it.
+it names them, `rng` for the tick's random stream and `portfolio`. It keeps no state, so any
+checkpoint fits it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from parity.model.errors import ConfigError
 from parity.model.parameters import Parameter, check_parameters
 from parity.model.values import MarketTick, SignalResult
 
-_RESERVED: Final = "rng"
+_RESERVED: Final = ("rng", "portfolio")
 
 
 class FunctionStrategy(msgspec.Struct, frozen=True):
@@ -57,11 +58,15 @@ class FunctionProcessor:
     def __init__(self, spec: FunctionStrategy, parameters: Mapping[str, Any]) -> None:
         self._spec = spec
         self._parameters = dict(parameters)
-        takes_rng = _RESERVED in inspect.signature(spec.function).parameters
+        asked = inspect.signature(spec.function).parameters
+        forms: dict[tuple[bool, ...], Callable[..., SignalResult | None]] = {
+            (False, False): self._plain,
+            (True, False): self._with_rng,
+            (False, True): self._with_portfolio,
+            (True, True): self._with_both,
+        }
         # bound here, so that a tick costs no further look-up; the engine reads the signature
-        self.process_tick: Callable[..., SignalResult | None] = (
-            self._with_rng if takes_rng else self._plain
-        )
+        self.process_tick = forms[tuple(name in asked for name in _RESERVED)]
 
     def get_required_history_length(self) -> int:
         """Return the declared history."""
@@ -87,6 +92,13 @@ class FunctionProcessor:
 
     def _with_rng(self, tick: MarketTick, history: Any, rng: Any) -> SignalResult | None:
         return self._spec.function(tick, history, rng=rng, **self._parameters)
+
+    def _with_portfolio(self, tick: MarketTick, history: Any, portfolio: Any) -> Any:
+        return self._spec.function(tick, history, portfolio=portfolio, **self._parameters)
+
+    def _with_both(self, tick: MarketTick, history: Any, portfolio: Any, rng: Any) -> Any:
+        more = {"portfolio": portfolio, "rng": rng, **self._parameters}
+        return self._spec.function(tick, history, **more)
 
 
 def strategy(
@@ -123,7 +135,7 @@ def _check_arguments(name: str, function: Callable[..., Any]) -> None:
         argument.name
         for argument in inspect.signature(function).parameters.values()
         if argument.kind in (argument.POSITIONAL_ONLY, argument.POSITIONAL_OR_KEYWORD)
-        and argument.name != _RESERVED
+        and argument.name not in _RESERVED
     ]
     if len(taken) != 2:
         raise ConfigError(
@@ -136,7 +148,7 @@ def declared(function: Callable[..., Any]) -> dict[str, Parameter]:
     """Return the parameters a function declares by its keyword-only arguments."""
     found: dict[str, Parameter] = {}
     for name, argument in inspect.signature(function).parameters.items():
-        if argument.kind is not inspect.Parameter.KEYWORD_ONLY or name == _RESERVED:
+        if argument.kind is not inspect.Parameter.KEYWORD_ONLY or name in _RESERVED:
             continue
         if argument.default is inspect.Parameter.empty:
             raise ConfigError(

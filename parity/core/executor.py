@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
+from parity.core.aware import AwareDetector
 from parity.core.bars import BarFeed, Closing
 from parity.core.clocks import OwnTimes, Rows
 from parity.core.deadlines import Deadlines, Due
 from parity.core.detect import DriverCall
-from parity.core.digest import Chain, canonical, pack_head, signal_id, signal_prefix
-from parity.core.found import NOT_DUE, Failed, Found
+from parity.core.digest import Chain, canonical, signal_id, signal_prefix
+from parity.core.found import NOT_DUE, Failed, Found, candidate_of
 from parity.core.lifecycle import RESUME, RETRY, Change, ErrorTerms, Life
 from parity.core.orders import OUTSIDE
 from parity.core.outcomes import outcome, outside_fill
 from parity.core.paper_broker import ORDER_EXPIRY, Execution, PaperBroker, Terms
 from parity.core.parts import detector_of, spoken, tokens_of
+from parity.core.portfolio import PortfolioView
 from parity.core.validators.gate import Gate
 from parity.core.validators.own import ERROR, OwnCheck
 from parity.core.view import FEW_ROWS, NO_TIME
@@ -129,7 +131,9 @@ class Executor:
         if plan.fills == OUTSIDE:  # what may be sold is the venue's business
             terms = msgspec.structs.replace(terms, allow_short=True)
         self.broker = PaperBroker(terms, table)
-        self.detector = detector_of(plan, self.tokens, stores, table, seed)
+        shown = PortfolioView(self.broker.portfolio, self.broker.projected)
+        self.detector = detector_of(plan, self.tokens, stores, table, seed, shown)
+        self._aware = self.detector if isinstance(self.detector, AwareDetector) else None
         bars = self.detector.bars
         self.bars = None if bars is None else BarFeed(bars, self.tokens, table, self.on)
         own = None
@@ -162,16 +166,23 @@ class Executor:
 
     def _detect(self, view: View, rows: Rows | None, closings: Sequence[Closing]) -> None:
         found, failed = self.detector.detect(view, rows, closings)
+        self._queue, self._at, self._decided = [], 0, -1
+        self._put(view, self._steps(view, rows, failed), found, failed)
+        self.broker.enter(view.segment)
+        self.gate.enter_segment()
+
+    def _put(
+        self, view: View, queue: list[_Entry], found: list[Found], failed: list[Failed]
+    ) -> None:
+        """Put steps, and what was found, into the queue behind what has been carried out."""
         if found and len(view.segment):
             found = spoken(found, view)
-        queue = self._steps(view, rows, failed)
+        queue += self._queue[self._at :]
         queue += [_Entry(*self._place(f, view), _FAILED, self._failure(f, view)) for f in failed]
         queue += [_Entry(*self._place(f, view), _SAID, self._candidate(f, view)) for f in found]
         if len(queue) > 1:
             queue.sort(key=_order)
-        self._queue, self._at, self._decided = queue, 0, -1
-        self.broker.enter(view.segment)
-        self.gate.enter_segment()
+        self._queue, self._at = queue, 0
 
     def _place(self, of: Found | Failed, view: View) -> tuple[int, int, int]:
         if of.due_ns == NOT_DUE:
@@ -220,25 +231,8 @@ class Executor:
         return int(segment.seq[at]), token, int(segment.ts_event[at]), int(segment.ordinals[at])
 
     def _candidate(self, found: Found, view: View) -> Candidate:
-        seq, token, ts_event, ordinal = self._moment(found, view)
-        head = pack_head(
-            token, ts_event, ordinal, found.side, found.price, found.quantity, found.confidence
-        )
-        return Candidate(
-            seq,
-            *self.key,
-            token,
-            ts_event,
-            ordinal,
-            found.side,
-            found.price,
-            found.quantity,
-            found.confidence,
-            found.metadata,
-            found.reasoning,
-            head + found.metadata_bytes,
-            found.quantity_exact,
-        )
+        moment = self._moment(found, view)
+        return candidate_of(found, self.key, moment, proposed=self._aware is not None)
 
     # -- decide ------------------------------------------------------------------------------
 
@@ -251,6 +245,9 @@ class Executor:
         if self.deadlines:
             due = self._due_row()
             row = due if row is None or (due is not None and due < row) else row
+        if self._aware is not None:
+            own = self._aware.next_row()
+            row = own if row is None or (own is not None and own < row) else row
         return row
 
     def _due_row(self) -> int | None:
@@ -271,12 +268,18 @@ class Executor:
         if self.deadlines or self._queued(row, due=True):
             effects += self._run_due(self._clock_at(row), int(segment.seq[row]), row, segment)
             fills = self.broker.next_row() == row  # what was due may have changed the orders
-        if fills or self._queued(row):
+        shows = self._aware is not None and self._aware.next_row() == row
+        if fills or shows or self._queued(row):
             self.clock = max(self.clock, self._clock_at(row))
         if fills:
             effects += [self._fill(e, row, segment) for e in self.broker.execute(row, segment)]
         while self._queued(row):
             effects += self._carry_out(int(segment.seq[row]), row, segment)
+        if self._aware is not None and shows:
+            view, (found, failed) = segment.view(self.on), self._aware.step()
+            self._put(view, self._steps(view, None, failed) if failed else [], found, failed)
+            while self._queued(row):
+                effects += self._carry_out(int(segment.seq[row]), row, segment)
         return effects
 
     def _queued(self, row: int, *, due: bool = False) -> bool:
@@ -348,7 +351,8 @@ class Executor:
         return effects
 
     def _judge(self, candidate: Candidate, row: int, segment: Segment) -> Effect:
-        self.candidates.add(candidate.record)
+        if not candidate.proposed:
+            self.candidates.add(candidate.record)
         drop, quantity = self.gate.judge(candidate, self.life.state, self.clock, row, segment)
         if drop is not None:
             self.drops[drop.reason] += 1

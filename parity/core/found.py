@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from parity.core.digest import canonical, plain
+from parity.core.digest import canonical, pack_head, plain
+from parity.model.effects import Candidate
 from parity.model.errors import ConfigError
 from parity.model.values import SIDES, SignalResult
 
@@ -107,4 +108,37 @@ def found_of(row: int, said: Any, due_ns: int = NOT_DUE, dense: int = -1) -> Fou
         canonical(said.metadata or {}),
         due_ns,
         dense,
+    )
+
+
+def candidate_of(
+    found: Found, key: tuple[str, str], moment: tuple[int, int, int, int], *, proposed: bool
+) -> Candidate:
+    """Return what was found as a candidate, with its record.
+
+    Args:
+        found: at a tick or a deadline.
+        key: strategy_id and broker.
+        moment: seq, token, ts_event and ordinal there.
+        proposed: by a processor that sees its portfolio.
+    """
+    seq, token, ts_event, ordinal = moment
+    head = pack_head(
+        token, ts_event, ordinal, found.side, found.price, found.quantity, found.confidence
+    )
+    return Candidate(
+        seq,
+        *key,
+        token,
+        ts_event,
+        ordinal,
+        found.side,
+        found.price,
+        found.quantity,
+        found.confidence,
+        found.metadata,
+        found.reasoning,
+        head + found.metadata_bytes,
+        found.quantity_exact,
+        proposed,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from parity.core.aware import AwareDetector, is_aware
 from parity.core.detect import KernelDetector, ProcessorDetector
 from parity.core.found import NOT_DUE, Found
 from parity.model import ticks as flag
@@ -14,6 +15,7 @@ from parity.model.kernel import KernelStrategy
 if TYPE_CHECKING:
     from parity.core.executor import ExecutorPlan
     from parity.core.history import HistoryStore
+    from parity.core.portfolio import PortfolioView
     from parity.core.view import View
     from parity.model.instruments import InstrumentTable
 
@@ -47,7 +49,8 @@ def detector_of(
     stores: Callable[[int, int], HistoryStore],
     table: InstrumentTable,
     seed: int,
-) -> ProcessorDetector | KernelDetector:
+    portfolio: PortfolioView,
+) -> ProcessorDetector | KernelDetector | AwareDetector:
     """Return what runs the strategy; raises ConfigError where it does not fit the instruments."""
     made = plan.build()
     try:
@@ -65,10 +68,11 @@ def detector_of(
         return KernelDetector(made, plan.driver, tokens, len(table))
     length = max(1, made.get_required_history_length())
     own = {dense: stores(dense, length) for dense in tokens}
-    return ProcessorDetector(
+    inner = ProcessorDetector(
         plan.build,  # type: ignore[arg-type] # build gives processors here, seen above
         tokens,
         own,
         seed=seed,
         strategy_id=plan.config.strategy_id,
     )
+    return AwareDetector(inner, portfolio) if is_aware(made) else inner

@@ -8,7 +8,7 @@ Never here: prices of the market, or a decision.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from types import MappingProxyType
@@ -122,12 +122,18 @@ class Portfolio:
 
 
 class PortfolioView:
-    """A portfolio as a strategy may look at it: nothing in it can be changed."""
+    """A portfolio as a strategy may look at it: nothing in it can be changed.
 
-    __slots__ = ("_portfolio",)
+    Args:
+        portfolio: the executor's.
+        projected: gives a token's position as the waiting orders will leave it.
+    """
 
-    def __init__(self, portfolio: Portfolio) -> None:
+    __slots__ = ("_portfolio", "_projected")
+
+    def __init__(self, portfolio: Portfolio, projected: Callable[[int], Decimal]) -> None:
         self._portfolio = portfolio
+        self._projected = projected
 
     @property
     def cash(self) -> Decimal:
@@ -136,12 +142,17 @@ class PortfolioView:
 
     @property
     def positions(self) -> Mapping[int, Decimal]:
-        """Signed quantity by token, of what is held now."""
-        return MappingProxyType({t: q for t, q in self._portfolio.positions.items() if q})
+        """Signed quantity by token, of what is held now, in the order of tokens."""
+        held = sorted(self._portfolio.positions.items())  # else a restart would show
+        return MappingProxyType({t: q for t, q in held if q})
 
     def position(self, token: int) -> Decimal:
         """Return the signed position of a token; 0 where flat."""
         return self._portfolio.held(token)
+
+    def projected(self, token: int) -> Decimal:
+        """Return the position of a token as the orders that wait will leave it."""
+        return self._projected(token)
 
     def average_price(self, token: int) -> Fraction | None:
         """Return the exact average entry price of what is held of a token; None where flat."""

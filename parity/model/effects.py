@@ -15,6 +15,7 @@ class Candidate(msgspec.Struct, frozen=True):
         ordinal: position within consecutive ticks of equal (token, ts_event); -1 at a deadline.
         side: +1 BUY, -1 SELL, 0 HOLD.
         record: the canonical bytes that enter the candidate digest.
+        proposed: by a processor that sees its portfolio; it enters the decision digest alone.
     """
 
     seq: int
@@ -31,6 +32,7 @@ class Candidate(msgspec.Struct, frozen=True):
     reasoning: str
     record: bytes
     quantity_exact: Decimal
+    proposed: bool = False
 
 
 class ApprovedSignal(msgspec.Struct, frozen=True):

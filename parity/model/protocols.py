@@ -43,8 +43,9 @@ class History(Protocol):
 class StrategyProcessor(Protocol):
     """The strategy logic inside an executor; rules, ML and hybrids look the same.
 
-    Optional: `snapshot() -> dict` and `restore(dict)` for own state (plain values), and a third
-    parameter named `rng` of process_tick, which receives the tick's own random stream. With an
+    Optional: `snapshot() -> dict` and `restore(dict)` for own state (plain values), and further
+    parameters of process_tick: `rng` receives the tick's own random stream, `portfolio` the
+    strategy's portfolio, read-only; then several signals may be returned or yielded. With an
     attribute `bars` (parity.model.bars.Bars) it has `process_bar(bar, history[, rng])` too.
     """
 

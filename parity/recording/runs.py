@@ -405,7 +405,7 @@ def candidate_row(candidate: Candidate) -> dict[str, Any]:
         confidence=candidate.confidence,
         metadata=msgspec.json.encode(candidate.metadata).decode(),
         reasoning=candidate.reasoning,
-        record=candidate.record,
+        record=b"" if candidate.proposed else candidate.record,  # a part of no candidate digest
     )
     return row
 

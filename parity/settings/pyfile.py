@@ -28,6 +28,7 @@ from parity.model.errors import ConfigError, did_you_mean
 from parity.model.parameters import REQUIRED, Parameter
 from parity.settings.document import read_text
 from parity.strategies.functional import FunctionStrategy, declared
+from parity.strategies.market_data import completed, is_older
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -271,8 +272,13 @@ def _find(module: ModuleType, path: Path) -> list[FoundStrategy]:
         if inspect.isclass(value)
         and value.__module__ == module.__name__
         and not getattr(value, "_is_protocol", False)
-        and all(callable(getattr(value, method, None)) for method in PROCESSOR_METHODS)
+        and not inspect.isabstract(value)
+        and (is_older(value) or _is_processor(value))
     ]
+
+
+def _is_processor(cls: type) -> bool:
+    return all(callable(getattr(cls, method, None)) for method in PROCESSOR_METHODS)
 
 
 def strategy_at(file: PythonFile, attribute: str) -> FoundStrategy:
@@ -344,8 +350,10 @@ def _factory(name: str, create: Any, module: ModuleType, path: Path) -> FoundStr
 
 
 def _class(cls: type) -> FoundStrategy:
+    made = completed(cls) if is_older(cls) else cls
+
     def create(parameters: Mapping[str, Any]) -> Any:
-        return cls(**parameters)
+        return made(**parameters)
 
     return FoundStrategy(cls.__name__, "class", create, _keywords(cls), _line(cls))
 

@@ -324,9 +324,21 @@ class _Spy:
         def with_rng(tick: Any, history: Any, rng: Any) -> Any:
             return spied(tick, history, rng=rng)
 
+        def with_portfolio(tick: Any, history: Any, portfolio: Any) -> Any:
+            return spied(tick, history, portfolio=portfolio)
+
+        def with_both(tick: Any, history: Any, portfolio: Any, rng: Any) -> Any:
+            return spied(tick, history, portfolio=portfolio, rng=rng)
+
         self._made = made
-        takes_rng = "rng" in inspect.signature(made.process_tick).parameters
-        self.process_tick = with_rng if takes_rng else plain
+        asked = inspect.signature(made.process_tick).parameters
+        forms = {
+            (False, False): plain,
+            (True, False): with_rng,
+            (False, True): with_portfolio,
+            (True, True): with_both,
+        }
+        self.process_tick = forms["rng" in asked, "portfolio" in asked]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)

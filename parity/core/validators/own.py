@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from parity.core.validators.context import Context, Drop
 
 if TYPE_CHECKING:
+    from parity.core.aware import AwareDetector
     from parity.core.detect import KernelDetector, ProcessorDetector
     from parity.core.view import Segment
     from parity.model.effects import Candidate
@@ -28,7 +29,7 @@ class OwnCheck:
         self,
         name: str,
         ask: SignalValidator,
-        detector: ProcessorDetector | KernelDetector,
+        detector: ProcessorDetector | KernelDetector | AwareDetector,
         on: str,
         dense: Mapping[int, int],
     ) -> None:
