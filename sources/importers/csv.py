@@ -115,6 +115,7 @@ def open_csv(
         only=only,
         finish=None if layout is None else layout.finish,
         names=reader.names,
+        left_out=_left_out(sample, sources) if layout is None else (),
         empty_book=layout is not None and layout.empty_book,
         extensions=() if options.given is None else options.given.extensions,
         **declared,  # type: ignore[arg-type]  # two kinds of values under their own names
@@ -216,6 +217,14 @@ def own_names(sample: Sample, options: Options) -> dict[str, str]:
     if tuple(header[: len(EXPORTED)]) == EXPORTED:
         keys = (*keys, "flags")
     return {key: key for key in keys if key in header and key not in taken}
+
+
+def _left_out(sample: Sample, sources: Mapping[str, str]) -> list[str]:
+    """Return the columns of a header that no column of ours is taken from."""
+    taken = {*sources.values()}
+    both = {"side", "buyer_maker"}  # they say the same
+    taken |= both if both & taken else set()
+    return [name for name in sample.header or () if name and name not in {*taken, "seq"}]
 
 
 def _number(sample: Sample, source: str) -> int:

@@ -102,6 +102,15 @@ class Oddities:
                     f"trades of one side only: {sold + bought}, the {word} always the aggressor "
                     f"({path.name})"
                 )
+        left_out: dict[str, list[str]] = {}
+        for path, survey in zip(self._files, surveys, strict=True):
+            if survey.left_out:
+                left_out.setdefault(", ".join(survey.left_out), []).append(path.name)
+        lines += [
+            f"columns left out: {names} ({', '.join(files[:3])}{', …' if files[3:] else ''}); an "
+            "--instrument-table keeps them, declared as extensions"
+            for names, files in left_out.items()
+        ]
         notes: dict[str, int] = {}
         for survey in surveys:
             for words, n in survey.notes.items():

@@ -159,6 +159,7 @@ class PlainTickFile:
             rows_without_ts_recv=without,
             first_without=lacking,
             instruments={token: only},
+            left_out=self._texts.left_out,
         )
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:

@@ -74,6 +74,7 @@ class Survey(msgspec.Struct):
         first_without: "ts_event" or "ts_recv" -> the first row, from 1, that has none.
         extensions: columns beyond the tick's own, by name; a text one with the words it says.
         notes: what is worth a warning -> in how many rows.
+        left_out: columns of the file that nobody asked for.
     """
 
     rows: int = 0
@@ -82,6 +83,7 @@ class Survey(msgspec.Struct):
     instruments: dict[int, Found] = {}
     notes: dict[str, int] = {}
     extensions: dict[str, Extension] = {}
+    left_out: tuple[str, ...] = ()
 
     def note_without(self, name: str, without: Mask, first_row: int) -> None:
         """Remember the first row that lacks a time."""

@@ -63,6 +63,7 @@ class TextTickFile:
         finish: called with each block's records and columns.
         empty_book: whether a row without price, bid and ask is a quote: the book is empty.
         names: what refusals call the file's columns, see `Place`.
+        left_out: columns of the file that nobody asked for.
         extensions: declared columns beyond the tick's own, each under its name in `read`'s
             columns where it is there; words of a text one are found in the file.
 
@@ -87,10 +88,12 @@ class TextTickFile:
         finish: Callable[[Records, Columns, Place], None] | None = None,
         empty_book: bool = False,
         names: Mapping[str, str] | None = None,
+        left_out: Sequence[str] = (),
         extensions: Sequence[Extension] = (),
     ) -> None:
         self.path, self.format, self.layout = path, format, layout
         self.names: Mapping[str, str] = names or {}
+        self.left_out = tuple(left_out)
         self._read, self._has, self._tz = read, has, tz
         self._given, self._sides, self._describe = given, sides, describe
         self._grows = grows
@@ -102,7 +105,7 @@ class TextTickFile:
 
     def survey(self) -> Survey:
         """Parse every value once: instruments, and the decimals that decide their scales."""
-        found = Survey(extensions={e.name: e for e in self._extensions})
+        found = Survey(extensions={e.name: e for e in self._extensions}, left_out=self.left_out)
         for first_row, columns in self._read():
             place = Place(self.path, "instrument_token", first_row, self.names)
             tokens = self._tokens(columns, place)

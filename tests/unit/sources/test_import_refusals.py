@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from parity.model.errors import ConfigError, InputRefused
+from parity.recording.manifest import load_manifest
 from parity.sources.importers import import_ticks
 
 HEADER = "when,px,qty,taker,nr\n"
@@ -130,3 +132,22 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
         import_ticks(path, tmp_path / "rec", map=MAP)
     with pytest.raises(ConfigError, match="is not a tick column"):
         import_ticks(path, tmp_path / "rec", map="prise=px")
+
+
+def test_what_is_left_out_of_a_file_is_told(tmp_path: Path) -> None:
+    """A column that nobody asked for is named, once for all files that have it."""
+    for name, at in (("a.csv", "2025-06-02T09:15:00Z"), ("b.csv", "2025-06-02T09:16:00Z")):
+        text = f"ts_event,instrument_token,price,quantity,mood,venue_flags\n{at},7,1,2,good,x\n"
+        (tmp_path / name).write_text(text, "utf-8")
+    sources = [tmp_path / "a.csv", tmp_path / "b.csv"]
+
+    report = import_ticks(sources, tmp_path / "rec")
+
+    (line,) = [line for line in report.warnings if "left out" in line]
+    assert line.startswith("columns left out: mood, venue_flags (a.csv, b.csv); ")
+    assert line in load_manifest(tmp_path / "rec").warnings
+    declared = [{"name": "mood", "kind": "text"}, {"name": "venue_flags", "kind": "text"}]
+    table = {"instruments": msgspec.json.decode(TABLE), "extensions": declared}
+    (tmp_path / "table.json").write_bytes(msgspec.json.encode(table))
+    report = import_ticks(sources, tmp_path / "kept", instrument_table=tmp_path / "table.json")
+    assert not any("left out" in line for line in report.warnings)

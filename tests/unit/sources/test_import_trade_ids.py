@@ -18,7 +18,7 @@ from parity.model.errors import InputRefused
 from parity.model.trade_ids import BYTES_MAX, number_of, pack, unpack
 from parity.recording.manifest import load_manifest
 from parity.recording.reader import open_recording
-from parity.sources.importers import import_ticks
+from parity.sources.importers import import_ticks, plain
 
 UUID = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
 OTHER = "6f9619ff-8b86-d011-b42d-00cf4fc964fe"
@@ -136,3 +136,20 @@ def test_what_cannot_be_kept_or_sorted_is_refused_by_row(tmp_path: Path) -> None
         import_ticks(path, tmp_path / "rec", sort="id")
 
     assert not (tmp_path / "rec").exists()
+
+
+@pytest.mark.parametrize("at", [0, 5, 3_999])
+def test_one_id_of_text_in_a_big_file_is_kept(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pass over plain numbers leaves the file to the reader of texts, wherever it stands."""
+    named = [str(n) for n in range(4_000)]
+    named[at] = UUID
+    path = _tardis(tmp_path / "t.csv", named)
+    for name, least in (("plain", 0), ("texts", 1 << 40)):
+        monkeypatch.setattr(plain, "PLAIN_BYTES_MIN", least)
+        import_ticks(path, tmp_path / name)
+
+    assert named == _ids_of(tmp_path / "plain")
+    digests = [load_manifest(tmp_path / name).recording_id for name in ("plain", "texts")]
+    assert digests[0] == digests[1]
