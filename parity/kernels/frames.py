@@ -18,7 +18,10 @@ from parity.kernels.cells import word_at
 
 _U8_IN = types.Array(types.uint8, 1, "C", readonly=True)
 _I64_IN = types.Array(types.int64, 1, "C", readonly=True)
-_BOUNDS = types.Array(types.int64, 2, "C")
+_BOUNDS = _LONG = types.Array(types.int64, 2, "C")
+_INT = types.Array(types.int32, 2, "C")
+_BYTE = types.Array(types.int8, 2, "C")
+BLOCK_ROWS: Final = 1024
 _U: Final = np.uint64
 _LOW: Final = _U(0xFFFFFFFF)
 
@@ -114,25 +117,49 @@ def run_of_frames(
     return count
 
 
+@njit(types.uint64(_U8_IN, types.int64), cache=True, nogil=True)
+def _short_at(data: npt.NDArray[np.uint8], at: int) -> Any:
+    """Return the word at a place that may be less than eight bytes before the end of the file."""
+    last = len(data) - 8
+    return word_at(data, at) if at <= last else word_at(data, last) >> _U(8 * (at - last))
+
+
 @njit(
-    [
-        types.void(_U8_IN, _I64_IN, types.int64, types.Array(kind, 1, "C"))
-        for kind in (types.int64, types.int32, types.int8)
-    ],
+    types.void(_U8_IN, _I64_IN, _I64_IN, _LONG, _I64_IN, _INT, _I64_IN, _BYTE),
     cache=True,
     nogil=True,
 )
 def spread(
     data: npt.NDArray[np.uint8],
     starts: npt.NDArray[np.int64],
-    field: int,
-    column: npt.NDArray[Any],
+    long_fields: npt.NDArray[np.int64],
+    longs: npt.NDArray[np.int64],
+    int_fields: npt.NDArray[np.int64],
+    ints: npt.NDArray[np.int32],
+    byte_fields: npt.NDArray[np.int64],
+    octets: npt.NDArray[np.int8],
 ) -> None:
-    """Fill a column of int64, int32 or int8 with what stands `field` bytes behind each start."""
-    last = len(data) - 8
-    for row in range(len(starts)):
-        at = starts[row] + field
-        if at <= last:
-            column[row] = word_at(data, at)
-        else:  # a short field at the end of the file
-            column[row] = word_at(data, last) >> _U(8 * (at - last))
+    """Fill columns of 8, 4 and 1 bytes with what stands so many bytes behind each start.
+
+    Args:
+        data: the whole segment.
+        starts: of records.
+        long_fields: where in a record each of `longs` begins.
+        longs: columns of 8 bytes, a row each.
+        int_fields: where in a record each of `ints` begins.
+        ints: columns of 4 bytes.
+        byte_fields: where in a record each of `octets` is.
+        octets: columns of one byte.
+    """
+    # In blocks that stay in the cache while their fields are spread over the columns.
+    for lo in range(0, len(starts), BLOCK_ROWS):
+        hi = min(lo + BLOCK_ROWS, len(starts))
+        for n in range(len(long_fields)):
+            for row in range(lo, hi):
+                longs[n, row] = _short_at(data, starts[row] + long_fields[n])
+        for n in range(len(int_fields)):
+            for row in range(lo, hi):
+                ints[n, row] = _short_at(data, starts[row] + int_fields[n])
+        for n in range(len(byte_fields)):
+            for row in range(lo, hi):
+                octets[n, row] = _short_at(data, starts[row] + byte_fields[n])

@@ -18,7 +18,6 @@ RUN_FRAMES: Final = 1 << 12
 FRAME_BYTES_MAX: Final = 1024  # of a payload; for longer ones zlib's checksum is the faster
 _BLOCK_ROWS: Final = 4096  # so many stay in the cache while their fields are spread
 _LONG_ROWS: Final = 256  # of frames that are worth a step of their own
-_SIGNED: Final = {8: np.int64, 4: np.int32, 1: np.int8}
 
 
 def are_loaded() -> bool:
@@ -57,11 +56,10 @@ def columns_at(
     data: Any, starts: npt.NDArray[np.int64], dtype: np.dtype[Any]
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the records that begin at these bytes of a segment as columns."""
-    columns = {n: np.empty(len(starts), dtype[n]) for n in dtype.names or ()}
     if are_loaded():
-        _spread(data, starts, dtype, columns)
-        return columns
-    records = anywhere(data, dtype)
+        return _spread(data, starts, dtype)
+    columns = {n: np.empty(len(starts), dtype[n]) for n in dtype.names or ()}
+    records = _anywhere(data, dtype)
     for lo, hi in itertools.pairwise(_cuts(starts, dtype.itemsize)):
         begin, end = int(starts[lo]), int(starts[hi - 1])
         if end - begin == (hi - lo - 1) * dtype.itemsize:
@@ -73,26 +71,26 @@ def columns_at(
     return columns
 
 
-def anywhere(data: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _anywhere(data: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Return what stands at each byte, as if an item began there: frames are aligned to nothing."""
     return np.ndarray((max(0, len(data) - dtype.itemsize + 1),), dtype, data, strides=(1,))
 
 
 def _spread(
-    data: Any,
-    starts: npt.NDArray[np.int64],
-    dtype: np.dtype[Any],
-    columns: dict[str, npt.NDArray[Any]],
-) -> None:
+    data: Any, starts: npt.NDArray[np.int64], dtype: np.dtype[Any]
+) -> dict[str, npt.NDArray[Any]]:
     from parity.kernels import frames
 
-    data = np.frombuffer(data, np.uint8)
     fields: Any = dtype.fields
-    for lo in range(0, len(starts), _BLOCK_ROWS):
-        block = starts[lo : lo + _BLOCK_ROWS]
-        for name, column in columns.items():
-            into: Any = column[lo : lo + len(block)].view(_SIGNED[column.itemsize])
-            frames.spread(data, block, fields[name][1], into)
+    columns: dict[str, npt.NDArray[Any]] = {}
+    asked: list[Any] = []
+    for kind in (np.int64, np.int32, np.int8):
+        names = [n for n in dtype.names or () if dtype[n].itemsize == np.dtype(kind).itemsize]
+        rows = np.empty((len(names), len(starts)), kind)
+        columns.update({n: row.view(dtype[n]) for n, row in zip(names, rows, strict=True)})
+        asked += [np.array([fields[n][1] for n in names], np.int64), rows]
+    frames.spread(np.frombuffer(data, np.uint8), np.ascontiguousarray(starts), *asked)
+    return {name: columns[name] for name in dtype.names or ()}
 
 
 def _cuts(starts: npt.NDArray[np.int64], width: int) -> list[int]:

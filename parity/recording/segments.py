@@ -55,6 +55,7 @@ _COUNTS = struct.Struct("<IIII")
 _POSITION = struct.Struct("<iq")
 _PLACE = np.dtype([("stream", "<i4"), ("offset", "<i8")])  # the same, for numpy
 _SEQ = struct.Struct("<q")
+_NUMBERS = np.dtype([("ticks", "<u4"), ("positions", "<u4"), ("control_bytes", "<u4")])
 HEADER_BYTES: Final = _SEGMENT.size + _CRC.size
 _FRAME_BYTES: Final = _FRAME.size + _CRC.size
 _ID_AT: Final = 12  # of the segment id within a frame
@@ -237,7 +238,7 @@ def sparse_of(segment: Segment) -> tuple[list[Control], dict[int, int]]:
     payload, (ticks, places, control_bytes) = _counts_of(segment)
     first = payload + _COUNTS_BYTES + ticks * segment.dtype.itemsize
     starts = _starts(first, places, _POSITION_BYTES)
-    pairs = passes.anywhere(segment.data, _PLACE)[starts[::-1]]  # the last one of each stream first
+    pairs = passes.columns_at(segment.data, starts[::-1], _PLACE)  # the last of a stream first
     streams, newest = np.unique(pairs["stream"], return_index=True)
     positions = dict(zip(streams.tolist(), pairs["offset"][newest].tolist(), strict=True))
     controls: list[Control] = []
@@ -250,14 +251,16 @@ def sparse_of(segment: Segment) -> tuple[list[Control], dict[int, int]]:
 def _counts_of(segment: Segment) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]:
     # -> where each payload begins; its numbers of ticks, positions and control bytes
     payload = segment.frames[:, 0]
-    numbers = passes.anywhere(segment.data, np.dtype("<u4"))
-    return payload, [numbers[payload + at].astype(np.int64) for at in (0, 4, 8)]
+    numbers = passes.columns_at(segment.data, payload, _NUMBERS)
+    return payload, [column.astype(np.int64) for column in numbers.values()]
 
 
 def _starts(
     first: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], width: int
 ) -> npt.NDArray[np.int64]:
     # Of items that stand side by side, `counts` of them from each of `first` on.
+    if (counts == 1).all():
+        return first
     before = np.cumsum(counts) - counts
     items = np.arange(int(counts.sum()), dtype=np.int64)
     return np.repeat(first - before * width, counts) + items * width
