@@ -35,11 +35,17 @@ _CHUNK_META: Final = 3
 _META_PACKED, _META_DATA, _META_INDEX, _META_DICTIONARY = 7, 9, 10, 11
 
 
+# Chunks that say one value all along, by what decides their bytes; with their footer. A full row
+# group's only, of which a process sees the same ones again with every segment it seals.
+_SEEN_MAX: Final = 512
+_seen: dict[Any, tuple[bytes, thrift.Struct]] = {}
+
+
 class _Chunk(NamedTuple):
-    """Where a column's part of a row group lies, and which one of its own writer's it is."""
+    """Where a column's part of a row group lies, and what its own writer's footer says of it."""
 
     at: int
-    number: int
+    group: int | thrift.Struct  # the row group there, or its number
 
 
 class TickWriter:
@@ -74,8 +80,8 @@ class TickWriter:
             dense = self._table.dense(np.ascontiguousarray(some["instrument_token"]))
             encode = partial(_Column.encode, columns=some, dense=dense)
             chunks = []
-            for data, number in (self._pool.map if self._pool else map)(encode, self._columns):
-                chunks.append(_Chunk(self._file.tell(), number))
+            for data, group in (self._pool.map if self._pool else map)(encode, self._columns):
+                chunks.append(_Chunk(self._file.tell(), group))
                 self._file.write(data)
             self._groups.append((hi - lo, chunks))
 
@@ -84,7 +90,7 @@ class TickWriter:
         footer = _footer_of(self._table, self._scales)
         own = [column.close() for column in self._columns]
         groups = [
-            _group(rows, chunks, [o[c.number] for o, c in zip(own, chunks, strict=True)])
+            _group(rows, chunks, [_of(c.group, o) for o, c in zip(own, chunks, strict=True)])
             for rows, chunks in self._groups
         ]
         footer[_FILE_ROWS] = (thrift.I64, sum(rows for rows, _ in self._groups))
@@ -112,19 +118,22 @@ class _Column:
         self._count = 0
         # The last chunk that says one value all along: (value, rows), what it is in Parquet.
         self._same: tuple[Any, int] | None = None
-        self._kept = (b"", 0)
-        factors = None
+        self._kept: tuple[bytes, int | thrift.Struct] = (b"", 0)
+        factors = np.ones(1, np.int64)
         if name in table.columns.scaled:
             factors = layout.scale_factors(name, table, scales)
-        self._even = factors is None or bool((factors == factors[0]).all())
+        self._factor = int(factors[0]) if (factors == factors[0]).all() else None
 
     def encode(
         self, columns: Mapping[str, npt.NDArray[Any]], dense: npt.NDArray[Any]
-    ) -> tuple[bytes, int]:
+    ) -> tuple[bytes, int | thrift.Struct]:
         """Return the bytes of a row group's chunk, and which one of this writer's it is."""
         same = self._one_value(columns[self._name])
         if same is not None and same == self._same:
             return self._kept
+        if same is not None and (seen := _seen.get(self._key(same))) is not None:
+            self._same, self._kept = same, seen
+            return seen
         array = layout.tick_array(self._name, columns, dense, self._table, self._scales)
         rows: pa.Table = pa.Table.from_arrays([array], schema=self._schema)
         self._writer.write_table(rows, row_group_size=len(array))
@@ -138,7 +147,14 @@ class _Column:
         """Return the row groups in the footer of this column's writer."""
         self._writer.close()
         groups: list[thrift.Struct] = _footer_in(self._sink.take())[_FILE_GROUPS][1][1]
+        if self._same is not None and self._same[1] == layout.ROW_GROUP_ROWS:
+            data, group = self._kept
+            if isinstance(group, int) and len(_seen) < _SEEN_MAX:
+                _seen[self._key(self._same)] = (data, groups[group])
         return groups
+
+    def _key(self, same: tuple[Any, int]) -> Any:
+        return (self._name, str(self._schema), self._factor, *same)
 
     def _one_value(self, values: npt.NDArray[Any]) -> tuple[Any, int] | None:
         if self._name in self._table.columns.extensions:
@@ -149,7 +165,7 @@ class _Column:
                 return None
             if not (values == first).all():
                 return None
-        return (first, len(values)) if self._even or first == 0 else None
+        return (first, len(values)) if self._factor is not None or first == 0 else None
 
 
 class _Sink:
@@ -192,6 +208,10 @@ def _footer_of(table: InstrumentTable, scales: Mapping[str, int]) -> thrift.Stru
 def _footer_in(data: bytes) -> thrift.Struct:
     size, _ = _TAIL.unpack(data[-_TAIL.size :])
     return thrift.decode(data[-_TAIL.size - size : -_TAIL.size])
+
+
+def _of(group: int | thrift.Struct, own: Sequence[thrift.Struct]) -> thrift.Struct:
+    return own[group] if isinstance(group, int) else group
 
 
 def _group(rows: int, chunks: Sequence[_Chunk], own: Sequence[thrift.Struct]) -> thrift.Struct:

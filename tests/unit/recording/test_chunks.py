@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from parity.model.errors import InputRefused
 from parity.model.extensions import PRESENT, Extension
 from parity.model.instruments import Instrument, InstrumentTable
-from parity.recording import layout, thrift
+from parity.recording import chunks, layout, thrift
 from parity.recording.chunks import TickWriter
 from parity.recording.manifest import scales_of
 from parity.sources import synthetic
@@ -108,6 +108,20 @@ def test_a_real_row_group_is_the_same_too() -> None:
 
     assert written == _pyarrows(table, [columns])
     assert pq.read_metadata(io.BytesIO(written)).num_row_groups == 3
+
+
+def test_full_groups_of_one_value_are_the_same_in_every_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What an earlier file of the process left behind changes no byte of a later one."""
+    monkeypatch.setattr(layout, "ROW_GROUP_ROWS", 9)
+    monkeypatch.setattr(chunks, "_seen", {})
+    for name, table in TABLES.items():
+        for seed in (0, 1, 0, 2):
+            groups = [_columns(table, 9, 2**24 - 1, seed), _columns(table, 9, 0, seed)]
+            for order in (groups, groups[::-1]):
+                assert _ours(table, order, 1) == _pyarrows(table, order), (name, seed)
+    assert chunks._seen
 
 
 def test_a_number_that_does_not_fit_is_refused() -> None:
