@@ -140,6 +140,7 @@ def _show_findings(findings: Sequence[Finding]) -> None:
 
 def _list_shipped(as_json: bool) -> None:
     from parity.model.parameters import REQUIRED
+    from parity.settings.entries import STRATEGIES, VALIDATORS, entry_names
     from parity.strategies import REGISTRY
 
     shipped: dict[str, dict[str, Any]] = {
@@ -157,8 +158,9 @@ def _list_shipped(as_json: bool) -> None:
         }
         for name, module in REGISTRY.items()
     }
+    registered = {group: entry_names(group) for group in (STRATEGIES, VALIDATORS)}
     if as_json:
-        show_json({"shipped": shipped})
+        show_json({"shipped": shipped, "registered": registered})
         return
     table = table_of("shipped strategy", "parameter", "default", "expected", "what it is")
     for name, one in shipped.items():
@@ -168,3 +170,6 @@ def _list_shipped(as_json: bool) -> None:
             table.add_row("", key, default, parameter["expected"], parameter["doc"])
         table.add_section()
     show(table)
+    for group, names in registered.items():
+        if names:
+            show(f"registered in {group}: {', '.join(names)}")

@@ -120,7 +120,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-
 from parity.model.kernel import KernelStrategy, out_dtype
 from parity.model.parameters import Parameter, check_parameters
 

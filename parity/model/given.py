@@ -68,8 +68,9 @@ def ns_of(timestamp: Any, stacklevel: int = 2) -> int:
         )
     if timestamp.tzinfo is None:
         warnings.warn(
-            f"tick of {timestamp.isoformat()} without a zone: read as UTC; "
-            "give it one (tzinfo=UTC), for local time is another instant",
+            # the same words every time, so that Python says them once for a line
+            "a tick's timestamp has no zone: read as UTC; give it one (tzinfo=UTC), "
+            "for local time is another instant",
             ZoneMissingWarning,
             stacklevel=stacklevel,
         )

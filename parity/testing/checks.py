@@ -396,7 +396,7 @@ def _round_trip(trial: _Trial) -> Iterator[Broken]:
         try:
             kept = msgspec.msgpack.encode(first.snapshot())
         except SnapshotUnavailable as error:
-            yield Broken("snapshot", f"no checkpoints: {error}", "warning")
+            yield Broken("snapshot", f"no checkpoints: {error.message}", "warning")
             return
         second = trial.engine()
         second.restore(msgspec.msgpack.decode(kept))

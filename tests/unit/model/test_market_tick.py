@@ -68,7 +68,7 @@ def test_it_cannot_be_changed_and_can_be_copied() -> None:
 
 def test_a_time_without_a_zone_is_utc_and_said() -> None:
     """A naive time is read as UTC, with a warning at the caller's line."""
-    with pytest.warns(ZoneMissingWarning, match="2025-01-06T09:15:00.*read as UTC") as caught:
+    with pytest.warns(ZoneMissingWarning, match="has no zone: read as UTC") as caught:
         tick = pt.MarketTick(1, 100, AT.replace(tzinfo=None))
     india = AT.astimezone(dt.timezone(dt.timedelta(hours=5, minutes=30)))
 

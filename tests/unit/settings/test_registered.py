@@ -99,6 +99,16 @@ def test_only_registered_names_are_taken(folder: Path, kind: str, words: str) ->
     assert words in refused({"strategy_type": kind})
 
 
+def test_check_lists_what_is_registered(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a file it names the entries of installed packages beside what ships."""
+    from parity.cli.check import command
+
+    command(None, None, None, as_json=True)
+    listed = json.loads(capsys.readouterr().out)["registered"]["parity.strategies"]
+
+    assert ["desk_steady", "gone", "nothing", "twice"] == listed
+
+
 def test_a_file_and_a_package_of_one_name_are_refused(folder: Path) -> None:
     """Which of two is meant is never guessed; the file's full name says it."""
     file = folder / "mine.py"
