@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks import generate
 from benchmarks.test_bench_replay import KERNELS
-from parity.compose.modes import columns_of
+from parity.compose.beginning import columns_of
 from parity.compose.plans import Prepared
 from parity.core.engine import Engine
 from parity.model.ticks import TickBatch

@@ -15,7 +15,7 @@ import pytest
 from benchmarks import generate
 from benchmarks.report import Report, beside, middle, rate
 from benchmarks.test_bench_replay import KERNELS, bare_loop, bare_scan
-from parity.compose.modes import columns_of
+from parity.compose.beginning import columns_of
 from parity.compose.plans import Prepared
 from parity.core.engine import Engine
 from parity.model.ticks import COLUMNS

@@ -19,6 +19,7 @@ _NAMES: Final[dict[str, str]] = {
     "open": "parity.face",
     "replay": "parity.face",
     "strategy": "parity.strategies.functional",
+    "sweep": "parity.face",
     "verify": "parity.face",
     # what they give back
     "Divergence": "parity.proof.diff",

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -312,6 +312,78 @@ def backtest(
         instruments=instruments,
     )
     return Run(finished.run, finished.seconds)
+
+
+class Sweep(NamedTuple):
+    """What a sweep gives: `frame, runs = pt.sweep(…)`.
+
+    Args:
+        frame: one row for each variant: the values, signals, drops, fills, PnL, drawdown, hit rate.
+        runs: the variants' runs, in the order of the rows.
+    """
+
+    frame: pl.DataFrame
+    runs: list[Run]
+
+    def _repr_html_(self) -> str:
+        shown: str = self.frame._repr_html_()
+        return shown
+
+
+def sweep(
+    recording: Recording | str | Path,
+    strategies: Strategy | Sequence[Strategy],
+    parameters: Mapping[str, Sequence[Any]],
+    *,
+    seed: int = 0,
+    start: Instant = None,
+    end: Instant = None,
+    instruments: Sequence[int] | None = None,
+    out: str | Path | None = None,
+) -> Sweep:
+    """Run every combination of parameters over one reading of a recording.
+
+    Each variant is a run of its own; its digests are those of a backtest with these values.
+
+    Args:
+        recording: a recording or its folder.
+        strategies: one, or several.
+        parameters: values by name, `threshold` or `ID.threshold` as `--set` takes it.
+        seed: of the strategies' random streams.
+        start: first instant wanted.
+        end: first instant not wanted any more.
+        instruments: tokens; None means all.
+        out: folder for the runs' folders; default a temporary one, gone when Python ends.
+
+    Raises:
+        ConfigError: a strategy or a value is wrong, or there are more than 1 000 variants.
+    """
+    from parity.analysis.sweep import compared, sweep_frame
+    from parity.compose import sweeps
+    from parity.settings.variants import of_mapping, variants_of
+
+    path = recording.path if isinstance(recording, Recording) else Path(recording)
+    several = (
+        list(strategies)
+        if isinstance(strategies, Sequence) and not isinstance(strategies, str)
+        else [strategies]
+    )
+    specs = _specs(several)
+    tokens = None if instruments is None else tuple(instruments)
+    reading = modes.Reading(path, seed, _ns(start, "start"), _ns(end, "end"), tokens)
+    texts = of_mapping(parameters)
+    variants = [
+        variant._replace(values=dict(t.split("=", 1) for t in variant.overrides))
+        for variant in variants_of(texts)
+    ]
+    folder = Path(out) if out is not None else _temporary()
+    swept = sweeps.sweep(
+        reading, variants, lambda s: apply_overrides(specs, s), out=folder, runs_dir=folder
+    )
+    folders = [one.finished.run for one in swept]
+    values = [one.variant.values for one in swept]
+    frame = sweep_frame(values, compared(folders), [str(f.path) for f in folders])
+    return Sweep(frame, [Run(f) for f in folders])
 
 
 def _temporary() -> Path:

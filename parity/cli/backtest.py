@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,14 +26,16 @@ from parity.cli.options import (
 from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from parity.compose.modes import Finished
+    from parity.compose.modes import Finished, Reading
     from parity.settings.drafts import StrategySpec
 
 EXAMPLE = (
     "Examples:\n\n"
     "parity backtest recordings/demo --strategies momentum --set threshold=0.003\n\n"
     "parity backtest recordings/demo --strategies my_strategies.yaml --instruments 900001 "
-    "--start 2025-01-06T09:30:00Z --out runs/first"
+    "--start 2025-01-06T09:30:00Z --out runs/first\n\n"
+    "parity backtest recordings/demo --strategies momentum --set threshold=0.001,0.002,0.003 "
+    "--set lookback_periods=10,20"
 )
 
 
@@ -52,7 +55,10 @@ def command(
     seed: Seed = 0,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Folder of the run; without it a new one below runs_dir."),
+        typer.Option(
+            metavar="RUN",
+            help="Folder of the run, or of several; without it a new one below runs_dir.",
+        ),
     ] = None,
     cache: Annotated[
         str | None,
@@ -63,7 +69,11 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run strategies over a recording and keep what they decided as a run."""
+    """Run strategies over a recording and keep what they decided as a run.
+
+    Several values of a --set, apart by commas, make a variant of each, and several such --set one
+    of each combination: they run side by side over one reading, each as a run of its own.
+    """
     start_ns, end_ns = instant(start, "--start"), instant(end, "--end")
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise ConfigError(f"--end: {end} is not after --start {start}")
@@ -74,26 +84,44 @@ def command(
         from parity.recording.reader import open_recording
 
         tokens = tokens_of(instruments, open_recording(path).table)
-    specs = _on(tokens, specs_of(strategies, overrides, skip_invalid=skip_invalid))
-    from parity.compose.modes import backtest
+    from parity.compose.modes import Reading
+    from parity.settings.variants import variants_of
 
-    with told("backtest") as tell:
-        finished = backtest(
-            path,
-            specs,
-            out=out,
-            seed=seed,
-            start_ns=start_ns,
-            end_ns=end_ns,
-            instruments=tokens or None,
-            runs_dir=settings.runs_dir,
-            cache=settings.cache,
-            progress=tell,
-        )
+    def specs(texts: Sequence[str]) -> list[StrategySpec]:
+        return _on(tokens, specs_of(strategies, list(texts), skip_invalid=skip_invalid))
+
+    reading = Reading(path, seed, start_ns, end_ns, tokens or None, settings.cache)
+    variants = variants_of(overrides or [])
+    if len(variants) > 1:
+        from parity.cli.sweep import run_sweep
+
+        run_sweep(reading, variants, specs, out, settings.runs_dir, as_json)
+        return
+    finished = _run(reading, specs(variants[0].overrides), out, settings.runs_dir)
     for warning in finished.warnings:
         say("warning: ", warning, style="yellow")
     _say_if_empty(finished, start, end)
     show_finished(finished, as_json)
+
+
+def _run(
+    reading: Reading, specs: Sequence[StrategySpec], out: Path | None, runs_dir: Path
+) -> Finished:
+    from parity.compose.modes import backtest
+
+    with told("backtest") as tell:
+        return backtest(
+            reading.recording,
+            specs,
+            out=out,
+            seed=reading.seed,
+            start_ns=reading.start_ns,
+            end_ns=reading.end_ns,
+            instruments=reading.instruments,
+            runs_dir=runs_dir,
+            cache=reading.cache,
+            progress=tell,
+        )
 
 
 def _say_if_empty(finished: Finished, start: str | None, end: str | None) -> None:

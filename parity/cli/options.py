@@ -37,7 +37,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        metavar="[ID.]PARAMETER=VALUE",
+        metavar="[ID.]PARAMETER=VALUE[,VALUE…]",
         help="Replace a parameter of one strategy, or of each that has it. Repeatable.",
     ),
 ]

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from parity.compose.fingerprint import changes, fingerprint
+from parity.compose.beginning import (
+    columns_of,
+    created_by,
+    keep_sources,
+    manifest_of,
+    new_run_id,
+)
+from parity.compose.fingerprint import changes
 from parity.compose.plans import Prepared, prepare
 from parity.core.engine import Engine
 from parity.model.errors import ConfigError, ServiceDown
@@ -108,45 +114,105 @@ def backtest(
         ParityError: the recording is missing or damaged, or a strategy is wrong. Nothing of the
             run is left then, nor after an interruption.
     """
-    with open_recording(recording, cached=cache != "off") as source:
+    run_id = new_run_id()
+    reading = Reading(recording, seed, start_ns, end_ns, instruments, cache)
+    (finished,) = backtests(reading, [(specs, out or runs_dir / run_id, run_id)], progress)
+    return finished
+
+
+class Reading(NamedTuple):
+    """What backtests read: the arguments of backtest() that several of them share."""
+
+    recording: Path
+    seed: int = 0
+    start_ns: int | None = None
+    end_ns: int | None = None
+    instruments: Sequence[int] | None = None
+    cache: str = "use"
+
+
+def backtests(
+    reading: Reading,
+    variants: Sequence[tuple[Sequence[StrategySpec], Path, str]],
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Finished]:
+    """Run several backtests side by side over one reading; each is as if it had run alone.
+
+    Every one has an engine of its own: random streams, signal ids and digests know nothing of it.
+
+    Args:
+        reading: of which recording, and which part of it.
+        variants: strategies, the run's folder, and its id.
+        progress: called with (ticks done, ticks of the recording).
+
+    Raises:
+        ParityError: as backtest() does; nothing is left of any of them then.
+    """
+    with open_recording(reading.recording, cached=reading.cache != "off") as source:
         source.check_files()
-        warnings = _build_cache(source) if cache == "build" else ()
-        warnings += not_covered(recording, source.manifest)
-        prepared = prepare(specs)
-        engine = Engine(source.table, prepared.plans, seed=seed)
-        run_id = _run_id()
-        folder = out or runs_dir / run_id
-        reference = RecordingReference(
-            path=os.path.relpath(recording, folder),
-            content_hash=source.content_hash(),
-            instruments=None if instruments is None else tuple(instruments),
-            start_ns=start_ns,
-            end_ns=end_ns,
-        )
-        existed = folder.exists()
-        mine = not existed or not any(folder.iterdir())  # a folder in use is refused, and kept
-        began = time.perf_counter()
-        try:
-            writer = RunWriter(folder, _manifest(run_id, "backtest", seed, prepared, reference))
-            _keep(writer, prepared)
+        warnings = _build_cache(source) if reading.cache == "build" else ()
+        warnings += not_covered(reading.recording, source.manifest)
+        begun = []
+        with _left_whole([folder for _, folder, _ in variants]):
+            for specs, folder, run_id in variants:
+                prepared = prepare(specs)
+                engine = Engine(source.table, prepared.plans, seed=reading.seed)
+                reference = _reference(reading, source, folder)
+                manifest = manifest_of(run_id, "backtest", reading.seed, prepared, reference)
+                begun.append((prepared, engine, RunWriter(folder, manifest)))
+                keep_sources(begun[-1][2], prepared)
+            began = time.perf_counter()
+            columns = {n for prepared, *_ in begun for n in columns_of(prepared, source.table)}
             batches = source.batches(
-                columns=columns_of(prepared, source.table),
-                instruments=instruments,
-                start_ns=start_ns,
-                end_ns=end_ns,
+                columns=sorted(columns),
+                instruments=reading.instruments,
+                start_ns=reading.start_ns,
+                end_ns=reading.end_ns,
             )
             for batch in backtest_events(batches):
-                writer.write(engine.process(batch))
-                writer.flush_if_large(engine.last_seq)
+                for _, engine, writer in begun:
+                    writer.write(engine.process(batch))
+                    writer.flush_if_large(engine.last_seq)
                 if progress is not None:
                     progress(engine.ticks, source.tick_rows)
             seconds = time.perf_counter() - began
-            writer.close(engine.report(), engine.last_seq)
-        except BaseException:
-            if mine and folder.exists():
-                _empty(folder) if existed else shutil.rmtree(folder)
-            raise
-    return Finished(RunFolder(folder), seconds, prepared.skipped, warnings)
+            for _, engine, writer in begun:
+                writer.close(engine.report(), engine.last_seq)
+    return [
+        Finished(RunFolder(writer.folder), seconds, prepared.skipped, warnings)
+        for prepared, _, writer in begun
+    ]
+
+
+def _reference(reading: Reading, source: Recording, folder: Path) -> RecordingReference:
+    tokens = reading.instruments
+    return RecordingReference(
+        path=os.path.relpath(reading.recording, folder),
+        content_hash=source.content_hash(),
+        instruments=None if tokens is None else tuple(tokens),
+        start_ns=reading.start_ns,
+        end_ns=reading.end_ns,
+    )
+
+
+@contextmanager
+def _left_whole(folders: Sequence[Path]) -> Iterator[None]:
+    """Leave nothing in the folders of runs that do not come to their end."""
+    existed = {folder: folder.exists() for folder in folders}
+    # A folder in use is refused, and kept.
+    mine = [f for f, was in existed.items() if not was or not any(f.iterdir())]
+    try:
+        yield
+    except BaseException:
+        for folder in mine:
+            if folder.exists():
+                _empty(folder) if existed[folder] else shutil.rmtree(folder)
+        raise
+
+
+def _empty(folder: Path) -> None:
+    for child in folder.iterdir():
+        shutil.rmtree(child) if child.is_dir() else child.unlink()
 
 
 def _build_cache(recording: Recording) -> tuple[str, ...]:
@@ -318,7 +384,7 @@ def _run_live(
                 folder,
                 table,
                 _source(feed, table),
-                created_by=_created_by(),
+                created_by=created_by(),
                 stop=stop,
                 strategies=strategies,
                 limits=limits,
@@ -372,11 +438,11 @@ def _paper_writer(
     feed: Feed,
 ) -> RunWriter:
     reference = RecordingReference(path="recording")
-    fresh = _manifest(_run_id(), "paper", seed, prepared, reference)
+    fresh = manifest_of(new_run_id(), "paper", seed, prepared, reference)
     fresh.settings = {"durability": durability, "topics": feed.names, "fencing": "unfenced"}
     if not (run / MANIFEST).exists():
         writer = RunWriter(run, fresh)
-        _keep(writer, prepared)
+        keep_sources(writer, prepared)
         return writer
     manifest = RunFolder(run).manifest
     other = _other_configuration(manifest, fresh)
@@ -390,7 +456,7 @@ def _paper_writer(
     manifest.recording = RecordingReference(path="recording")
     manifest.report, manifest.last_seq, manifest.files = None, 0, {}
     writer = RunWriter(run, manifest, resume=True)
-    _keep(writer, prepared)  # the same bytes; a kill may have come before they were kept
+    keep_sources(writer, prepared)  # the same bytes; a kill may have come before they were kept
     writer.save_manifest()
     return writer
 
@@ -417,73 +483,3 @@ def _other_configuration(then: RunManifest, now: RunManifest) -> list[str]:
 def _plain(kept: KeptStrategy) -> bytes:
     # As JSON, for the manifest went through it: there a tuple comes back as a list.
     return msgspec.json.encode(kept, order="deterministic")
-
-
-def columns_of(prepared: Prepared, table: InstrumentTable) -> list[str]:
-    """Return the tick columns a backtest has to read.
-
-    A processor may look at whatever a tick has; of a kernel it is known what it reads.
-    """
-    if any(plan.driver is None for plan in prepared.plans):
-        return [*_STRATEGY_COLUMNS, *table.columns.extensions]
-    wanted = {"seq", "ts_event", "instrument_token", "flags", "price_int", "bid_int", "ask_int"}
-    for plan in prepared.plans:
-        wanted.update(plan.build().columns)  # type: ignore[union-attr] # a driver runs a kernel
-        if plan.config.on == "quotes":
-            wanted.update(("bid_int", "ask_int"))
-    return sorted(wanted)
-
-
-_STRATEGY_COLUMNS: Final = (
-    "seq",
-    "ts_event",
-    "ts_recv",
-    "instrument_token",
-    "price_int",
-    "quantity_int",
-    "side",
-    "bid_int",
-    "ask_int",
-    "bid_quantity_int",
-    "ask_quantity_int",
-    "volume_int",
-    "open_interest",
-    "trade_id",
-    "flags",
-)
-
-
-def _manifest(
-    run_id: str, mode: str, seed: int, prepared: Prepared, reference: RecordingReference
-) -> RunManifest:
-    return RunManifest(
-        run_id=run_id,
-        mode=mode,
-        created_by=_created_by(),
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        seed=seed,
-        strategies=prepared.kept,
-        skipped=prepared.skipped,
-        recording=reference,
-        fingerprint=fingerprint(models=bool(prepared.models)),
-    )
-
-
-def _keep(writer: RunWriter, prepared: Prepared) -> None:
-    for name, text in prepared.sources.items():
-        writer.keep_source(name, text)
-    for sha256, data in prepared.models.items():
-        writer.keep_model(sha256, data)
-
-
-def _empty(folder: Path) -> None:
-    for child in folder.iterdir():
-        shutil.rmtree(child) if child.is_dir() else child.unlink()
-
-
-def _run_id() -> str:
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-
-
-def _created_by() -> str:
-    return f"parity {fingerprint()['parity']}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import parity as pt
-from parity.compose.modes import columns_of
+from parity.compose.beginning import columns_of
 from parity.compose.plans import prepare
 from parity.model.errors import ConfigError
 from parity.recording.reader import open_recording

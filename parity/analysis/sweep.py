@@ -1,0 +1,80 @@
+"""What a sweep came to: its variants in one table, their statistics from one reading.
+
+Never here: how variants are run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from parity.analysis import results
+from parity.analysis.frames import exact_column
+from parity.analysis.report import exact_text
+
+if TYPE_CHECKING:
+    from parity.recording.runs import RunFolder
+
+SHOWN: Final = (
+    "signals",
+    "drops",
+    "fills",
+    "pnl",
+    "max_drawdown",
+    "max_drawdown_fraction",
+    "trades",
+    "hit_rate",
+)
+
+
+def compared(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
+    """Return the statistics of each run's total, money as Decimal."""
+    return [results.statistic(found, None) for found in results.results_of(runs)]
+
+
+def sweep_frame(
+    values: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, Any]], runs: Sequence[str]
+) -> pl.DataFrame:
+    """Return one row for each variant: the values set, SHOWN of its total, and its run.
+
+    Args:
+        values: what differs, by name, as text.
+        rows: statistics, as compared() gives them.
+        runs: folders.
+    """
+    columns = [_values(name, [v[name] for v in values]) for name in values[0]]
+    for name in SHOWN:
+        found = [row[name] for row in rows]
+        if name in results.MONEY:
+            columns.append(exact_column(name, found))
+        else:
+            kind = pl.Int64() if name in results.COUNTS else pl.Float64()
+            columns.append(pl.Series(name, found, kind))
+    return pl.DataFrame([*columns, pl.Series("run", list(runs), pl.String)])
+
+
+def _values(name: str, texts: Sequence[str]) -> pl.Series:
+    """Return values as integers or floats where all of them are, else as the texts they are."""
+    for kind, type_ in ((int, pl.Int64()), (float, pl.Float64())):
+        try:
+            return pl.Series(name, [kind(text) for text in texts], type_)
+        except (ValueError, OverflowError):
+            continue
+    return pl.Series(name, list(texts), pl.String)
+
+
+def variant_json(
+    values: Mapping[str, str], row: Mapping[str, Any], run: RunFolder
+) -> dict[str, Any]:
+    """Return a variant as plain values, money as text."""
+    report = run.manifest.report
+    assert report is not None, "a sweep returns complete runs only"
+    shown = {name: row[name] for name in SHOWN}
+    return {
+        "set": dict(values),
+        **{n: exact_text(v) if n in results.MONEY else v for n, v in shown.items()},
+        "digests": {"candidates": report.candidate_digest, "decisions": report.decision_digest},
+        "run": str(run.path),
+    }

@@ -1,0 +1,200 @@
+"""Sweeps: every variant is what a single run with its values is, and nothing else is left."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+import parity as pt
+from parity.cli import app
+from parity.compose.modes import Reading
+from parity.compose.sweeps import sweep
+from parity.model.errors import ConfigError
+from parity.settings.strategies import load_strategies
+from parity.settings.variants import VARIANTS_MAX, of_mapping, variants_of
+from parity.sources.synthetic import make_recording
+
+RUNNER = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "200"})
+# A strategy that draws: its random stream depends on its id, which a variant must not change.
+DRAWING = """
+class Drawing:
+    def __init__(self, odds):
+        self.odds = odds
+    def get_required_history_length(self):
+        return 2
+    def supports_instrument(self, token):
+        return True
+    def get_strategy_name(self):
+        return "drawing"
+    def process_tick(self, tick, history, rng):
+        from parity import SignalResult
+        if rng.below(self.odds) == 0:
+            side = "BUY" if rng.uniform() < 0.5 else "SELL"
+            return SignalResult(side, rng.uniform(), 1, tick.price)
+
+def create(config):
+    return Drawing(config.get("odds", 9))
+"""
+ROWS = """
+strategies:
+  - strategy_name: dips
+    strategy_type: momentum_kernel
+    instruments: all
+    parameters: {threshold: 0.001, position_size: 1}
+  - strategy_name: drawn
+    strategy_type: drawing.py:drawing
+    instruments: all
+    parameters: {odds: 7}
+"""
+SETS = ("dips.threshold=0.001,0.002", "drawn.odds=5,11")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recording and strategies of both tiers."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    make_recording(folder / "recording", ticks=2_000)
+    (folder / "strategies").mkdir()
+    (folder / "strategies" / "drawing.py").write_text(DRAWING)
+    (folder / "strategies" / "rows.yaml").write_text(ROWS)
+    return folder
+
+
+def swept(base: Path, out: Path, *sets: str, progress: Any = None) -> list[Any]:
+    """Run variants."""
+    return sweep(
+        Reading(base / "recording", seed=3),
+        variants_of(sets),
+        lambda texts: load_strategies([base / "strategies"], texts),
+        out=out,
+        runs_dir=base,
+        progress=progress,
+    )
+
+
+def test_each_variant_is_the_single_run(base: Path, tmp_path: Path) -> None:
+    """Digests, signal ids, whole reports: those of a backtest with these values alone."""
+    found = swept(base, tmp_path / "all", *SETS)
+    assert 4 == len(found)
+    digests = set()
+    for number, one in enumerate(found):
+        overrides = [f"{name}={value}" for name, value in one.variant.values.items()]
+        alone = pt.backtest(
+            base / "recording",
+            base / "strategies",
+            seed=3,
+            overrides=overrides,
+            out=tmp_path / str(number),
+        )
+        run = pt.Run(one.finished.run)
+        assert alone.folder.manifest.report == run.folder.manifest.report
+        assert alone.signals.equals(run.signals)
+        assert pt.diff(alone, run).same
+        digests.add(run.folder.manifest.report.candidate_digest)  # type: ignore[union-attr] # complete
+    assert 4 == len(digests)
+    assert "identical" == pt.verify(pt.Run(found[-1].finished.run)).verdict
+    assert [
+        "001-dips.threshold=0.001,drawn.odds=5",
+        "002-dips.threshold=0.001,drawn.odds=11",
+        "003-dips.threshold=0.002,drawn.odds=5",
+        "004-dips.threshold=0.002,drawn.odds=11",
+    ] == sorted(path.name for path in (tmp_path / "all").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        (("dips.threshold=0.001,nonsense",), "nonsense"),
+        (("dips.threshold=0.001,-3",), "-3"),
+        (("nobody.threshold=1,2",), "nobody"),
+        (("dips.threshold=0.001,,0.002",), "empty value"),
+        (("dips.threshold=0.001,0.001",), "stands twice"),
+        (tuple(f"a{n}=1,2,3,4,5,6,7,8,9,10" for n in range(4)), "variants"),
+    ],
+)
+def test_a_wrong_value_leaves_nothing(
+    base: Path, tmp_path: Path, sets: tuple[str, ...], words: str
+) -> None:
+    """All variants are checked before one runs; the value is named."""
+    with pytest.raises(ConfigError, match=words):
+        swept(base, tmp_path / "out", *sets)
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interruption_leaves_nothing(base: Path, tmp_path: Path) -> None:
+    """Runs that did not come to their end are removed, the sweep's folder with them."""
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        swept(base, tmp_path / "out", *SETS, progress=stop)
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_in_use_is_refused_and_kept(base: Path, tmp_path: Path) -> None:
+    """What is there is somebody's."""
+    (tmp_path / "note").write_text("mine")
+    with pytest.raises(ConfigError, match="not empty"):
+        swept(base, tmp_path, *SETS)
+
+    assert ["note"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_python_gives_a_frame_and_the_runs(base: Path) -> None:
+    """A row for each variant, its numbers those of its run's statistics; one value is one row."""
+    rec = pt.open(base / "recording")
+    assert isinstance(rec, pt.Recording)
+    frame, runs = pt.sweep(
+        rec, "momentum", {"threshold": [0.001, 0.002], "lookback_periods": [5, 10]}
+    )
+    one = pt.sweep(rec, ["momentum"], {"threshold": [0.001]})
+    totals = pl.concat([run.statistics.tail(1) for run in runs])
+
+    assert [(0.001, 5), (0.001, 10), (0.002, 5), (0.002, 10)] == frame.select(
+        "threshold", "lookback_periods"
+    ).rows()
+    for name in ("signals", "drops", "fills", "pnl", "max_drawdown", "hit_rate"):
+        assert totals[name].to_list() == frame[name].to_list()
+    assert [str(run.path) for run in runs] == frame["run"].to_list()
+    assert [0.001] == one.frame["threshold"].to_list()
+    with pytest.raises(ConfigError, match="expected a list of values"):
+        pt.sweep(rec, "momentum", {"threshold": 0.001})  # type: ignore[dict-item] # what is tried
+
+
+@pytest.mark.slow
+def test_the_command_tabulates(base: Path, tmp_path: Path) -> None:
+    """As text one row for each variant, as JSON one object; one value is an ordinary backtest."""
+    words = ["backtest", str(base / "recording"), "-s", "momentum", "--set"]
+    text = RUNNER.invoke(app, [*words, "threshold=0.001,0.002", "--out", str(tmp_path / "a")])
+    as_json = RUNNER.invoke(
+        app, [*words, "threshold=0.001,0.002", "--out", str(tmp_path / "b"), "--json"]
+    )
+    single = RUNNER.invoke(app, [*words, "threshold=0.001", "--out", str(tmp_path / "c"), "--json"])
+    found, alone = json.loads(as_json.stdout), json.loads(single.stdout)
+
+    assert (0, 0, 0) == (text.exit_code, as_json.exit_code, single.exit_code)
+    assert ["threshold", "signals", "drops", "fills", "PnL"] == text.stdout.split()[:5]
+    assert 2 == sum(line.lstrip().startswith("0.00") for line in text.stdout.splitlines())
+    assert ["0.001", "0.002"] == [one["set"]["threshold"] for one in found["variants"]]
+    assert alone["digests"] == found["variants"][0]["digests"]
+    assert alone["signals"] == found["variants"][0]["signals"]
+
+
+def test_values_that_hold_commas_stay_whole() -> None:
+    """Brackets and quotes keep a value together; what Python has is written so that it does."""
+    assert ["a=[1,2]"] == variants_of(["a=[1,2]"])[0].overrides
+    assert [["a=x,y"], ["a=z"]] == [v.overrides for v in variants_of(["a='x,y',z"])]
+    assert [["a=[1, 2]"], ["a=3"]] == [
+        v.overrides for v in variants_of(of_mapping({"a": [[1, 2], 3]}))
+    ]
+    assert [["b=p,q"], ["b=r"]] == [
+        v.overrides for v in variants_of(of_mapping({"b": ["p,q", "r"]}))
+    ]
+    assert [{}] == [v.values for v in variants_of(["a=1", "b=2"])]
+    assert VARIANTS_MAX == len(variants_of([f"a={','.join(map(str, range(VARIANTS_MAX)))}"]))
