@@ -260,7 +260,7 @@ def _check_enough(sample: Sample, sources: Mapping[str, str]) -> None:
     if wanted is None:
         return
     header = sample.header
-    shown = f" (columns are {', '.join(header)})" if header is not None else ""
+    shown = f" (columns are {', '.join(header)[:200]})" if header is not None else ""
     column = "#1" if header is None else "COLUMN"
     raise InputRefused(
         f"{sample.path}: no column for {wanted}{shown}",

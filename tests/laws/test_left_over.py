@@ -109,7 +109,6 @@ def _again(what: str, source: Path, out: Path) -> None:
         ("ticks", "recording", "slice"),
         ("ticks", "recording", "ticks.parquet"),
         ("ticks", "recording", "ticks.csv"),
-        ("signals", "run", "signals.parquet"),
         ("signals", "run", "signals.csv"),
     ],
 )
