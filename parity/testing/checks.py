@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import zip_longest
@@ -316,29 +317,9 @@ class _Spy:
     """The processor with its process_tick watched; whatever else is asked of it is its own."""
 
     def __init__(self, made: Any, spied: Callable[..., Any]) -> None:
-        import inspect
-
-        def plain(tick: Any, history: Any) -> Any:
-            return spied(tick, history)
-
-        def with_rng(tick: Any, history: Any, rng: Any) -> Any:
-            return spied(tick, history, rng=rng)
-
-        def with_portfolio(tick: Any, history: Any, portfolio: Any) -> Any:
-            return spied(tick, history, portfolio=portfolio)
-
-        def with_both(tick: Any, history: Any, portfolio: Any, rng: Any) -> Any:
-            return spied(tick, history, portfolio=portfolio, rng=rng)
-
         self._made = made
-        asked = inspect.signature(made.process_tick).parameters
-        forms = {
-            (False, False): plain,
-            (True, False): with_rng,
-            (False, True): with_portfolio,
-            (True, True): with_both,
-        }
-        self.process_tick = forms["rng" in asked, "portfolio" in asked]
+        # with the signature of its own, by which the engine knows what else it asks for
+        self.process_tick = functools.wraps(made.process_tick)(spied)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)
@@ -381,7 +362,8 @@ def _silent(trial: _Trial) -> Iterator[Broken]:
         token = int(row["instrument_token"])
         number[int(row["seq"])] = seen[token] = seen.get(token, 0) + 1
     for one in candidates:
-        if number[one.seq] < trial.history:
+        at_deadline = one.ordinal < 0  # what a bar says has no tick of its own
+        if number[one.seq] < trial.history and not at_deadline:
             nth = f"tick {number[one.seq]} of its instrument, of {trial.history} it asks for"
             yield Broken("silent_before_warm_up", f"{trial.at(one.seq)}: {_words(one)} at {nth}")
             return

@@ -9,6 +9,7 @@ import pytest
 
 import parity as pt
 from parity.core.executor import ExecutorPlan
+from parity.model.bars import Bars
 from parity.model.kernel import KernelStrategy, out_dtype
 from parity.model.values import StrategyConfig
 from parity.testing.checks import CHECKS, CheckFailed, broken, check_strategy, synthetic_market
@@ -127,6 +128,44 @@ class Tampers(Honest):
         return 0.0
 
 
+class OnBars(Honest):
+    """Speaks when a bar rose, and counts its ticks."""
+
+    bars = Bars(seconds=30)
+
+    def process_tick(self, tick: Any, history: Any) -> None:
+        """Only count."""
+        self.count += 1
+
+    def process_bar(self, bar: Any, history: Any) -> pt.SignalResult | None:
+        """The close above the open."""
+        if bar.close <= bar.open:
+            return None
+        return pt.SignalResult("BUY", 0.5, self.size, bar.close, "rose", {"ticks": self.count})
+
+
+class Aware(Honest):
+    """Buys one, waits until it has it, and sells it again; two signals a tick now and then."""
+
+    def process_tick(self, tick: Any, history: Any, portfolio: Any, rng: Any) -> Any:
+        """Ask for more than a tick and a history."""
+        if rng.below(5):
+            return None
+        side = "SELL" if portfolio.position(tick.instrument_token) > 0 else "BUY"
+        yield pt.SignalResult(side, 0.5, self.size, tick.price, "turn")
+
+
+class LeaksOnBars(OnBars):
+    """Keeps a number in the class."""
+
+    calls: ClassVar = [0]
+
+    def process_bar(self, bar: Any, history: Any) -> pt.SignalResult:
+        """Count all bars there ever were."""
+        self.calls[0] += 1
+        return pt.SignalResult("BUY", 0.5, self.size, bar.close + self.calls[0], "counted")
+
+
 def step(state: Any, params: Any, out: Any, price_int: int, price: float) -> int:
     """Speak at each tick from the first on."""
     state.count += 1
@@ -184,6 +223,19 @@ def test_a_planted_fault_is_found(create: Any, words: str) -> None:
     found = failure(create)
 
     assert any(re.search(words, line) for line in found.splitlines()), found
+
+
+@pytest.mark.parametrize("create", [OnBars, Aware])
+def test_what_asks_for_more_passes(create: Any) -> None:
+    """Bars, a random stream and a portfolio are shown to it as in any run, and compared."""
+    found = broken(ExecutorPlan(StrategyConfig("s", "s"), "paper", create))
+
+    assert [] == found
+
+
+def test_a_fault_at_a_bar_is_found() -> None:
+    """What a bar says is compared like what a tick says."""
+    assert "LeaksOnBars: deterministic: tick " in failure(LeaksOnBars)
 
 
 def test_what_cannot_be_stored_is_a_warning() -> None:
