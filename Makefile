@@ -2,7 +2,6 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,15 +9,14 @@ PY := $(BIN)/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install
 PYTEST := $(PY) -m pytest
 CODE := parity sources strategies tests benchmarks notebooks
-# The seed of `make laws` and `make soak`: name one to repeat a run, else each run draws its own.
+# Of `make laws` and `make soak`: SEED repeats a run, else each draws its own; KILLS is how many.
 SEED := $(or $(SEED),$(shell $(PYTHON) -c "import secrets; print(secrets.randbelow(2**32))"))
-# How many kills `make soak` spreads over the live commands and brokers.
 KILLS := $(or $(KILLS),1000)
 
-.PHONY: help demo check lint test notebooks laws soak bench lock wheel clean
+.PHONY: help demo check lint test notebooks laws soak bench bench-peers lock wheel clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "parity needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -66,6 +64,9 @@ soak: $(VENV)/.dev-stamp ## the full counts of kills, flipped bits and fuzzed pa
 bench: $(VENV)/.dev-stamp ## the benchmarks of benchmarks/, one process each
 	$(PYTEST) benchmarks --benchmark-only -p no:randomly
 
+bench-peers: $(VENV)/.dev-stamp ## other engines on the same ticks and the same rule, beside parity
+	$(PY) -m benchmarks.peers
+
 wheel: $(VENV)/.dev-stamp ## build dist/*.whl
 	$(PY) -m build --wheel --no-isolation
 
@@ -74,6 +75,5 @@ lock: $(VENV)/.dev-stamp ## renew requirements/*.txt from pyproject.toml (needs 
 	PATH="$(BIN):$$PATH" bash requirements/lock
 
 clean: ## remove the environment and everything built
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-	  .import_linter_cache .benchmarks
+	rm -rf $(VENV) .venv-peers build dist *.egg-info .{mypy,ruff,pytest,import_linter}_cache .hypothesis .benchmarks
 	find parity strategies sources tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

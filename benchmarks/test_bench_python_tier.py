@@ -60,7 +60,9 @@ class OlderCode(PriceColumn):
         return SignalResult("BUY" if change > 0 else "SELL", 0.8, 100, tick.last_price)
 
 
-def plain_loop(ticks: Sequence[MarketTick], thresholds: Sequence[float]) -> Callable[[], int]:
+def plain_loop(
+    ticks: Sequence[MarketTick], thresholds: Sequence[float], lookback: int = LOOKBACK
+) -> Callable[[], int]:
     """Return the rule in a plain loop: one deque an instrument, every rule on every tick."""
 
     def loop() -> int:
@@ -69,10 +71,10 @@ def plain_loop(ticks: Sequence[MarketTick], thresholds: Sequence[float]) -> Call
         for tick in ticks:
             window = windows.get(tick.instrument_token)
             if window is None:
-                window = windows[tick.instrument_token] = deque(maxlen=LOOKBACK)
+                window = windows[tick.instrument_token] = deque(maxlen=lookback)
             price = tick.price
             window.append(price)
-            if len(window) < LOOKBACK:
+            if len(window) < lookback:
                 continue
             start = window[0]
             for threshold in thresholds:

@@ -10,6 +10,7 @@ import hashlib
 import struct
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -66,6 +67,8 @@ def canonical(value: Any, depth: int = 0) -> bytes:
         return _framed(b"s", value.encode())
     if kind is int:
         return _integer(value)
+    if kind is dict and depth <= DEPTH_MAX:  # as metadata nearly always is
+        return _framed(b"m", _canonical_items(value, depth))
     if depth > DEPTH_MAX:
         raise ConfigError(f"signal metadata: nested deeper than {DEPTH_MAX}")
     if value is None:
@@ -101,17 +104,20 @@ _ATOMS: Final = frozenset({type(None), bool, int, float, str, Decimal})
 
 def plain(value: Any) -> Any:
     """Return a copy of a plain value in built-in types, which nobody else holds."""
-    if type(value) in _ATOMS:
+    kind = type(value)
+    if kind in _ATOMS:
         return value
+    if kind is dict:
+        return {str(k): v if type(v) in _ATOMS else plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
         return {str(k): plain(item) for k, item in value.items()}
     if isinstance(value, msgspec.Struct):
         return plain(msgspec.structs.asdict(value))
-    for kind in (bool, int, float, str):  # numpy's float64 is a float, and no encoder takes it
-        if isinstance(value, kind):
-            return kind(value)
+    for atom in (bool, int, float, str):  # numpy's float64 is a float, and no encoder takes it
+        if isinstance(value, atom):
+            return atom(value)
     return value
 
 
@@ -179,17 +185,14 @@ def signal_id(
         ts_event: of its tick.
         number: of the signal in the executor's run, from 1.
     """
-    record = b"".join(
-        (
-            prefix,
-            _integer(token),
-            _integer(side),
-            canonical(price),
-            _integer(ts_event),
-            _integer(number),
-        )
-    )
+    head = _signal_head(prefix, token, side)
+    record = head + canonical(price) + _integer(ts_event) + _integer(number)
     return hashlib.blake2b(_framed(b"l", record), digest_size=16).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _signal_head(prefix: bytes, token: int, side: int) -> bytes:
+    return prefix + _integer(token) + _integer(side)
 
 
 def signal_prefix(strategy_id: str, broker: str) -> bytes:

@@ -377,7 +377,8 @@ class Executor:
         if self.plan.fills != OUTSIDE:
             order = self.broker.order(candidate, quantity, identity, self.clock)
             self.broker.place(order, row, segment)
-            self._await_expiry(token)
+            if order.due_ns is not None:
+                self._await_expiry(token)
         self._signal_no += 1
         return ApprovedSignal(candidate, self._signal_no - 1, identity, record, sized)
 

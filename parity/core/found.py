@@ -16,6 +16,7 @@ from parity.model.errors import ConfigError
 from parity.model.values import SIDES, SignalResult
 
 NOT_DUE: Final = (1 << 63) - 1  # of what belongs to a tick, which comes behind all that is due
+_NO_NUMBERS: Final = (str, bool)
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -57,6 +58,8 @@ class Failed(msgspec.Struct, frozen=True):
 
 def exact_of(quantity: Any) -> Decimal:
     """Return a quantity as a Decimal of its shortest text; raises ConfigError where it is none."""
+    if type(quantity) is int:
+        return Decimal(quantity)
     try:
         return quantity if isinstance(quantity, Decimal) else Decimal(str(quantity))
     except InvalidOperation:
@@ -94,18 +97,19 @@ def found_of(row: int, said: Any, due_ns: int = NOT_DUE, dense: int = -1) -> Fou
         )
     for name in ("price", "quantity", "confidence"):
         value = getattr(said, name)
-        if isinstance(value, str | bool):  # float() would take them
+        if isinstance(value, _NO_NUMBERS):  # float() would take them
             raise ConfigError(f"{name}: expected a number, was {value!r}")
+    metadata = said.metadata or {}
     return Found(
         row,
         side,
         float(said.price),
         float(said.quantity),
         float(said.confidence),
-        plain(said.metadata or {}),
+        plain(metadata),
         reasoning_of(said.reasoning),
         exact_of(said.quantity),
-        canonical(said.metadata or {}),
+        canonical(metadata),
         due_ns,
         dense,
     )

@@ -78,12 +78,12 @@ def bracket_levels(bracket: Bracket, scale: int) -> Levels:
     return Levels(low.low_trade, low.low_quote, high.high_trade, high.high_quote)
 
 
-def price_at(side: int, row: int, segment: Segment) -> Decimal:
-    """Return the price that a row offers a side: of the trade, or the quote's ask or bid."""
+def price_at(dense: int, side: int, row: int, segment: Segment) -> Decimal:
+    """Return the price that an instrument's row offers a side: of the trade, the ask or the bid."""
     batch = segment.batch
     quoted = int(batch.column("flags")[row]) & flag.QUOTE
     name = _quoted(side) if quoted else "price_int"
-    scale = int(batch.table.price_scales[int(batch.column("inst")[row])])
+    scale = batch.table.by_dense(dense).price_scale
     return Decimal(int(batch.column(name)[row])).scaleb(-scale, EXACT)
 
 

@@ -201,9 +201,11 @@ class PaperBroker:
         while self._due and self._due[0][0] == row:
             waiting = self._due.pop(0)[2]
             if isinstance(waiting, Bracket):
-                done.append(self._leave(waiting, price_at(waiting.side, row, segment)))
+                done.append(
+                    self._leave(waiting, price_at(waiting.dense, waiting.side, row, segment))
+                )
                 continue
-            ended = self._advance(waiting, price_at(waiting.side, row, segment))
+            ended = self._advance(waiting, price_at(waiting.dense, waiting.side, row, segment))
             if ended is None:
                 self._look_ahead(waiting, row, segment)
                 continue
@@ -256,8 +258,8 @@ class PaperBroker:
             return self._close(order, price, seen)
         held = self.portfolio.held(order.token)
         try:
-            commission = self._commission(order, price, order.quantity, EXACT)
             notional = self._notional(order, price, order.quantity, EXACT)
+            commission = EXACT.multiply(notional, self.terms.commission)
             spent = EXACT.fma(order.side, notional, commission)
             cash = EXACT.subtract(self.portfolio.cash, spent)
             EXACT.fma(order.side, order.quantity, held)
@@ -276,12 +278,8 @@ class PaperBroker:
         return Execution(order, price, quantity, commission, "")
 
     def _notional(self, order: Order, price: Decimal, quantity: Decimal, exact: Any) -> Decimal:
-        size = Decimal(self._table.by_dense(order.dense).contract_size)
+        size = self.portfolio.size(order.token)
         return exact.multiply(price, exact.multiply(quantity, size))  # type: ignore[no-any-return] # a decimal context is Any here
-
-    def _commission(self, order: Order, price: Decimal, quantity: Decimal, exact: Any) -> Decimal:
-        notional = self._notional(order, price, quantity, exact)
-        return exact.multiply(notional, self.terms.commission)  # type: ignore[no-any-return] # likewise
 
     # -- leaving positions -------------------------------------------------------------------
 
@@ -316,7 +314,9 @@ class PaperBroker:
         if not held or (held > 0) == (order.side > 0):
             return _ended(order, seen, "nothing_held")
         quantity = abs(held)
-        return self._take(order, price, quantity, self._commission(order, price, quantity, WIDE))
+        notional = self._notional(order, price, quantity, WIDE)
+        commission = WIDE.multiply(notional, self.terms.commission)
+        return self._take(order, price, quantity, commission)
 
     def flatten(self, identity: str) -> list[Execution]:
         """Cancel what waits, and order every position to be closed at the market.

@@ -66,6 +66,10 @@ class Portfolio:
             left = WIDE.add(left, lots.pop()[0])
         lots.append((left, price))
 
+    def size(self, token: int) -> Decimal:
+        """Return a token's contract size."""
+        return self._sizes[token]
+
     def held(self, token: int) -> Decimal:
         """Return the signed position of a token."""
         return self.positions.get(token, NOTHING)
