@@ -58,6 +58,7 @@ class ExecutorReport(msgspec.Struct, frozen=True):
     """Counts, profit and digests of one executor.
 
     Args:
+        lifecycle: None in reports of versions that did not write it.
         bars: that closed.
         left_out: ticks that no bar took: late for theirs, or without a time.
     """
@@ -73,7 +74,7 @@ class ExecutorReport(msgspec.Struct, frozen=True):
     pnl: str
     candidate_digest: str
     decision_digest: str
-    lifecycle: LifecycleReport = LifecycleReport()
+    lifecycle: LifecycleReport | None = None
     bars: int = 0
     left_out: int = 0
 

@@ -263,6 +263,9 @@ def _report_divergence(run: RunFolder, engine: Engine) -> Divergence | None:
         msgspec.json.decode(msgspec.json.encode(report))
         for report in (run.manifest.report, engine.report())
     )
+    for old, new in zip(written["executors"], replayed["executors"], strict=False):
+        if old["lifecycle"] is None:
+            new["lifecycle"] = None  # of a version that did not write it
     if written == replayed:
         return None
     return Divergence(
