@@ -100,7 +100,8 @@ def plan_of(strategy: PlainStrategy) -> ExecutorPlan:
     config = StrategyConfig(
         strategy_id=strategy.strategy_id,
         strategy_type="rule",
-        parameters={"risk": risk, "paper": paper},
+        # More errors than there are ticks: what they lead to has laws of its own.
+        parameters={"risk": risk, "paper": paper, "errors": {"max": 1000}},
         on=strategy.on,
         instrument_tokens=strategy.tokens,
         risk_multiplier=Decimal(1),
