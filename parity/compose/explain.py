@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from parity.compose.fingerprint import changes, fingerprint
-from parity.compose.kept import prepare_kept
+from parity.compose.kept import KeptPlanner, prepare_kept
 from parity.core.engine import Engine
 from parity.model.effects import ApprovedSignal, Candidate, DroppedSignal, Effect
 from parity.model.errors import ConfigError, ParityError
 from parity.proof.replayer import cut_at, run_events
 from parity.recording.reader import open_recording
-from parity.recording.runs import RunFolder, decision_row
+from parity.recording.rows import decision_row
+from parity.recording.runs import RunFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,7 +120,8 @@ def _replayed(
     with open_recording(folder.recording_path) as recording:
         recording.check_files()
         prepared = prepare_kept(folder)
-        engine = Engine(recording.table, prepared.plans, seed=folder.manifest.seed)
+        seed, planner = folder.manifest.seed, KeptPlanner(folder)
+        engine = Engine(recording.table, prepared.plans, seed=seed, planner=planner)
         for batch in cut_at(run_events(folder, recording), [seq]):
             if batch.last_seq > seq:
                 break

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from parity.compose.beginning import keep_sources
 from parity.compose.plans import Prepared, digest_of, prepare
-from parity.model.errors import RecordingCorrupt
+from parity.model.errors import ConfigError, RecordingCorrupt
 from parity.model.values import StrategyConfig
+from parity.recording.runs import KeptStrategy
 from parity.settings.pyfile import PythonFile, load_python_file
 from parity.settings.strategies import spec_of
 from parity.settings.validators import validator_of
@@ -20,7 +23,8 @@ from parity.settings.validators import validator_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from parity.recording.runs import KeptStrategy, RunFolder
+    from parity.core.executor import ExecutorPlan
+    from parity.recording.runs import RunFolder, RunWriter
     from parity.settings.drafts import StrategySpec
 
 
@@ -40,23 +44,30 @@ def todays_specs(run: RunFolder) -> list[StrategySpec]:
 
 def kept_models(run: RunFolder) -> dict[str, Path]:
     """Return the run's own copy of each strategy's model, by strategy_id."""
+    return _models(run, run.manifest.strategies)
+
+
+def _models(run: RunFolder, strategies: Iterable[KeptStrategy]) -> dict[str, Path]:
     return {
         kept.config["strategy_id"]: run.path / "models" / f"{kept.model_sha256}.onnx"
-        for kept in run.manifest.strategies
+        for kept in strategies
         if kept.model_sha256
     }
 
 
 def prepare_kept(folder: RunFolder) -> Prepared:
     """Prepare exactly what the run kept; raises RecordingCorrupt where that cannot be had."""
-    models = kept_models(folder)
+    return _prepared(folder, kept_specs(folder), kept_models(folder))
+
+
+def _prepared(folder: RunFolder, specs: list[StrategySpec], models: dict[str, Path]) -> Prepared:
     for path in models.values():
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != path.stem:
             raise RecordingCorrupt(
                 f"{path}: the kept model is missing, or not what its name says",
                 cure="restore it; without it nothing can be proved",
             )
-    prepared = prepare(kept_specs(folder), models=models)
+    prepared = prepare(specs, models=models)
     for skipped in prepared.skipped:
         raise RecordingCorrupt(
             f"{folder.path}: strategy {skipped['strategy_id']} ran, and can no longer be built "
@@ -64,6 +75,57 @@ def prepare_kept(folder: RunFolder) -> Prepared:
             cure="restore the run's source/ and models/",
         )
     return prepared
+
+
+def introduce(writer: RunWriter, spec: StrategySpec) -> dict[str, Any]:
+    """Keep a strategy in a run and return what a control that brings it carries as `strategy`.
+
+    To be called before the control is journaled: behind it every start and every proof of the run
+    builds the strategy from what is kept here.
+
+    Raises:
+        ConfigError: it is disabled, or cannot be built; then no control may be journaled.
+    """
+    prepared = prepare([spec])
+    keep_sources(writer, prepared)
+    strategy: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(prepared.kept[0]))
+    return strategy
+
+
+class KeptPlanner:
+    """Makes the plans of strategies that a run's controls bring, from what the run kept of them.
+
+    Args:
+        run: the run's folder.
+        today: take today's shipped code in the place of the kept one.
+    """
+
+    def __init__(self, run: RunFolder, *, today: bool = False) -> None:
+        self._run = run
+        self._today = today
+        self.then: dict[tuple[str, str], KeptStrategy] = {}  # what the controls carried
+        self.now: dict[tuple[str, str], KeptStrategy] = {}  # what was made of it
+
+    def __call__(self, strategy: Mapping[str, Any]) -> list[ExecutorPlan]:
+        """Return its plans, one per broker.
+
+        Raises:
+            ConfigError: it is no strategy as introduce() returns it.
+            RecordingCorrupt: what the run kept of it is missing or was edited.
+        """
+        try:
+            kept = msgspec.convert(dict(strategy), KeptStrategy)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"a control's strategy: {error}") from None
+        specs = [_spec(self._run, kept, today=self._today)]
+        if self._today:
+            prepared = prepare(specs)
+        else:
+            prepared = _prepared(self._run, specs, _models(self._run, [kept]))
+        for one in prepared.kept:
+            key = (one.config["strategy_id"], one.broker)
+            self.then[key], self.now[key] = kept, one
+        return prepared.plans
 
 
 def _one_each(run: RunFolder) -> list[KeptStrategy]:

@@ -25,6 +25,7 @@ from parity.compose.beginning import (
     new_run_id,
 )
 from parity.compose.fingerprint import changes
+from parity.compose.kept import KeptPlanner
 from parity.compose.plans import Prepared, prepare
 from parity.core.engine import Engine
 from parity.model.errors import ConfigError, ServiceDown
@@ -39,6 +40,7 @@ from parity.recording.runs import (
     RunManifest,
     RunWriter,
 )
+from parity.settings.rows import BROKERS
 
 if TYPE_CHECKING:
     from parity.live.runner import Limits, Outcome, Strategies
@@ -326,8 +328,9 @@ def _paper(
     if (recording / MANIFEST).exists():
         with open_recording(recording) as kept:
             table = kept.table
-    engine = Engine(table, prepared.plans, seed=seed)
-    outlets = {plan.broker: PAPER for plan in prepared.plans}  # whatever the row's own broker
+    planner = KeptPlanner(RunFolder(run))
+    engine = Engine(table, prepared.plans, seed=seed, planner=planner)
+    outlets = dict.fromkeys(BROKERS, PAPER)  # whatever the row's own broker
     ledger = run / "deliveries" / "ledger.jsonl"
     run_id = writer.manifest.run_id
     delivery = Delivery(_publisher(feed, run, run_id), ledger, run_id, outlets)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from parity.compose.fingerprint import changes, fingerprint
-from parity.compose.kept import prepare_kept, todays_specs
+from parity.compose.kept import KeptPlanner, prepare_kept, todays_specs
 from parity.compose.plans import prepare
 from parity.core.engine import Engine
 from parity.model.errors import NothingCompared, RecordingCorrupt
@@ -42,7 +42,8 @@ def verify(run: Path) -> Verdict:
     with open_recording(folder.recording_path, cached=False) as recording:
         _check_recording(folder, recording)
         prepared = prepare_kept(folder)
-        engine = Engine(recording.table, prepared.plans, seed=folder.manifest.seed)
+        seed, planner = folder.manifest.seed, KeptPlanner(folder)
+        engine = Engine(recording.table, prepared.plans, seed=seed, planner=planner)
         now = fingerprint(models=bool(prepared.models))
         changed = changes(folder.manifest.fingerprint, now)
         verdict = verify_run(folder, recording, engine, changed=changed, delivered=_delivered)
@@ -68,14 +69,20 @@ def replay(
     with open_recording(folder.recording_path, cached=False) as recording:
         _check_recording(folder, recording)
         prepared = prepare(today)
-        engine = Engine(recording.table, prepared.plans, seed=folder.manifest.seed)
+        # Other strategies are compared as they are: what controls brought belongs to the run's own.
+        planner = KeptPlanner(folder, today=True) if specs is None else None
+        seed = folder.manifest.seed
+        engine = Engine(recording.table, prepared.plans, seed=seed, planner=planner)
         replayed = replay_events(engine, run_events(folder, recording))
         gone = _gone(recording)
     then = {(k.config["strategy_id"], k.broker): k for k in folder.manifest.strategies}
     now = {(k.config["strategy_id"], k.broker): k for k in prepared.kept}
+    brought = planner or KeptPlanner(folder)
+    left_out = [] if planner is not None else _brought(engine)
     today_is = fingerprint(models=bool(prepared.models))
-    changed = changes(folder.manifest.fingerprint, today_is) + _changed(then, now)
-    keys = sorted({*then, *now})
+    changed = changes(folder.manifest.fingerprint, today_is)
+    changed += _changed(then, now) + _changed(brought.then, brought.now)
+    keys = sorted({*then, *now, *brought.now})
     found = compare(streams_of(folder), replayed.streams, keys=keys, ticks=replayed.ticks)
     first = found.first_divergence
     if first is not None:
@@ -86,7 +93,11 @@ def replay(
         covered=found.covered,
         first_divergence=first,
         changed=changed,
-        notes=[f"skipped {s['strategy_id']}: {s['reason']}" for s in prepared.skipped] + gone,
+        notes=[
+            *(f"skipped {s['strategy_id']}: {s['reason']}" for s in prepared.skipped),
+            *left_out,
+            *gone,
+        ],
     )
 
 
@@ -100,7 +111,7 @@ def diff(a: Path, b: Path) -> Comparison:
     for run in (run_a, run_b):
         run.check_outputs()
     then, now = _by_key(run_a.manifest), _by_key(run_b.manifest)
-    if not {*then} & {*now}:
+    if not _ran(run_a.manifest) & _ran(run_b.manifest):
         raise NothingCompared(
             f"{a} and {b} have no strategy in common",
             cure="compare runs of the same strategy_ids",
@@ -108,7 +119,7 @@ def diff(a: Path, b: Path) -> Comparison:
     ticks = min(_ticks(run_a.manifest), _ticks(run_b.manifest))
     changed = changes(run_a.manifest.fingerprint, run_b.manifest.fingerprint)
     changed += _changed(then, now) + _inputs(run_a.manifest, run_b.manifest)
-    keys = sorted({*then, *now})
+    keys = sorted(_ran(run_a.manifest) | _ran(run_b.manifest))
     found = compare(streams_of(run_a), streams_of(run_b), keys=keys, ticks=ticks)
     first = found.first_divergence or _shorter(run_a.manifest, run_b.manifest)
     if first is not None:
@@ -119,6 +130,19 @@ def diff(a: Path, b: Path) -> Comparison:
     return Comparison(
         same=first is None, first_divergence=first, covered=found.covered, changed=changed
     )
+
+
+def _brought(engine: Engine) -> list[str]:
+    refused = engine.report().refused_controls
+    brought = sum(refused.get(verb, 0) for verb in ("strategy_added", "strategy_replaced"))
+    words = f"not compared: what {brought} controls of the run added or replaced"
+    return [words] if brought else []
+
+
+def _ran(manifest: RunManifest) -> set[tuple[str, str]]:
+    """Return the executors of a run, those that its controls brought included."""
+    executors = manifest.report.executors if manifest.report is not None else ()
+    return {*_by_key(manifest), *((e.strategy_id, e.broker) for e in executors)}
 
 
 def _by_key(manifest: RunManifest) -> dict[tuple[str, str], KeptStrategy]:

@@ -275,12 +275,13 @@ class ProcessorDetector:
         """Return the processor's state; raises ConfigError where it cannot be had."""
         return {
             "own": state_of(self.processor),
-            "begin": {str(d): n for d, n in self._begin.items()},
+            # Counted from its own beginning: how long others have kept a history is theirs.
+            "ticks": {str(d): self._stores[d].total - n for d, n in self._begin.items()},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what snapshot() gave."""
-        self._begin = {int(d): n for d, n in state["begin"].items()}
+        self._begin = {int(d): self._stores[int(d)].total - n for d, n in state["ticks"].items()}
         if hasattr(self.processor, "restore"):
             self.processor.restore(state["own"])
         else:

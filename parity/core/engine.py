@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from parity.core.controls import STRATEGY_VERBS, Impossible, carry_out, refused
 from parity.core.digest import DIGEST_BYTES, canonical
-from parity.core.executor import Executor, ExecutorPlan
-from parity.core.history import HistoryStore
 from parity.core.market import last_price
 from parity.core.merge import merged
-from parity.core.routing import Routes
+from parity.core.roster import Planner, Roster
 from parity.core.validators.context import RiskPolicy
 from parity.core.view import FEW_ROWS, NO_TIME, Scan, Segment
-from parity.model.effects import ApprovedSignal, Effect, Fill
-from parity.model.errors import ConfigError
+from parity.model.effects import ApprovedSignal, ControlRefused, Effect, Fill
+from parity.model.errors import ConfigError, InputRefused
 from parity.model.events import HEARTBEAT, Control, EventBatch
 from parity.model.ticks import TickBatch
 
 if TYPE_CHECKING:
+    from parity.core.executor import Executor, ExecutorPlan
     from parity.core.lifecycle import Life
     from parity.model.instruments import InstrumentTable
 
@@ -88,6 +88,7 @@ class RunReport(msgspec.Struct, frozen=True):
     executors: tuple[ExecutorReport, ...]
     candidate_digest: str
     decision_digest: str
+    refused_controls: dict[str, int] = {}
 
     @property
     def signals(self) -> int:
@@ -115,13 +116,19 @@ class Engine:
         table: the instruments, fixed before the first tick.
         plans: one per (strategy, broker).
         seed: of the strategies' random streams.
+        planner: makes the plans of strategies that controls add or put in another's place.
 
     Raises:
         ConfigError: two plans of one (strategy, broker), or a plan that fits no instrument.
     """
 
     def __init__(
-        self, table: InstrumentTable, plans: Sequence[ExecutorPlan], *, seed: int = 0
+        self,
+        table: InstrumentTable,
+        plans: Sequence[ExecutorPlan],
+        *,
+        seed: int = 0,
+        planner: Planner | None = None,
     ) -> None:
         self.table = table
         self.seed = seed
@@ -131,28 +138,16 @@ class Engine:
         self.last_seq = 0
         self._controls: Counter[str] = Counter()
         self._scan = Scan(len(table))
-        self._stores: dict[str, dict[int, HistoryStore]] = {"trades": {}, "quotes": {}}
         self._marks: dict[int, Decimal] = {}
         self._traded: set[int] = set()  # tokens: held by anybody now or before
-        self.executors = self._make(plans)
-        self._routes = Routes(self.executors, len(table))
-        self._rows_max = _OBJECTS_MAX if any(self._stores.values()) else _ROWS_MAX
+        self._refused: Counter[str] = Counter()  # controls, by verb
+        self._roster = Roster(table, plans, seed, planner)
+        self._rows_max = _OBJECTS_MAX if self._roster.has_histories else _ROWS_MAX
 
-    def _make(self, plans: Sequence[ExecutorPlan]) -> list[Executor]:
-        made: dict[tuple[str, str], Executor] = {}
-        for plan in plans:
-            stores = self._stores[plan.config.on]
-
-            def store(dense: int, depth: int, stores: Any = stores) -> HistoryStore:
-                kept: HistoryStore = stores.setdefault(dense, HistoryStore(depth))
-                kept.depth = max(kept.depth, depth)
-                return kept
-
-            executor = Executor(plan, self.table, store, seed=self.seed)
-            if executor.key in made:
-                raise ConfigError(f"strategy {executor.key[0]} stands twice at {executor.key[1]}")
-            made[executor.key] = executor
-        return [made[key] for key in sorted(made)]
+    @property
+    def executors(self) -> list[Executor]:
+        """The executors, in the order (strategy_id, broker); STOPPED ones stay."""
+        return self._roster.executors
 
     def add(self, plans: Sequence[ExecutorPlan]) -> None:
         """Add executors behind all that was processed; they begin with the next event, cold.
@@ -160,13 +155,7 @@ class Engine:
         Raises:
             ConfigError: one of them is there already.
         """
-        there = {executor.key for executor in self.executors}
-        made = self._make(plans)
-        for executor in made:
-            if executor.key in there:
-                raise ConfigError(f"strategy {executor.key[0]} stands twice at {executor.key[1]}")
-        self.executors = sorted([*self.executors, *made], key=lambda executor: executor.key)
-        self._routes = Routes(self.executors, len(self.table))
+        self._roster.add(plans)
 
     def process(self, batch: EventBatch) -> list[Effect]:
         """Take events in seq order; return the effects in order (seq, strategy_id, broker).
@@ -207,10 +196,18 @@ class Engine:
             [] if ns is None else self.advance(ns, control.seq, beat=control.verb == HEARTBEAT)
         )
         if control.verb == "policy_changed":
-            policy = RiskPolicy.of(control.detail)
-            for executor in self.executors:
-                executor.gate.follow(policy)
-        return effects
+            effects += self._follow(control)
+        elif control.verb in STRATEGY_VERBS:
+            effects += carry_out(control, self._roster)
+        self._refused.update(e.verb for e in effects if isinstance(e, ControlRefused))
+        return sorted(effects, key=_whose)
+
+    def _follow(self, control: Control) -> list[Effect]:
+        try:
+            self._roster.follow(RiskPolicy.of(control.detail))
+        except InputRefused as error:
+            return [refused(control, Impossible("malformed", error.message))]
+        return []
 
     def _fill(self, control: Control) -> list[Effect]:
         """Hand a fill from outside to the executor it is of; it moves that one's clock alone."""
@@ -245,10 +242,8 @@ class Engine:
     def _run_segment(self, segment: Segment) -> list[Effect]:
         if not len(segment):
             return []
-        for on, stores in self._stores.items():
-            if stores:
-                segment.view(on).feed(stores)
-        concerned = self._routes.concerned(segment)
+        self._roster.feed(segment)
+        concerned = self._roster.concerned(segment)
         for executor in concerned:
             executor.detect(segment.view(executor.on))
         effects: list[Effect] = []
@@ -299,6 +294,7 @@ class Engine:
             executors,
             run_digest([(e.strategy_id, e.broker, e.candidate_digest) for e in executors]),
             run_digest([(e.strategy_id, e.broker, e.decision_digest) for e in executors]),
+            dict(sorted(self._refused.items())),
         )
 
     def snapshot(self) -> dict[str, Any]:
@@ -312,28 +308,26 @@ class Engine:
             "counts": [self.ticks, self.undelivered, self.next_signal_no, self.last_seq],
             "controls": dict(self._controls),
             "scan": self._scan.snapshot(),
-            "stores": {
-                on: {str(d): s.snapshot() for d, s in stores.items()}
-                for on, stores in self._stores.items()
-            },
             "marks": {str(t): str(p) for t, p in self._marks.items()},
-            "executors": [e.snapshot() for e in self.executors],
+            "refused": dict(self._refused),
+            **self._roster.snapshot(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what snapshot() gave; raises ConfigError where it is of other strategies."""
-        if state["format"] != SNAPSHOT_FORMAT or len(state["executors"]) != len(self.executors):
-            raise ConfigError("checkpoint: it was made by other strategies or another format")
+        if state["format"] != SNAPSHOT_FORMAT:
+            raise ConfigError(f"checkpoint: format {state['format']}, expected {SNAPSHOT_FORMAT}")
         self.ticks, self.undelivered, self.next_signal_no, self.last_seq = state["counts"]
-        self._controls = Counter(state["controls"])
+        self._controls, self._refused = Counter(state["controls"]), Counter(state["refused"])
         self._scan.restore(state["scan"])
-        for on, stores in state["stores"].items():
-            for dense, kept in stores.items():
-                self._stores[on][int(dense)].restore(kept, self.table)
         self._marks = {int(t): Decimal(p) for t, p in state["marks"].items()}
-        for executor, kept in zip(self.executors, state["executors"], strict=True):
-            executor.restore(kept)
+        self._roster.restore(state)
         self._traded = {token for e in self.executors for token in e.broker.portfolio.positions}
+
+
+def _whose(effect: Effect) -> tuple[str, str]:
+    inner: Any = getattr(effect, "candidate", effect)
+    return inner.strategy_id, inner.broker
 
 
 def _lifecycle(life: Life) -> LifecycleReport:

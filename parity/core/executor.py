@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
@@ -17,8 +17,9 @@ from parity.core.aware import AwareDetector
 from parity.core.bars import BarFeed, Closing
 from parity.core.clocks import OwnTimes, Rows
 from parity.core.deadlines import Deadlines, Due
-from parity.core.detect import DriverCall
+from parity.core.detect import DriverCall, KernelDetector
 from parity.core.digest import Chain, canonical, signal_id, signal_prefix
+from parity.core.entries import BEGAN, COOLED, FAILED, SAID, WARMED, Entry, place_of
 from parity.core.found import NOT_DUE, Failed, Found, candidate_of
 from parity.core.lifecycle import RESUME, RETRY, Change, ErrorTerms, Life
 from parity.core.orders import OUTSIDE
@@ -42,7 +43,7 @@ from parity.model.effects import (
 from parity.model.errors import ConfigError
 from parity.model.kernel import KernelStrategy
 from parity.model.protocols import SignalValidator, StrategyProcessor
-from parity.model.values import StrategyConfig
+from parity.model.values import Lifecycle, StrategyConfig
 
 if TYPE_CHECKING:
     from parity.core.history import HistoryStore
@@ -51,11 +52,9 @@ if TYPE_CHECKING:
 
 _SEEN: Final = msgspec.json.Encoder(decimal_format="string").encode
 _FEW_TOKENS: Final = 16  # more are looked for in one pass over the view
-# What can be due at one row, in this order; BEGAN, WARMED and COOLED are of the lifecycle.
-_BEGAN, _WARMED, _FAILED, _COOLED, _SAID = range(5)
 BAR: Final = "bar"  # kind of the deadline at which a bar closes
 _LAST: Final = 1 << 63  # above every token
-_STEPS: Final = {_BEGAN: Life.began, _WARMED: Life.warmed, _COOLED: Life.cooled}
+_STEPS: Final = {BEGAN: Life.began, WARMED: Life.warmed, COOLED: Life.cooled}
 
 
 class ExecutorPlan(msgspec.Struct, frozen=True):
@@ -76,27 +75,6 @@ class ExecutorPlan(msgspec.Struct, frozen=True):
     fills: str = "paper"
 
 
-class _Entry(NamedTuple):
-    """One thing in the queue of a segment, in the order of its first four values.
-
-    Args:
-        row: of the segment, at which it stands, or before which it is due.
-        due_ns: its deadline; NOT_DUE of what belongs to the tick at the row.
-        token: instrument of the deadline, else 0.
-        kind: what it is.
-    """
-
-    row: int
-    due_ns: int
-    token: int
-    kind: int
-    what: Candidate | Failure | None
-
-
-def _order(entry: _Entry) -> tuple[int, int, int, int]:
-    return entry[:4]
-
-
 class Executor:
     """One (strategy, broker): detect, then decide row by row."""
 
@@ -109,6 +87,7 @@ class Executor:
         seed: int,
     ) -> None:
         self.plan = plan
+        self.origin: Mapping[str, Any] | None = None  # the strategy as a control carried it
         self.key = (plan.config.strategy_id, plan.broker)
         self.on = plan.config.on
         self.clock = NO_TIME  # the decide clock
@@ -148,12 +127,29 @@ class Executor:
         self._began = False  # whether it had a tick
         self._warmth = Warmth(self.tokens, self.detector.history_length)
         self._prefix = signal_prefix(*self.key)
-        self._queue: list[_Entry] = []
+        self._queue: list[Entry] = []
         self._at = 0
         self._times: OwnTimes | None = None  # of the segment at hand
         self._decided = -1  # last row of it that was decided
         self._signal_no = 0  # that the run's next approved signal gets
         self._seq = 0  # of the event behind a deadline that no tick made due
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is STOPPED: it is fed no more, and what it ordered is still filled."""
+        return self.life.state is Lifecycle.STOPPED
+
+    @property
+    def histories(self) -> dict[int, int]:
+        """By dense id of its instruments, how many ticks it has to be shown."""
+        if self.ended or isinstance(self.detector, KernelDetector):
+            return {}
+        return dict.fromkeys(self.tokens, self.detector.history_length)
+
+    def begin(self, reason: str, seq: int) -> list[Effect]:
+        """Begin at a barrier, cold, without a tick."""
+        self._began = True
+        return self.changed(self.life.began(self.clock, reason), seq)
 
     # -- detect ------------------------------------------------------------------------------
 
@@ -161,27 +157,28 @@ class Executor:
         """Turn the view's ticks into this segment's queue of candidates."""
         rows = None if self._takes_all else self._own_rows(view)
         self._times = OwnTimes(view.segment, self.tokens, self._takes_all)
-        closings = () if self.bars is None else self.bars.feed(self._times, view, rows)
-        self._detect(view, rows, closings)
+        bars = None if self.ended else self.bars
+        self._detect(view, rows, () if bars is None else bars.feed(self._times, view, rows))
 
     def _detect(self, view: View, rows: Rows | None, closings: Sequence[Closing]) -> None:
-        found, failed = self.detector.detect(view, rows, closings)
         self._queue, self._at, self._decided = [], 0, -1
-        self._put(view, self._steps(view, rows, failed), found, failed)
         self.broker.enter(view.segment)
-        self.gate.enter_segment()
+        if not self.ended:
+            found, failed = self.detector.detect(view, rows, closings)
+            self._put(view, self._steps(view, rows, failed), found, failed)
+            self.gate.enter_segment()
 
     def _put(
-        self, view: View, queue: list[_Entry], found: list[Found], failed: list[Failed]
+        self, view: View, queue: list[Entry], found: list[Found], failed: list[Failed]
     ) -> None:
         """Put steps, and what was found, into the queue behind what has been carried out."""
         if found and len(view.segment):
             found = spoken(found, view)
         queue += self._queue[self._at :]
-        queue += [_Entry(*self._place(f, view), _FAILED, self._failure(f, view)) for f in failed]
-        queue += [_Entry(*self._place(f, view), _SAID, self._candidate(f, view)) for f in found]
+        queue += [Entry(*self._place(f, view), FAILED, self._failure(f, view)) for f in failed]
+        queue += [Entry(*self._place(f, view), SAID, self._candidate(f, view)) for f in found]
         if len(queue) > 1:
-            queue.sort(key=_order)
+            queue.sort(key=place_of)
         self._queue, self._at = queue, 0
 
     def _place(self, of: Found | Failed, view: View) -> tuple[int, int, int]:
@@ -199,22 +196,22 @@ class Executor:
         found = [view.rows_of(dense) for dense in self.tokens]
         return found[0] if len(found) == 1 else np.sort(np.concatenate(found))
 
-    def _steps(self, view: View, rows: Rows | None, failed: list[Failed]) -> list[_Entry]:
+    def _steps(self, view: View, rows: Rows | None, failed: list[Failed]) -> list[Entry]:
         """Return where it had its first tick, where it is warm, and where it is so no longer."""
-        steps: list[_Entry] = []
+        steps: list[Entry] = []
         if not self._began and len(view) and (rows is None or len(rows)):
             self._began = True
             first = view.position(0 if rows is None else int(rows[0]))
-            steps.append(_Entry(first, NOT_DUE, 0, _BEGAN, None))
+            steps.append(Entry(first, NOT_DUE, 0, BEGAN, None))
         anew = [f for f in failed if f.anew]
         if anew or not self._warmth.warm:
             behind = [f.row if f.due_ns == NOT_DUE else view.row_at(f.row) - 1 for f in anew]
             cooled = iter(anew)
             for row, warm in self._warmth.over(view, behind):
                 if warm:
-                    steps.append(_Entry(view.position(row), NOT_DUE, 0, _WARMED, None))
+                    steps.append(Entry(view.position(row), NOT_DUE, 0, WARMED, None))
                 else:
-                    steps.append(_Entry(*self._place(next(cooled), view), _COOLED, None))
+                    steps.append(Entry(*self._place(next(cooled), view), COOLED, None))
         return steps
 
     def _failure(self, failed: Failed, view: View) -> Failure:
@@ -344,7 +341,8 @@ class Executor:
         view = nothing.view(self.on)
         self._times = OwnTimes(nothing, self.tokens, self._takes_all)
         self._seq, self._signal_no = seq, signal_no
-        self._detect(view, None, self.bars.advance(ns) if beat and self.bars is not None else ())
+        bars = self.bars if beat and not self.ended else None
+        self._detect(view, None, () if bars is None else bars.advance(ns))
         effects = self._run_due(ns, seq, 0, nothing)
         self.clock = max(self.clock, ns)
         self.leave_segment(view)
@@ -419,10 +417,10 @@ class Executor:
             if nothing.batch.table.by_token(token).kind == "inverse":
                 raise ValueError(f"instrument_token: {token} is an inverse contract")
         except ValueError as error:
-            self.errors += 1
             given = detail.get("instrument_token")
             token = given if type(given) is int else 0
-            return [Failure(seq, *self.key, token, f"fill from outside: {error}")]
+            failed = Failure(seq, *self.key, token, f"fill from outside: {error}")
+            return [failed, *self._erred(seq)]
         effects = self.advance(ns, seq, nothing)
         money = (done.quantity, done.price, done.commission)
         self.broker.portfolio.take(token, done.order.side, *money)
@@ -442,8 +440,11 @@ class Executor:
     def flatten(self, seq: int) -> list[Effect]:
         """Cancel the waiting paper orders and order every position to be closed at the market.
 
-        At a barrier, as a control `flattened` at `seq` is one; the orders fill at later ticks.
+        At a barrier, as a control `strategy_flattened` at `seq` is one; the orders fill at later
+        ticks. Where fills come from outside, closing orders are a matter of the outside, too.
         """
+        if self.plan.fills == OUTSIDE:
+            return []
         ended = self.broker.flatten(f"{self.key[0]}:{seq}")
         return [self._outcome(done, seq, max(self.clock, 0), -1) for done in ended]
 
@@ -452,7 +453,8 @@ class Executor:
         if self._times is not None:
             self.clock = max(self.clock, self._times.last())
             self._times = None  # it holds the segment
-        self.gate.leave_segment(view)
+        if not self.ended:
+            self.gate.leave_segment(view)
 
     # -- snapshot ----------------------------------------------------------------------------
 
@@ -471,7 +473,8 @@ class Executor:
             "began": self._began,
             "warmth": self._warmth.snapshot(),
             "broker": self.broker.snapshot(),
-            "detector": self.detector.snapshot(),
+            "detector": None if self.ended else self.detector.snapshot(),
+            "origin": self.origin,
             "bars": None if self.bars is None else self.bars.snapshot(),
         }
 
@@ -490,6 +493,7 @@ class Executor:
         self._began = state["began"]
         self._warmth.restore(state["warmth"])
         self.broker.restore(state["broker"])
-        self.detector.restore(state["detector"])
+        if not self.ended:
+            self.detector.restore(state["detector"])
         if self.bars is not None:
             self.bars.restore(state["bars"])

@@ -62,6 +62,19 @@ class HistoryStore:
         self.first = 0  # number of ticks before ticks[0]
         self._columns: dict[str, _ColumnBuffer] = {}
 
+    def resize(self, depth: int) -> None:
+        """Keep another number of ticks from here on.
+
+        At a barrier: a deeper one begins with what was promised so far, not with what is there by
+        chance, or a snapshot would tell where batches ended.
+        """
+        if depth > self.depth and len(self.ticks) > self.depth:
+            cut = len(self.ticks) - self.depth
+            self.ticks = self.ticks[cut:]
+            self.first += cut
+            self._columns = {}
+        self.depth = depth
+
     @property
     def total(self) -> int:
         """How many ticks the instrument had so far."""

@@ -144,9 +144,9 @@ class Life:
 
     # -- what its ticks bring ----------------------------------------------------------------
 
-    def began(self, clock_ns: int) -> list[Change]:
-        """Take the first tick."""
-        return [self._go(WARMUP, "first_tick", clock_ns)] if self.state is INIT else []
+    def began(self, clock_ns: int, reason: str = "first_tick") -> list[Change]:
+        """Take the first tick, or that it was put in place."""
+        return [self._go(WARMUP, reason, clock_ns)] if self.state is INIT else []
 
     def warmed(self, clock_ns: int) -> list[Change]:
         """Take the tick with which an instrument has its history."""

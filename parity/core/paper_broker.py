@@ -188,6 +188,11 @@ class PaperBroker:
         tokens = dict.fromkeys([*held, *(order.token for order in self.orders)])
         return {token: self.projected(token) for token in sorted(tokens)}
 
+    def tokens_in_use(self) -> set[int]:
+        """Return the tokens of which something is held, or for which an order or exit waits."""
+        held = {token for token, quantity in self.portfolio.positions.items() if quantity}
+        return held | {order.token for order in self.orders} | {*self.brackets}
+
     def _is_short(self, order: Order, held: Decimal) -> bool:
         return order.side < 0 and not self.terms.allow_short and order.quantity > held
 

@@ -18,19 +18,35 @@ if TYPE_CHECKING:
     from parity.core.portfolio import PortfolioView
     from parity.core.view import View
     from parity.model.instruments import InstrumentTable
+    from parity.model.protocols import StrategyProcessor
 
 
 def tokens_of(plan: ExecutorPlan, table: InstrumentTable) -> dict[int, int]:
-    """Return token by dense id of the instruments the strategy is configured for and supports."""
+    """Return token by dense id of the instruments the strategy is configured for and supports.
+
+    Raises:
+        ConfigError: it supports none of them, or not its broker.
+    """
     configured = plan.config.instrument_tokens or tuple(int(t) for t in table.tokens)
     made = plan.build()
     if not isinstance(made, KernelStrategy):
+        _check_broker(made, plan)
         configured = tuple(t for t in configured if made.supports_instrument(t))
     if not configured:
         raise ConfigError(
             f"strategy {plan.config.strategy_id}: it supports no configured instrument"
         )
     return {table.dense_id(t): t for t in sorted(set(configured))}
+
+
+def _check_broker(made: StrategyProcessor, plan: ExecutorPlan) -> None:
+    supports = getattr(made, "supports_broker", None)
+    if supports is not None and not supports(plan.broker):
+        raise ConfigError(
+            f"strategy {plan.config.strategy_id}: {made.get_strategy_name()} does not support "
+            f"broker {plan.broker}",
+            cure="name another one under `brokers`, or another strategy",
+        )
 
 
 def spoken(found: list[Found], view: View) -> list[Found]:

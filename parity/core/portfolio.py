@@ -106,6 +106,7 @@ class Portfolio:
     def snapshot(self) -> dict[str, Any]:
         """Return everything as plain values."""
         return {
+            "start": str(self.start),
             "cash": str(self.cash),
             "positions": {str(t): str(q) for t, q in self.positions.items()},
             "realised": str(self.realised),
@@ -115,6 +116,7 @@ class Portfolio:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what snapshot() gave."""
+        self.start = Decimal(state["start"])  # a strategy that is replaced keeps its portfolio
         self.cash = Decimal(state["cash"])
         self.positions = {int(t): Decimal(q) for t, q in state["positions"].items()}
         self.realised = Decimal(state["realised"])

@@ -239,7 +239,9 @@ class Runner:
             controls.append(Control(seq=seq, ts_recv=now, verb=note.verb, detail=note.detail))
             count = self._counts[note.verb] = self._counts.get(note.verb, 0) + 1
             if count <= SAID_EACH or not count % 1000:
-                _log.warning(note.verb, seq=seq, count=count, **_printable(note.detail))
+                # Somebody asked for a change of a strategy; all else is something that happened.
+                say = _log.info if note.verb.startswith("strategy_") else _log.warning
+                say(note.verb, seq=seq, count=count, **_printable(note.detail))
         pieces.append(self._sequencer.sequence(records[at:]))
         return np.concatenate(pieces), tuple(controls)
 
@@ -405,5 +407,6 @@ def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
 
 def _printable(detail: dict[str, Any]) -> dict[str, Any]:
     shown = {k: v[:64] if isinstance(v, bytes) else v for k, v in detail.items()}
+    shown.pop("strategy", None)  # a whole configuration
     # Of the files of a large pruning the first few.
     return {k: v[:4] if isinstance(v, list) else v for k, v in shown.items()}

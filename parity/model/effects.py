@@ -126,7 +126,25 @@ class Failure(msgspec.Struct, frozen=True):
     error: str
 
 
-Effect = ApprovedSignal | DroppedSignal | Fill | Transition | Failure
+class ControlRefused(msgspec.Struct, frozen=True):
+    """A control that could not be carried out; it changed nothing.
+
+    Args:
+        strategy_id: whom it was about, "" where that is not known.
+        broker: at which broker; "" is all of them.
+        reason: a stable word.
+        said: what decided.
+    """
+
+    seq: int
+    strategy_id: str
+    broker: str
+    verb: str
+    reason: str
+    said: str = ""
+
+
+Effect = ApprovedSignal | DroppedSignal | Fill | Transition | Failure | ControlRefused
 
 
 def effect_seq(effect: Effect) -> int:

@@ -18,7 +18,10 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     Verbs so far: ``gap`` (a position was skipped), ``clock_step`` (ts_recv was re-anchored),
     ``resumed`` (a runner went on after a stop or a kill), ``quarantine`` (an undecodable or
     refused message; its detail holds stream, offset, reason and payload), ``heartbeat`` (nothing
-    but its time), ``fill`` (an order filled outside; its time moves its executor's clock alone).
+    but its time), ``fill`` (an order filled outside; its time moves its executor's clock alone),
+    ``policy_changed`` (the whole policy), and ``strategy_added``, ``strategy_replaced``,
+    ``strategy_paused``, ``strategy_resumed``, ``strategy_stopped``, ``strategy_flattened``
+    (parity.core.controls).
 
     Where the detail holds ``ts_event`` (int ns UTC), the control moves the decide clocks of all
     executors to that instant before anything else is done; a heartbeat moves detect clocks too.

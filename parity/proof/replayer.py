@@ -15,7 +15,7 @@ from parity.model.effects import ApprovedSignal, DroppedSignal, Effect
 from parity.model.errors import NothingCompared, RecordingCorrupt
 from parity.model.events import EventBatch
 from parity.proof.diff import Divergence, Key, Row, compare, grouped, streams_of
-from parity.recording.runs import candidate_row, decision_row
+from parity.recording.rows import candidate_row, decision_row
 
 if TYPE_CHECKING:
     from parity.core.engine import Engine

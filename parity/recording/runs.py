@@ -20,16 +20,10 @@ import pyarrow.parquet as pq
 
 from parity.core.digest import Chain
 from parity.core.engine import RunReport
-from parity.model.effects import (
-    ApprovedSignal,
-    Candidate,
-    DroppedSignal,
-    Effect,
-    Failure,
-    Fill,
-)
+from parity.model.effects import ApprovedSignal, DroppedSignal, Effect
 from parity.model.errors import ConfigError, RecordingCorrupt, RecordingMissing
 from parity.recording.holding import is_bare
+from parity.recording.rows import candidate_row, decision_row
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -60,7 +54,8 @@ CANDIDATES: Final = pa.schema(
 DECISIONS: Final = pa.schema(
     {
         **_IDENTITY,
-        "kind": pa.string(),  # approved, dropped, fill, refused; failure, transition (no record)
+        # approved, dropped, fill, refused; without a record failure, transition, control_refused
+        "kind": pa.string(),
         "side": pa.int8(),
         "price": pa.float64(),
         "quantity": pa.float64(),
@@ -392,70 +387,6 @@ def kept_files(folder: Path) -> dict[str, str]:
     return {
         file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in files
-    }
-
-
-def candidate_row(candidate: Candidate) -> dict[str, Any]:
-    """Return a candidate as a row of `candidates/`."""
-    row = _identity(candidate)
-    row.update(
-        side=candidate.side,
-        price=candidate.price,
-        quantity=candidate.quantity,
-        confidence=candidate.confidence,
-        metadata=msgspec.json.encode(candidate.metadata).decode(),
-        reasoning=candidate.reasoning,
-        record=b"" if candidate.proposed else candidate.record,  # a part of no candidate digest
-    )
-    return row
-
-
-def decision_row(effect: Effect) -> dict[str, Any]:
-    """Return an effect as a row of `decisions/`."""
-    if isinstance(effect, ApprovedSignal | DroppedSignal):
-        candidate = effect.candidate
-        row = _identity(candidate)
-        row.update(side=candidate.side, price=candidate.price, quantity=candidate.quantity)
-        if isinstance(effect, ApprovedSignal):
-            row.update(kind="approved", signal_no=effect.signal_no, signal_id=effect.signal_id)
-            if effect.sized is not None:
-                row.update(quantity=float(effect.sized), quantity_exact=str(effect.sized))
-        else:
-            row.update(kind="dropped", reason=effect.reason, seen=effect.seen)
-        row["record"] = effect.record
-        return row
-    if isinstance(effect, Fill):
-        row = _identity(effect)
-        row.update(
-            kind="refused" if effect.reason else "fill",
-            side=effect.side,
-            price=float(effect.price),
-            quantity=float(effect.quantity),
-            price_exact=str(effect.price),
-            quantity_exact=str(effect.quantity),
-            commission_exact=str(effect.commission),
-            reason=effect.reason or ("" if effect.kind == "order" else effect.kind),
-            signal_id=effect.signal_id,
-            record=effect.record,
-        )
-        return row
-    row = {"seq": effect.seq, "strategy_id": effect.strategy_id, "broker": effect.broker}
-    if isinstance(effect, Failure):
-        row.update(kind="failure", instrument_token=effect.instrument_token, reason=effect.error)
-    else:
-        row.update(kind="transition", reason=f"{effect.was} -> {effect.now}")
-        row.update(ts_event=effect.ts_event, seen=json.dumps({"because": effect.reason}))
-    return row
-
-
-def _identity(effect: Candidate | Fill) -> dict[str, Any]:
-    return {
-        "seq": effect.seq,
-        "strategy_id": effect.strategy_id,
-        "broker": effect.broker,
-        "instrument_token": effect.instrument_token,
-        "ts_event": effect.ts_event,
-        "ordinal": effect.ordinal,
     }
 
 

@@ -20,7 +20,8 @@ from parity.model import ticks as flag
 from parity.model.effects import Fill
 from parity.model.events import EventBatch
 from parity.model.values import MarketTick, SignalResult, StrategyConfig
-from parity.recording.runs import KeptStrategy, RecordingReference, RunManifest, decision_row
+from parity.recording.rows import decision_row
+from parity.recording.runs import KeptStrategy, RecordingReference, RunManifest
 from parity.testing.generators import TABLE, cut, event_streams, partitions
 
 SAYS = st.lists(

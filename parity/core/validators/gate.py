@@ -116,6 +116,17 @@ class Gate:
         self.policy = policy
         self._steps = self._compiled()
 
+    def take_over(self, old: Gate) -> None:
+        """Go on with what another one of the same strategy remembers, as far as both ask for it."""
+        self.follow(old.policy)
+        self._past.restore(old._past.snapshot())
+        if self._prices is not None:
+            mine = {str(dense) for dense in self._dense.values()}
+            known = old._prices.snapshot() if old._prices is not None else {}
+            self._prices.restore({d: price for d, price in known.items() if d in mine})
+            for token in {*self._broker.engaged()} & {*self._dense}:
+                self._prices.watch(self._dense[token])
+
     def judge(
         self,
         candidate: Candidate,

@@ -21,7 +21,7 @@ from parity.model.events import EventBatch
 from parity.model.kernel import KernelStrategy, out_dtype
 from parity.model.values import MarketTick, SignalResult, StrategyConfig
 from parity.proof.replayer import state_bytes
-from parity.recording.runs import candidate_row, decision_row
+from parity.recording.rows import candidate_row, decision_row
 from parity.testing.generators import TABLE, cut, dummy_batch, event_streams, partitions
 
 

@@ -191,10 +191,12 @@ def test_a_checkpoint_of_others_is_refused() -> None:
     """State goes back only into the strategies it came from."""
     state = Engine(TABLE, [plan("a")]).snapshot()
 
-    with pytest.raises(ConfigError, match=r"\['a', 'paper'\], expected \['b', 'paper'\]"):
+    with pytest.raises(ConfigError, match=r"other strategies.*\['b', 'paper'\]"):
         Engine(TABLE, [plan("b")]).restore(state)
     with pytest.raises(ConfigError, match="other strategies"):
         Engine(TABLE, [plan("a"), plan("b")]).restore(state)
+    with pytest.raises(ConfigError, match=r"\['a', 'paper'\]: no such strategy runs"):
+        Engine(TABLE, []).restore(state)
 
 
 def test_trades_and_quotes_do_not_mix() -> None:
