@@ -15,6 +15,8 @@ from parity.model.instruments import InstrumentTable
 # What of a folder is taken for ticks; a file that is named outright may have any name.
 _SUFFIXES: Final = (".parquet", ".csv", ".txt", ".tsv", ".feather", ".json", ".jsonl",
              ".ndjson", ".dbn")  # fmt: skip
+# What Databento puts into a folder beside its files of ticks; hidden files are nobody's ticks.
+_BESIDE: Final = frozenset({"condition.json", "manifest.json", "metadata.json", "symbology.json"})
 _COMPRESSED: Final = (".gz", ".zst", ".bz2")
 
 
@@ -53,7 +55,7 @@ def expand(sources: Sequence[Path | str] | Path | str) -> list[Path]:
         path = Path(source)
         if path.is_dir():
             inside = [p for p in sorted(path.iterdir()) if p.is_file() and _may_hold_ticks(p)]
-            inside = [p for p in inside if not p.name.startswith(".")]  # hidden: nobody's ticks
+            inside = [p for p in inside if p.name[0] != "." and p.name not in _BESIDE]
         elif path.exists():
             inside = [path]
         else:

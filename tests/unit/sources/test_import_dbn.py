@@ -277,6 +277,8 @@ def test_a_folder_takes_dbn_files_in_name_order(tmp_path: Path) -> None:
     """Days beside each other become one recording."""
     folder = tmp_path / "days"
     folder.mkdir()
+    for name in ("manifest", "metadata", "condition", "symbology"):  # as a batch download has it
+        (folder / f"{name}.json").write_text("{}")
     dbn(folder / "b.dbn", _trades({"ts_recv": LATE}, {"ts_recv": LATE + 1}), TABLE)
     dbn(folder / "a.dbn.zst", _trades(), TABLE)
 
