@@ -24,7 +24,7 @@ KINDS: Final = {
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="What it is called: a name of Python, my_rule.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called: a name of Python.")],
     kind: Annotated[
         str, typer.Option(metavar="rules|kernel", help="A class in plain Python, or compiled.")
     ] = "rules",
