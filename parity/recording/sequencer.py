@@ -304,14 +304,23 @@ class _SeenIds:
 
     def add_all(self, ids: npt.NDArray[np.int64]) -> Any:
         """Do the same for many, in order."""
-        if int(ids[0]) > self.largest and (ids[1:] > ids[:-1]).all():
-            self.largest = int(ids[-1])
+        rising = int(ids[0]) > self.largest and bool((ids[1:] > ids[:-1]).all())
+        if rising or self._are_new(ids):
+            self.largest = max(self.largest, int(ids.max()))
             kept = ids[-TRADE_IDS_KEPT:]
             at = self._count + len(ids) - len(kept)
             self._ring[np.arange(at, at + len(kept)) % TRADE_IDS_KEPT] = kept
             self._count += len(ids)
             return False
         return self._add_each(ids.tolist())
+
+    def _are_new(self, ids: npt.NDArray[np.int64]) -> bool:
+        # Out of order, but none twice and none that is kept: none of them is seen.
+        ordered = np.sort(ids)
+        if (ordered[1:] == ordered[:-1]).any():
+            return False
+        older = ids[ids <= self.largest]
+        return not np.isin(older, self._ring[: self._count]).any()
 
     def _add_each(self, ids: list[int]) -> list[bool]:
         ring = self._ring

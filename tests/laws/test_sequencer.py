@@ -69,3 +69,25 @@ def test_batch_boundaries_never_matter(rows: list[tuple[int, ...]], sizes: list[
         assert expected == whole.sequence(records.copy()).tobytes()
         assert expected == pieces
         assert single.snapshot() == whole.snapshot() == cut.snapshot()
+
+
+@given(
+    st.lists(st.integers(0, 99), min_size=1, max_size=60, unique=True),
+    st.lists(st.integers(0, 99), max_size=8),
+    st.integers(0, 60),
+)
+def test_ids_out_of_order_are_new_until_they_come_again(
+    ids: list[int], again: list[int], at: int
+) -> None:
+    """Different ids in any order, and some once more: in one batch as one by one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "TRADE_IDS_KEPT", 16)
+        records = records_of([(1, 0, -1, 0, 0, n, 0) for n in ids[:at] + again + ids[at:]])
+        single, whole = Sequencer(TABLE), Sequencer(TABLE)
+        expected = [int(single.sequence(r.reshape(1).copy())["flags"][0]) for r in records]
+        patch.setattr(module, "SMALL", 1)
+        cut = min(at, len(records) - 1)
+        pieces = [whole.sequence(part.copy()) for part in (records[:cut], records[cut:])]
+
+        assert np.concatenate(pieces)["flags"].tolist() == expected
+        assert whole.snapshot() == single.snapshot()
