@@ -34,6 +34,8 @@ AGGRESSOR: Final = pl.Enum(["BUY", "SELL"])
 _KEY: Final = ["seq", "strategy_id", "broker", "instrument_token", "ts_event", "ordinal"]
 # Kinds of decisions that are verdicts, or say what became of an order.
 _OF_ORDERS: Final = ["approved", "dropped", "fill", "refused"]
+# Orders that ended without a fill and were not refused, by reason.
+_ENDS: Final = {"not_at_once": "expired", "expired": "expired", "cancelled": "cancelled"}
 _DIGITS_MAX: Final = 38  # of a Decimal column
 _ABSENT: Final = {
     "price": flag.NO_PRICE,
@@ -97,8 +99,8 @@ def fills(run: Path, part: str | None = None) -> pl.DataFrame:
 def orders(run: Path) -> pl.DataFrame:
     """Return the order of every approved signal, and its fate.
 
-    `fate` is "pending" at the run's end, "filled", "refused" with the `reason`, or what else ended
-    it, as its decision is called. `filled` is the quantity that was filled; `fate_seq` and
+    `fate` is "pending" at the run's end, "filled", "expired", "cancelled", "refused", each with the
+    `reason`, or what else ended it, as its decision is called. `filled` is the quantity that was filled; `fate_seq` and
     `fate_ts_event` are of the last thing that became of it.
     """
     made = _verdicts(run, "approved")
@@ -118,10 +120,15 @@ def orders(run: Path) -> pl.DataFrame:
         pl.col("kind", "reason", "seq", "ts_event").sort_by("at").last(),
         filled=pl.col("quantity_exact").filter(pl.col("kind") == "fill"),
     )
-    words = {"fill": "filled"}
+    ended = pl.col("reason").replace_strict(_ENDS, default="refused", return_dtype=pl.String)
+    refused = pl.col("kind") == "refused"
+    done = pl.col("kind").replace({"fill": "filled"})
     fate = fate.select(
         *("strategy_id", "broker", "signal_id"),
-        pl.col("kind").replace(words).alias("fate"),
+        pl.when(refused)
+        .then(ended)
+        .otherwise(pl.col("kind").replace({"fill": "filled"}))
+        .alias("fate"),
         "reason",
         pl.col("seq").cast(pl.UInt64).alias("fate_seq"),
         pl.col("ts_event").cast(INSTANT).alias("fate_ts_event"),

@@ -206,7 +206,8 @@ def test_orders_have_a_fate(tmp_path: Path) -> None:
                 7, "refused", 1, quantity_exact="0", reason="insufficient_cash", signal_id="b"
             ),
             decision(8, "fill", 1, quantity_exact="1.5", signal_id="a"),
-            decision(9, "expired", 1, reason="ioc", signal_id="d"),
+            decision(9, "unheard_of", 1, reason="why", signal_id="d"),
+            decision(10, "refused", 1, quantity_exact="0", reason="expired", signal_id="e"),
         ],
     )
     shown = frames.orders(run)
@@ -216,8 +217,8 @@ def test_orders_have_a_fate(tmp_path: Path) -> None:
         (1, Decimal("2.0"), "filled", "", 8, Decimal("2.0")),
         (2, Decimal("2.0"), "refused", "insufficient_cash", 7, Decimal(0)),
         (3, Decimal("2.0"), "pending", None, None, Decimal(0)),
-        (4, Decimal("2.0"), "expired", "ioc", 9, Decimal(0)),
-        (5, Decimal("0.3"), "pending", None, None, Decimal(0)),
+        (4, Decimal("2.0"), "unheard_of", "why", 9, Decimal(0)),
+        (5, Decimal("0.3"), "expired", "expired", 10, Decimal(0)),
     ] == shown.select(wanted).rows()
 
 
