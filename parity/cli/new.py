@@ -24,7 +24,9 @@ KINDS: Final = {
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called: a name of Python.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What it is called: a name of Python.")
+    ],
     kind: Annotated[
         str, typer.Option(metavar="rules|kernel", help="A class in plain Python, or compiled.")
     ] = "rules",

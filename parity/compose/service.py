@@ -21,7 +21,9 @@ from parity.model.errors import ConfigError, StrategyWarning
 from parity.model.kernel import KernelStrategy
 from parity.model.values import ExecutionContext, StrategyConfig
 from parity.settings.drafts import lift_risk
+from parity.settings.pyfile import PROCESSOR_METHODS
 from parity.settings.strategies import load_rows
+from parity.strategies.functional import FunctionStrategy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,8 +161,8 @@ class StrategyExecutor:
     """One processor at one broker, with its history and validators, fed by hand.
 
     Args:
-        processor: any processor, or a KernelStrategy. It is used as it is; to come back from an
-            exception it has snapshot() and restore(), or can be copied.
+        processor: any processor, KernelStrategy or `@strategy` function. It is used as it is; to
+            come back from an exception it has snapshot() and restore(), or can be copied.
         validator: asked behind the standard ones: a function (candidate, tick, history, context)
             that gives a reason or None, or an object whose `validate` takes these, or, as older
             code, (signal, tick, history) and gives the signal back or None.
@@ -178,6 +180,7 @@ class StrategyExecutor:
         config: StrategyConfig | None = None,
         context: ExecutionContext | None = None,
     ) -> None:
+        processor = _hosted(processor)
         name = processor.name if _is_kernel(processor) else processor.get_strategy_name()
         self.processor = processor
         self.validator = validator
@@ -207,6 +210,19 @@ class StrategyExecutor:
             self._feed = HandFeed(table_of(wanted or (token,)), [self._plan])
         self.effects = self._feed.push(tick)
         return next(iter(_signals(self.effects)), None)
+
+
+def _hosted(processor: Any) -> Any:
+    """Return what can be hosted: a decorated function makes its processor."""
+    if isinstance(processor, FunctionStrategy):
+        return processor.create({})
+    lacking = [m for m in PROCESSOR_METHODS if not callable(getattr(processor, m, None))]
+    if lacking and not _is_kernel(processor):
+        raise ConfigError(
+            f"processor: a {type(processor).__name__} without {', '.join(lacking)}",
+            cure="give a processor (those four methods), a KernelStrategy or a @strategy function",
+        )
+    return processor
 
 
 def _is_kernel(processor: Any) -> bool:

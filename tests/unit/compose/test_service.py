@@ -332,6 +332,22 @@ def test_a_processor_of_a_file_runs_the_same_by_hand(tmp_path: Path) -> None:
     assert [None, "BUY", None, "SELL"] == [s and s.signal_type for s in said]
 
 
+def test_a_decorated_function_is_hosted_too() -> None:
+    """With its parameters; what has none of a processor's methods is refused by their names."""
+
+    @pt.strategy("dip", history=2)
+    def dip(tick: Any, history: Any, *, drop: float = 0.5) -> pt.SignalResult | None:
+        fell = 1 - tick.price / history.price[0] > drop
+        return pt.SignalResult("BUY", 0.5, 1, tick.price) if fell else None
+
+    executor = pt.StrategyExecutor(dip(drop=0.01))
+    said = [executor.on_tick(tick(n, p)) for n, p in enumerate([100, 98, 97.9])]
+
+    assert [None, "BUY", None] == [s and s.signal_type for s in said]
+    with pytest.raises(ConfigError, match="a dict without process_tick"):
+        pt.StrategyExecutor({})
+
+
 def test_a_decision_says_long_or_short() -> None:
     """BUY becomes LONG in one place; what is no decision is refused by its field."""
     given = {"symbol": "BTC", "size_usd": 10.0, "confidence": 0.5, "strategy_id": "s",
