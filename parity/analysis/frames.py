@@ -100,8 +100,8 @@ def orders(run: Path) -> pl.DataFrame:
     """Return the order of every approved signal, and its fate.
 
     `fate` is "pending" at the run's end, "filled", "expired", "cancelled", "refused", each with the
-    `reason`, or what else ended it, as its decision is called. `filled` is the quantity that was filled; `fate_seq` and
-    `fate_ts_event` are of the last thing that became of it.
+    `reason`, or what else ended it, as its decision is called. `filled` is the quantity that was
+    filled; `fate_seq` and `fate_ts_event` are of the last thing that became of it.
     """
     made = _verdicts(run, "approved")
     # Exact text stands only where limits made another quantity of it; else the float's shortest.
@@ -122,7 +122,6 @@ def orders(run: Path) -> pl.DataFrame:
     )
     ended = pl.col("reason").replace_strict(_ENDS, default="refused", return_dtype=pl.String)
     refused = pl.col("kind") == "refused"
-    done = pl.col("kind").replace({"fill": "filled"})
     fate = fate.select(
         *("strategy_id", "broker", "signal_id"),
         pl.when(refused)
