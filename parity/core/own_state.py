@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from parity.model.bars import Bars
 from parity.model.errors import ParityError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def state_of(processor: StrategyProcessor) -> Any:
             raise SnapshotUnavailable(f"{name}: snapshot() gives nothing storable", cure=cure)
         return msgspec.msgpack.decode(kept)
     own = vars(processor) if hasattr(processor, "__dict__") else None
+    if own is not None:  # what bars it asks for is a declaration, no state
+        own = {name: value for name, value in own.items() if not isinstance(value, Bars)}
     seen: set[int] = set()
     lost = [n for n, v in (own or {}).items() if not _comes_back(v, seen)]
     if own is None or lost:
