@@ -40,18 +40,17 @@ class Levels(NamedTuple):
 
 
 ANY: Final = Levels(_MOST, _MOST, _LEAST, _LEAST)
+NONE: Final = Levels()
 
 
-def order_row(order: Order, behind: int, segment: Segment) -> int | None:
-    """Return the first row behind a row at which something happens to an order, or None."""
-    scale = segment.batch.table.by_dense(order.dense).price_scale
-    return _first(order.dense, order.side, order_levels(order, scale), behind, segment)
-
-
-def bracket_row(bracket: Bracket, behind: int, segment: Segment) -> int | None:
-    """Return the first row behind a row at which a position's exit is hit, or None."""
-    scale = segment.batch.table.by_dense(bracket.dense).price_scale
-    return _first(bracket.dense, bracket.side, bracket_levels(bracket, scale), behind, segment)
+def both(one: Levels, other: Levels) -> Levels:
+    """Return levels that any tick touches which touches one of the two."""
+    return Levels(
+        max(one.low_trade, other.low_trade),
+        max(one.low_quote, other.low_quote),
+        min(one.high_trade, other.high_trade),
+        min(one.high_quote, other.high_quote),
+    )
 
 
 def order_levels(order: Order, scale: int) -> Levels:
@@ -105,7 +104,22 @@ def stopped_out(bracket: Bracket, price: Decimal) -> bool:
     return level is not None and (price <= level if bracket.side < 0 else price >= level)
 
 
-def _first(dense: int, side: int, levels: Levels, behind: int, segment: Segment) -> int | None:
+def touches(levels: Levels, side: int, row: int, segment: Segment) -> bool:
+    """Say whether the tick at a row touches the levels, as next_touch() would."""
+    bits, column = int(segment.batch.column("flags")[row]), segment.batch.column
+    if bits & flag.WARMUP:
+        return False
+    if bits & flag.QUOTE:
+        price = int(column(_quoted(side))[row])
+        there = not bits & (flag.NO_ASK if side > 0 else flag.NO_BID)
+        return there and (price <= levels.low_quote or price >= levels.high_quote)
+    price = int(column("price_int")[row])
+    there = bool(bits & flag.TRADE_LIKE) and not bits & flag.NO_PRICE
+    return there and (price <= levels.low_trade or price >= levels.high_trade)
+
+
+def first_row(dense: int, side: int, levels: Levels, behind: int, segment: Segment) -> int | None:
+    """Return an instrument's first row behind a row that touches the levels, or None."""
     rows = segment.rows_of(dense)
     start = 0 if behind < 0 else int(rows.searchsorted(behind, side="right"))
     if start == len(rows):

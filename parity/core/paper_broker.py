@@ -15,11 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from parity.core.matching import (
-    bracket_row,
+    ANY,
+    NONE,
+    Levels,
+    both,
+    bracket_levels,
+    first_row,
     marketable,
-    order_row,
+    order_levels,
     price_at,
     stopped_out,
+    touches,
     triggered,
 )
 from parity.core.money import EXACT, NOTHING, WIDE
@@ -60,7 +66,6 @@ ENDS: Final[dict[str, str]] = {
     "cancelled": "open when its executor was flattened",
     "nothing_held": "an order to flatten what another order had closed before",
 }
-_LAST: Final = 1 << 62  # behind every order of a row
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -104,7 +109,18 @@ class PaperBroker:
         table: the instruments.
     """
 
-    __slots__ = ("_due", "_table", "brackets", "number", "orders", "portfolio", "terms")
+    __slots__ = (
+        "_due",
+        "_levels",
+        "_new",
+        "_table",
+        "_touch",
+        "brackets",
+        "number",
+        "orders",
+        "portfolio",
+        "terms",
+    )
 
     def __init__(self, terms: Terms, table: InstrumentTable) -> None:
         self.terms = terms
@@ -113,16 +129,20 @@ class PaperBroker:
         self.brackets: dict[int, Bracket] = {}  # exits of open positions, by token
         self.number = 0  # of the newest order
         self._table = table
-        # What happens in this segment, by row, and within a row by the order's number.
-        self._due: list[tuple[int, int, Order | Bracket]] = []
+        self._new: dict[int, list[Order]] = {}  # by dense id: those that wait for any tick
+        self._levels: dict[int, Levels] = {}  # what each of the others waits for, by its number
+        # By dense id and side: what any of the others waits for. One scan for all of them, so that
+        # a quiet tick costs the same however many wait.
+        self._touch: dict[int, dict[int, Levels]] = {}
+        # The next row of each instrument at which something may happen: (row, dense id), rising.
+        self._due: list[tuple[int, int]] = []
 
     def enter(self, segment: Segment) -> None:
         """Learn where in a new segment something happens to what waits."""
         self._due = []
-        for order in self.orders:
-            self._look_ahead(order, -1, segment)
-        for bracket in self.brackets.values():
-            self._watch(bracket, -1, segment)
+        if self.orders or self.brackets:
+            for dense in segment.instruments:
+                self._look_ahead(dense, -1, segment)
 
     def order(
         self, candidate: Candidate, quantity: Decimal, signal_id: str, clock_ns: int
@@ -149,23 +169,57 @@ class PaperBroker:
 
     def place(self, order: Order, row: int, segment: Segment) -> None:
         """Take an order at a row; it waits for a tick behind it."""
+        self._add(order)
+        self._look_ahead(order.dense, row, segment)
+
+    def _add(self, order: Order) -> None:
         self.orders.append(order)
-        self._look_ahead(order, row, segment)
+        self._wait(order)
+
+    def _wait(self, order: Order) -> None:
+        """Note what an order waits for."""
+        if order.phase == NEW:
+            self._new.setdefault(order.dense, []).append(order)
+            return
+        levels = order_levels(order, self._table.by_dense(order.dense).price_scale)
+        self._levels[order.number] = levels
+        sides = self._touch.setdefault(order.dense, {})
+        sides[order.side] = both(sides.get(order.side, NONE), levels)
+
+    def _regroup(self, dense: int) -> None:
+        """Learn anew what the orders of an instrument wait for, after some have ended."""
+        sides: dict[int, Levels] = {}
+        self._new[dense] = []
+        for order in self.orders:
+            if order.dense == dense and order.phase == NEW:
+                self._new[dense].append(order)
+            elif order.dense == dense:
+                levels = self._levels[order.number]
+                sides[order.side] = both(sides.get(order.side, NONE), levels)
+        self._touch[dense] = sides
 
     def _made(self, token: int, side: int, quantity: Decimal, name: str, kind: str) -> Order:
         self.number += 1
         dense = self._table.dense_id(token)
         return Order(self.number, dense, token, side, quantity, name, kind=kind)
 
-    def _look_ahead(self, order: Order, row: int, segment: Segment) -> None:
-        found = order_row(order, row, segment)
-        if found is not None:
-            insort(self._due, (found, order.number, order), key=_place_of)
+    def _look_ahead(self, dense: int, row: int, segment: Segment) -> None:
+        """Find the instrument's next row, behind a row, at which something may happen."""
+        self._due = [due for due in self._due if due[1] != dense]
+        waits = list(self._touch.get(dense, {}).items())
+        waits += [(side, ANY) for side in {order.side for order in self._new.get(dense, ())}]
+        if (bracket := self._bracket(dense)) is not None:
+            waits.append((bracket.side, self._exit_levels(bracket)))
+        found = [first_row(dense, side, levels, row, segment) for side, levels in waits]
+        nearest = min((at for at in found if at is not None), default=None)
+        if nearest is not None:
+            insort(self._due, (nearest, dense))
 
-    def _watch(self, bracket: Bracket, row: int, segment: Segment) -> None:
-        found = bracket_row(bracket, row, segment)
-        if found is not None:
-            insort(self._due, (found, _LAST, bracket), key=_place_of)
+    def _bracket(self, dense: int) -> Bracket | None:
+        return self.brackets.get(self._table.by_dense(dense).token) if self.brackets else None
+
+    def _exit_levels(self, bracket: Bracket) -> Levels:
+        return bracket_levels(bracket, self._table.by_dense(bracket.dense).price_scale)
 
     def projected(self, token: int) -> Decimal:
         """Return a position as the waiting orders will leave it, refusals foreseen where sure."""
@@ -197,28 +251,52 @@ class PaperBroker:
         return order.side < 0 and not self.terms.allow_short and order.quantity > held
 
     def next_row(self) -> int | None:
-        """Return the first row of the segment at which something happens, or None."""
+        """Return the first row of the segment at which something may happen, or None."""
         return self._due[0][0] if self._due else None
 
     def execute(self, row: int, segment: Segment) -> list[Execution]:
-        """Let happen what the tick at `row` brings: orders, oldest first, then exits."""
-        done = []
-        while self._due and self._due[0][0] == row:
-            waiting = self._due.pop(0)[2]
-            if isinstance(waiting, Bracket):
-                done.append(
-                    self._leave(waiting, price_at(waiting.dense, waiting.side, row, segment))
-                )
-                continue
-            ended = self._advance(waiting, price_at(waiting.dense, waiting.side, row, segment))
+        """Let happen what the tick at `row` brings: orders, oldest first, then the exit."""
+        dense = self._due.pop(0)[1]
+        bracket, done = self._bracket(dense), []
+        touched = self._touched(dense, row, segment)
+        rested = any(order.phase != NEW for order in touched)
+        for order in touched:
+            ended = self._advance(order, price_at(dense, order.side, row, segment))
+            self._levels.pop(order.number, None)
             if ended is None:
-                self._look_ahead(waiting, row, segment)
+                self._wait(order)
                 continue
-            self.orders.remove(waiting)
+            self.orders.remove(order)
             done.append(ended)
             if not ended.reason:
-                self._follow(waiting, ended.price, row, segment)
+                self._follow(order, ended.price)
+        if bracket is not None and self._bracket(dense) is bracket:
+            levels = self._exit_levels(bracket)
+            if touches(levels, bracket.side, row, segment):
+                done.append(self._leave(bracket, price_at(dense, bracket.side, row, segment)))
+        if rested:
+            self._regroup(dense)
+        self._look_ahead(dense, row, segment)
         return done
+
+    def _touched(self, dense: int, row: int, segment: Segment) -> list[Order]:
+        """Return the orders to which the tick at a row brings something, oldest first."""
+        offers = {side: touches(ANY, side, row, segment) for side in (1, -1)}
+        new = self._new.get(dense, [])
+        found = [order for order in new if offers[order.side]]
+        self._new[dense] = [order for order in new if not offers[order.side]]
+        sides = self._touch.get(dense, {}).items()
+        hit = {side for side, levels in sides if touches(levels, side, row, segment)}
+        if hit:
+            mine = (o for o in self.orders if o.dense == dense and o.phase != NEW)
+            found += [
+                order
+                for order in mine
+                if order.side in hit
+                and touches(self._levels[order.number], order.side, row, segment)
+            ]
+            found.sort(key=_number_of)
+        return found
 
     def _advance(self, order: Order, price: Decimal) -> Execution | None:
         """Take a waiting order through a tick; None where it goes on waiting."""
@@ -288,20 +366,14 @@ class PaperBroker:
 
     # -- leaving positions -------------------------------------------------------------------
 
-    def _follow(self, order: Order, price: Decimal, row: int, segment: Segment) -> None:
+    def _follow(self, order: Order, price: Decimal) -> None:
         """After a fill: the exits that it brings, or that have ended with the position."""
         held, old = self.portfolio.held(order.token), self.brackets.get(order.token)
         brought = bracket_of(order, price)
         if brought is not None and held and (held > 0) == (order.side > 0):
-            self._forget(order.token)
             self.brackets[order.token] = brought
-            self._watch(brought, row, segment)
         elif old is not None and (not held or (held > 0) == (old.side > 0)):
-            self._forget(order.token)
-
-    def _forget(self, token: int) -> None:
-        old = self.brackets.pop(token, None)
-        self._due = [due for due in self._due if due[2] is not old]
+            del self.brackets[order.token]
 
     def _leave(self, bracket: Bracket, price: Decimal) -> Execution:
         """Leave a whole position at the level that was hit; nothing can refuse it."""
@@ -332,11 +404,11 @@ class PaperBroker:
             identity: what the ids of the closing orders begin with.
         """
         cancelled = [_ended(order, NOTHING, "cancelled") for order in self.orders]
-        self.orders = []
+        self.orders, self._new, self._levels, self._touch = [], {}, {}, {}
         for token, held in sorted(self.portfolio.positions.items()):
             if held:
                 side, name = -1 if held > 0 else 1, f"{identity}:{FLATTEN}:{token}"
-                self.orders.append(self._made(token, side, abs(held), name, FLATTEN))
+                self._add(self._made(token, side, abs(held), name, FLATTEN))
         return cancelled
 
     def next_expiry(self, token: int) -> int | None:
@@ -349,7 +421,10 @@ class PaperBroker:
         mine = (order for order in self.orders if order.token == token)
         over = [order for order in mine if order.due_ns is not None and order.due_ns <= ns]
         self.orders = [order for order in self.orders if order not in over]
-        self._due = [due for due in self._due if due[2] not in over]
+        for order in over:
+            self._levels.pop(order.number, None)
+        if over:
+            self._regroup(over[0].dense)
         return [_ended(order, NOTHING, "expired") for order in over]
 
     # -- snapshot ----------------------------------------------------------------------------
@@ -370,12 +445,14 @@ class PaperBroker:
         self.orders = msgspec.convert(state["orders"], list[Order])
         brackets = msgspec.convert(state["brackets"], list[Bracket])
         self.brackets = {bracket.token: bracket for bracket in brackets}
-        self._due = []
+        self._new, self._levels, self._touch, self._due = {}, {}, {}, []
+        for order in self.orders:
+            self._wait(order)
 
 
 def _ended(order: Order, price: Decimal, reason: str) -> Execution:
     return Execution(order, price, NOTHING, NOTHING, reason)
 
 
-def _place_of(due: tuple[int, int, Order | Bracket]) -> tuple[int, int]:
-    return due[:2]
+def _number_of(order: Order) -> int:
+    return order.number
