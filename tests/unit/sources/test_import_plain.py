@@ -220,6 +220,62 @@ def test_sides_and_names_go_the_fast_way(
     assert import_ticks(tmp_path / name, tmp_path / "rec").ticks == 1
 
 
+def _outcome_of(paths: list[Path], to: Path, **more: Any) -> Any:
+    try:
+        import_ticks(paths[:1], to, **more)
+        import_ticks(paths[1:], to, append=True)
+    except InputRefused as error:
+        return str(error).replace(to.name, "REC"), error.cure
+    with open_recording(to) as recording:
+        return recording.manifest.recording_id, recording.manifest.warnings
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    files=st.lists(
+        st.lists(st.integers(0, 40), min_size=1, max_size=30).map(sorted), min_size=2, max_size=3
+    ),
+    block=st.sampled_from([60, 200, 1 << 20]),
+    batch=st.integers(1, 9),
+    follow=st.booleans(),
+)
+def test_several_files_are_merged_as_the_texts_are(
+    tmp_path_factory: pytest.TempPathFactory,
+    files: list[list[int]],
+    block: int,
+    batch: int,
+    follow: bool,
+) -> None:
+    """Law: interleaved or one after the other, sorted by id or appended: the same recording."""
+    folder = tmp_path_factory.mktemp("several")
+    paths = []
+    for number, times in enumerate(files):
+        late = number * 50 if follow else 0
+        path = folder / f"BTCUSDT-trades-2025-06-0{number + 1}.csv"
+        rows = enumerate(time + late for time in times)
+        path.write_text(
+            "".join(f"{1000 * number + n},{t}.5,0.5,9,{START + t},True,True\n" for n, t in rows)
+        )
+        paths.append(path)
+    found = []
+    for name, least in (("quick", 0), ("slow", 1 << 60)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(plain, "PLAIN_BYTES_MIN", least)
+            patch.setattr(plain, "BLOCK_BYTES", block)
+            patch.setattr(plain, "BLOCK_ROWS", batch)
+            import_ticks(paths, folder / name)
+            import_ticks(paths, folder / f"{name}-sorted", sort="id")
+            recordings = [open_recording(folder / n) for n in (name, f"{name}-sorted")]
+            found.append(
+                [(r.manifest.recording_id, r.manifest.warnings) for r in recordings]
+                + [_outcome_of(paths, folder / f"{name}-grown")]
+            )
+            for recording in recordings:
+                recording.close()
+
+    assert found[0] == found[1]
+
+
 @given(
     word=st.text(st.characters(min_codepoint=1, max_codepoint=0x17F), max_size=18),
     known=st.dictionaries(
