@@ -35,6 +35,7 @@ _NAMES: Final[dict[str, str]] = {
     "KernelStrategy": "parity.model.kernel",
     "MLCapable": "parity.model.protocols",
     "MarketTick": "parity.model.values",
+    "SessionClock": "parity.model.sessions",
     "SignalPublisher": "parity.model.protocols",
     "SignalResult": "parity.model.values",
     "StrategyConfig": "parity.model.values",

@@ -14,6 +14,7 @@ from parity.cli.options import (
     Json,
     Overrides,
     Seed,
+    Sessions,
     SkipInvalid,
     Start,
     StrategyFiles,
@@ -67,6 +68,7 @@ def command(
             help="The recording's Arrow cache: use it where there is one, build it first, or off.",
         ),
     ] = None,
+    sessions: Sessions = None,
     as_json: Json = False,
 ) -> None:
     """Run strategies over a recording and keep what they decided as a run.
@@ -85,12 +87,14 @@ def command(
 
         tokens = tokens_of(instruments, open_recording(path).table)
     from parity.compose.modes import Reading
+    from parity.compose.sessions import load_overlays
     from parity.settings.variants import variants_of
 
     def specs(texts: Sequence[str]) -> list[StrategySpec]:
         return _on(tokens, specs_of(strategies, list(texts), skip_invalid=skip_invalid))
 
-    reading = Reading(path, seed, start_ns, end_ns, tokens or None, settings.cache)
+    overlays = load_overlays(sessions)
+    reading = Reading(path, seed, start_ns, end_ns, tokens or None, settings.cache, overlays)
     variants = variants_of(overrides or [])
     if len(variants) > 1:
         from parity.cli.sweep import run_sweep

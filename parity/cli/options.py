@@ -48,6 +48,14 @@ SkipInvalid = Annotated[
         help="Leave out rows that are wrong, and say so, instead of refusing them all.",
     ),
 ]
+Sessions = Annotated[
+    Path | None,
+    typer.Option(
+        "--sessions",
+        metavar="FILE",
+        help="Days of exchanges' calendars that are otherwise than usual, YAML or JSON.",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Seed of the strategies' random streams.")]
 Servers = Annotated[
     str | None,

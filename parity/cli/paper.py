@@ -18,6 +18,7 @@ from parity.cli.options import (
     RotateS,
     Seed,
     Servers,
+    Sessions,
     SkipInvalid,
     StartFrom,
     StrategyFiles,
@@ -64,6 +65,7 @@ def command(
         float | None, typer.Option("--pace", metavar="N", help="Ticks a second of --recording.")
     ] = None,
     seed: Seed = 0,
+    sessions: Sessions = None,
     rotate_mb: RotateMb = None,
     rotate_s: RotateS = None,
     keep_days: KeepDays = None,
@@ -85,17 +87,12 @@ def command(
     from parity.cli.backtest import show_finished
     from parity.cli.logs import log_to_stderr
     from parity.compose.modes import Feed, paper
+    from parity.compose.sessions import load_overlays
 
     log_to_stderr(settings.log_level)
-    feed = Feed(
-        settings.ticks_topics,
-        settings.bootstrap_servers,
-        begin,
-        exit_at_end,
-        settings.client_config(),
-        recording,
-        pace,
-    )
+    source = (settings.ticks_topics, settings.bootstrap_servers, begin, exit_at_end)
+    client, overlays = settings.client_config(), load_overlays(sessions)
+    feed = Feed(*source, client, recording, pace, overlays)
     with told("paper") as tell:
         finished = paper(
             run,

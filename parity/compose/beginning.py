@@ -9,13 +9,15 @@ import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from parity.compose.fingerprint import fingerprint
+import msgspec
+
+from parity.compose.fingerprint import changes, fingerprint
 from parity.recording.runs import RunManifest
 
 if TYPE_CHECKING:
     from parity.compose.plans import Prepared
     from parity.model.instruments import InstrumentTable
-    from parity.recording.runs import RecordingReference, RunWriter
+    from parity.recording.runs import KeptStrategy, RecordingReference, RunWriter
 
 
 def columns_of(prepared: Prepared, table: InstrumentTable) -> list[str]:
@@ -85,3 +87,29 @@ def new_run_id() -> str:
 def created_by() -> str:
     """Return what manifests say of this program."""
     return f"parity {fingerprint()['parity']}"
+
+
+def other_configuration(then: RunManifest, now: RunManifest) -> list[str]:
+    """Return in what a run that is to go on differs from what was asked for."""
+    found = [
+        f"{name} was {getattr(then, name)!r}, is {getattr(now, name)!r}"
+        for name in ("mode", "seed")
+        if getattr(then, name) != getattr(now, name)
+    ]
+    ids_then = {(k.config["strategy_id"], k.broker): k for k in then.strategies}
+    ids_now = {(k.config["strategy_id"], k.broker): k for k in now.strategies}
+    for key in sorted({*ids_then, *ids_now}):
+        a, b = ids_then.get(key), ids_now.get(key)
+        if a is None or b is None:
+            found.append(f"strategy {key[0]} was {'not ' if a is None else ''}there")
+        elif _plain(a) != _plain(b):
+            found.append(f"strategy {key[0]} has other parameters or another source")
+    was, is_now = then.settings, now.settings
+    others = [name for name in ("overlays", "topics") if was.get(name) != is_now.get(name)]
+    found += [f"{name} were {was.get(name)}" for name in others]
+    return found + changes(then.fingerprint, now.fingerprint)
+
+
+def _plain(kept: KeptStrategy) -> bytes:
+    # As JSON, for the manifest went through it: there a tuple comes back as a list.
+    return msgspec.json.encode(kept, order="deterministic")

@@ -11,6 +11,7 @@ import msgspec
 
 from parity.compose.fingerprint import changes, fingerprint
 from parity.compose.kept import KeptPlanner, prepare_kept
+from parity.compose.sessions import sessions_in
 from parity.core.engine import Engine
 from parity.model.effects import ApprovedSignal, Candidate, DroppedSignal, Effect
 from parity.model.errors import ConfigError, ParityError
@@ -120,8 +121,13 @@ def _replayed(
     with open_recording(folder.recording_path) as recording:
         recording.check_files()
         prepared = prepare_kept(folder)
-        seed, planner = folder.manifest.seed, KeptPlanner(folder)
-        engine = Engine(recording.table, prepared.plans, seed=seed, planner=planner)
+        engine = Engine(
+            recording.table,
+            prepared.plans,
+            seed=folder.manifest.seed,
+            sessions=sessions_in(folder.manifest),
+            planner=KeptPlanner(folder),
+        )
         for batch in cut_at(run_events(folder, recording), [seq]):
             if batch.last_seq > seq:
                 break

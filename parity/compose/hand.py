@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from parity.core.calendars import known_sessions
 from parity.core.engine import Engine
 from parity.model import ticks as flag
 from parity.model.effects import ApprovedSignal, Candidate, Effect, Failure
@@ -47,7 +48,7 @@ class HandFeed:
         self, table: InstrumentTable, plans: Sequence[ExecutorPlan], seed: int = 0
     ) -> None:
         self.table = table
-        self.engine = Engine(table, plans, seed=seed)
+        self.engine = Engine(table, plans, seed=seed, sessions=known_sessions(table))
         self._seq = 0
         self._newest: dict[int, int] = {}
         for plan in plans:

@@ -15,18 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import msgspec
-
 from parity.compose.beginning import (
     columns_of,
     created_by,
     keep_sources,
     manifest_of,
     new_run_id,
+    other_configuration,
 )
-from parity.compose.fingerprint import changes
 from parity.compose.kept import KeptPlanner
 from parity.compose.plans import Prepared, prepare
+from parity.compose.sessions import kept_sessions, live_sessions, recorded_sessions, sessions_in
 from parity.core.engine import Engine
 from parity.model.errors import ConfigError, ServiceDown
 from parity.proof.replayer import backtest_events
@@ -37,19 +36,18 @@ from parity.recording.runs import (
     MANIFEST,
     RecordingReference,
     RunFolder,
-    RunManifest,
     RunWriter,
 )
 from parity.settings.rows import BROKERS
 
 if TYPE_CHECKING:
+    from parity.compose.sessions import Overlays
     from parity.live.runner import Limits, Outcome, Strategies
     from parity.model.instruments import InstrumentTable
     from parity.publishers import Publisher
     from parity.recording.pruning import Retention
     from parity.recording.reader import Recording
     from parity.recording.rotation import Rotation
-    from parity.recording.runs import KeptStrategy
     from parity.settings.drafts import StrategySpec
     from parity.sources.arrivals import LiveSource
 
@@ -96,6 +94,7 @@ def backtest(
     instruments: Sequence[int] | None = None,
     runs_dir: Path = Path("runs"),
     cache: str = "use",
+    sessions: Overlays | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Finished:
     """Run strategies over a recording.
@@ -110,6 +109,7 @@ def backtest(
         instruments: tokens; None means all.
         runs_dir: where runs without `out` go.
         cache: "use" the recording's Arrow cache where there is one, "build" it first, or "off".
+        sessions: days of calendars that are otherwise than their rules say.
         progress: called with (ticks done, ticks of the recording).
 
     Raises:
@@ -117,7 +117,7 @@ def backtest(
             run is left then, nor after an interruption.
     """
     run_id = new_run_id()
-    reading = Reading(recording, seed, start_ns, end_ns, instruments, cache)
+    reading = Reading(recording, seed, start_ns, end_ns, instruments, cache, sessions)
     (finished,) = backtests(reading, [(specs, out or runs_dir / run_id, run_id)], progress)
     return finished
 
@@ -131,6 +131,7 @@ class Reading(NamedTuple):
     end_ns: int | None = None
     instruments: Sequence[int] | None = None
     cache: str = "use"
+    sessions: Overlays | None = None
 
 
 def backtests(
@@ -154,13 +155,16 @@ def backtests(
         source.check_files()
         warnings = _build_cache(source) if reading.cache == "build" else ()
         warnings += not_covered(reading.recording, source.manifest)
+        clocks = recorded_sessions(source, reading.sessions or {})
         begun = []
         with _left_whole([folder for _, folder, _ in variants]):
             for specs, folder, run_id in variants:
                 prepared = prepare(specs)
-                engine = Engine(source.table, prepared.plans, seed=reading.seed)
+                seed, plans = reading.seed, prepared.plans
+                engine = Engine(source.table, plans, seed=seed, sessions=clocks)
                 reference = _reference(reading, source, folder)
-                manifest = manifest_of(run_id, "backtest", reading.seed, prepared, reference)
+                manifest = manifest_of(run_id, "backtest", seed, prepared, reference)
+                manifest.settings = kept_sessions(clocks)
                 begun.append((prepared, engine, RunWriter(folder, manifest)))
                 keep_sources(begun[-1][2], prepared)
             began = time.perf_counter()
@@ -179,6 +183,7 @@ def backtests(
                     progress(engine.ticks, source.tick_rows)
             seconds = time.perf_counter() - began
             for _, engine, writer in begun:
+                writer.write(engine.end(reading.end_ns))
                 writer.close(engine.report(), engine.last_seq)
     return [
         Finished(RunFolder(writer.folder), seconds, prepared.skipped, warnings)
@@ -239,6 +244,7 @@ class Feed(NamedTuple):
         librdkafka: settings, passed through.
         recording: read this instead of topics.
         pace: of the recording, ticks a second; None is as fast as the loop takes them.
+        sessions: days of calendars that are otherwise than their rules say.
     """
 
     topics: Sequence[str] = ()
@@ -248,6 +254,7 @@ class Feed(NamedTuple):
     librdkafka: Mapping[str, Any] | None = None
     recording: Path | None = None
     pace: float | None = None
+    sessions: Overlays | None = None
 
     @property
     def names(self) -> list[str]:
@@ -323,13 +330,13 @@ def _paper(
     from parity.live.delivery import Delivery
     from parity.live.runner import Limits, Strategies
 
-    writer = _paper_writer(run, seed, prepared, keeping.durability, feed)
     recording = run / "recording"
     if (recording / MANIFEST).exists():
         with open_recording(recording) as kept:
             table = kept.table
-    planner = KeptPlanner(RunFolder(run))
-    engine = Engine(table, prepared.plans, seed=seed, planner=planner)
+    writer = _paper_writer(run, seed, prepared, keeping.durability, feed, table)
+    planner, sessions = KeptPlanner(RunFolder(run)), sessions_in(writer.manifest)
+    engine = Engine(table, prepared.plans, seed=seed, sessions=sessions, planner=planner)
     outlets = dict.fromkeys(BROKERS, PAPER)  # whatever the row's own broker
     ledger = run / "deliveries" / "ledger.jsonl"
     run_id = writer.manifest.run_id
@@ -439,16 +446,19 @@ def _paper_writer(
     prepared: Prepared,
     durability: str,
     feed: Feed,
+    table: InstrumentTable,
 ) -> RunWriter:
     reference = RecordingReference(path="recording")
     fresh = manifest_of(new_run_id(), "paper", seed, prepared, reference)
     fresh.settings = {"durability": durability, "topics": feed.names, "fencing": "unfenced"}
+    fresh.settings |= {"overlays": feed.sessions} if feed.sessions else {}
     if not (run / MANIFEST).exists():
+        fresh.settings |= kept_sessions(live_sessions(table, feed.recording, feed.sessions or {}))
         writer = RunWriter(run, fresh)
         keep_sources(writer, prepared)
         return writer
     manifest = RunFolder(run).manifest
-    other = _other_configuration(manifest, fresh)
+    other = other_configuration(manifest, fresh)
     if other:
         raise ConfigError(
             f"{run}: it holds a run of another configuration ({'; '.join(other)})",
@@ -462,27 +472,3 @@ def _paper_writer(
     keep_sources(writer, prepared)  # the same bytes; a kill may have come before they were kept
     writer.save_manifest()
     return writer
-
-
-def _other_configuration(then: RunManifest, now: RunManifest) -> list[str]:
-    found = [
-        f"{name} was {getattr(then, name)!r}, is {getattr(now, name)!r}"
-        for name in ("mode", "seed")
-        if getattr(then, name) != getattr(now, name)
-    ]
-    ids_then = {(k.config["strategy_id"], k.broker): k for k in then.strategies}
-    ids_now = {(k.config["strategy_id"], k.broker): k for k in now.strategies}
-    for key in sorted({*ids_then, *ids_now}):
-        a, b = ids_then.get(key), ids_now.get(key)
-        if a is None or b is None:
-            found.append(f"strategy {key[0]} was {'not ' if a is None else ''}there")
-        elif _plain(a) != _plain(b):
-            found.append(f"strategy {key[0]} has other parameters or another source")
-    if then.settings.get("topics") != now.settings.get("topics"):
-        found.append(f"topics were {then.settings.get('topics')}")
-    return found + changes(then.fingerprint, now.fingerprint)
-
-
-def _plain(kept: KeptStrategy) -> bytes:
-    # As JSON, for the manifest went through it: there a tuple comes back as a list.
-    return msgspec.json.encode(kept, order="deterministic")

@@ -10,6 +10,7 @@ import msgspec
 from parity.compose.fingerprint import changes, fingerprint
 from parity.compose.kept import KeptPlanner, prepare_kept, todays_specs
 from parity.compose.plans import prepare
+from parity.compose.sessions import sessions_in
 from parity.core.engine import Engine
 from parity.model.errors import NothingCompared, RecordingCorrupt
 from parity.proof.diff import Comparison, Divergence, compare, streams_of
@@ -42,8 +43,13 @@ def verify(run: Path) -> Verdict:
     with open_recording(folder.recording_path, cached=False) as recording:
         _check_recording(folder, recording)
         prepared = prepare_kept(folder)
-        seed, planner = folder.manifest.seed, KeptPlanner(folder)
-        engine = Engine(recording.table, prepared.plans, seed=seed, planner=planner)
+        engine = Engine(
+            recording.table,
+            prepared.plans,
+            seed=folder.manifest.seed,
+            sessions=sessions_in(folder.manifest),
+            planner=KeptPlanner(folder),
+        )
         now = fingerprint(models=bool(prepared.models))
         changed = changes(folder.manifest.fingerprint, now)
         verdict = verify_run(folder, recording, engine, changed=changed, delivered=_delivered)
@@ -71,9 +77,16 @@ def replay(
         prepared = prepare(today)
         # Other strategies are compared as they are: what controls brought belongs to the run's own.
         planner = KeptPlanner(folder, today=True) if specs is None else None
-        seed = folder.manifest.seed
-        engine = Engine(recording.table, prepared.plans, seed=seed, planner=planner)
-        replayed = replay_events(engine, run_events(folder, recording))
+        manifest = folder.manifest
+        engine = Engine(
+            recording.table,
+            prepared.plans,
+            seed=manifest.seed,
+            sessions=sessions_in(manifest),
+            planner=planner,
+        )
+        events, end_ns = run_events(folder, recording), manifest.recording.end_ns
+        replayed = replay_events(engine, events, end_ns=end_ns)
         gone = _gone(recording)
     then = {(k.config["strategy_id"], k.broker): k for k in folder.manifest.strategies}
     now = {(k.config["strategy_id"], k.broker): k for k in prepared.kept}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from parity.core.executor import Executor, ExecutorPlan
     from parity.core.lifecycle import Life
     from parity.model.instruments import InstrumentTable
+    from parity.model.sessions import SessionClock
 
 SNAPSHOT_FORMAT: Final = 1
 # Ticks looked at together: what is made for them stays in the processor's cache (measured). Of
@@ -116,10 +117,12 @@ class Engine:
         table: the instruments, fixed before the first tick.
         plans: one per (strategy, broker).
         seed: of the strategies' random streams.
+        sessions: by the name of an instrument's calendar; 24/7 needs none.
         planner: makes the plans of strategies that controls add or put in another's place.
 
     Raises:
-        ConfigError: two plans of one (strategy, broker), or a plan that fits no instrument.
+        ConfigError: a calendar without a table, two plans of one (strategy, broker), or a plan that
+            fits no instrument.
     """
 
     def __init__(
@@ -128,6 +131,7 @@ class Engine:
         plans: Sequence[ExecutorPlan],
         *,
         seed: int = 0,
+        sessions: Mapping[str, SessionClock] | None = None,
         planner: Planner | None = None,
     ) -> None:
         self.table = table
@@ -141,7 +145,7 @@ class Engine:
         self._marks: dict[int, Decimal] = {}
         self._traded: set[int] = set()  # tokens: held by anybody now or before
         self._refused: Counter[str] = Counter()  # controls, by verb
-        self._roster = Roster(table, plans, seed, planner)
+        self._roster = Roster(table, plans, seed, planner, sessions or {})
         self._rows_max = _OBJECTS_MAX if self._roster.has_histories else _ROWS_MAX
 
     @property
@@ -238,6 +242,12 @@ class Engine:
             effects += said
         nothing.release()
         return effects
+
+    def end(self, end_ns: int | None) -> list[Effect]:
+        """End a backtest: run what is due by its end, where one was given and there were ticks."""
+        if end_ns is None or self.last_seq == 0:
+            return []
+        return self.advance(end_ns, self.last_seq, beat=True)
 
     def _run_segment(self, segment: Segment) -> list[Effect]:
         if not len(segment):

@@ -25,11 +25,11 @@ from parity.core.lifecycle import RESUME, RETRY, Change, ErrorTerms, Life
 from parity.core.orders import OUTSIDE
 from parity.core.outcomes import outcome, outside_fill
 from parity.core.paper_broker import ORDER_EXPIRY, Execution, PaperBroker, Terms
-from parity.core.parts import detector_of, spoken, tokens_of
+from parity.core.parts import clocks_of, detector_of, own_rows, spoken, tokens_of
 from parity.core.portfolio import PortfolioView
 from parity.core.validators.gate import Gate
 from parity.core.validators.own import ERROR, OwnCheck
-from parity.core.view import FEW_ROWS, NO_TIME
+from parity.core.view import NO_TIME
 from parity.core.warmth import Warmth
 from parity.model.effects import (
     ApprovedSignal,
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from parity.core.history import HistoryStore
     from parity.core.view import Segment, View
     from parity.model.instruments import InstrumentTable
+    from parity.model.sessions import SessionClock
 
 _SEEN: Final = msgspec.json.Encoder(decimal_format="string").encode
-_FEW_TOKENS: Final = 16  # more are looked for in one pass over the view
 BAR: Final = "bar"  # kind of the deadline at which a bar closes
 _LAST: Final = 1 << 63  # above every token
 _STEPS: Final = {BEGAN: Life.began, WARMED: Life.warmed, COOLED: Life.cooled}
@@ -85,6 +85,7 @@ class Executor:
         stores: Callable[[int, int], HistoryStore],
         *,
         seed: int,
+        sessions: Mapping[str, SessionClock],
     ) -> None:
         self.plan = plan
         self.origin: Mapping[str, Any] | None = None  # the strategy as a control carried it
@@ -119,8 +120,11 @@ class Executor:
         if plan.validator is not None:
             name, dense = plan.config.validator, self._dense
             own = OwnCheck(name, plan.validator, self.detector, self.on, dense)
+        clocks = clocks_of(self.tokens.values(), table, sessions)
         timed = self.bars is not None
-        self.gate = Gate(plan.config, table, self.tokens, self.broker, own, timed=timed)
+        self.gate = Gate(
+            plan.config, table, self.tokens, self.broker, own, clocks=clocks, timed=timed
+        )
         self._mine = np.zeros(len(table), np.bool_)
         self._mine[list(self.tokens)] = True
         self._takes_all = len(self.tokens) == len(table)
@@ -155,7 +159,7 @@ class Executor:
 
     def detect(self, view: View) -> None:
         """Turn the view's ticks into this segment's queue of candidates."""
-        rows = None if self._takes_all else self._own_rows(view)
+        rows = None if self._takes_all else own_rows(view, self.tokens, self._mine)
         self._times = OwnTimes(view.segment, self.tokens, self._takes_all)
         bars = None if self.ended else self.bars
         self._detect(view, rows, () if bars is None else bars.feed(self._times, view, rows))
@@ -185,16 +189,6 @@ class Executor:
         if of.due_ns == NOT_DUE:
             return view.position(of.row), NOT_DUE, 0
         return of.row, of.due_ns, self.tokens[of.dense]
-
-    def _own_rows(self, view: View) -> Rows:
-        """Return the view's rows of the executor's instruments, each looked up once for all."""
-        if len(view) < FEW_ROWS:
-            mine = [row for row, dense in enumerate(view.inst_list) if dense in self.tokens]
-            return np.array(mine, np.int64)
-        if len(self.tokens) > _FEW_TOKENS:
-            return np.flatnonzero(self._mine[view.inst])
-        found = [view.rows_of(dense) for dense in self.tokens]
-        return found[0] if len(found) == 1 else np.sort(np.concatenate(found))
 
     def _steps(self, view: View, rows: Rows | None, failed: list[Failed]) -> list[Entry]:
         """Return where it had its first tick, where it is warm, and where it is so no longer."""

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from parity.core.aware import AwareDetector, is_aware
 from parity.core.detect import KernelDetector, ProcessorDetector
 from parity.core.found import NOT_DUE, Found
+from parity.core.view import FEW_ROWS
 from parity.model import ticks as flag
 from parity.model.errors import ConfigError
 from parity.model.kernel import KernelStrategy
+from parity.model.sessions import ALWAYS
 
 if TYPE_CHECKING:
+    from parity.core.clocks import Rows
     from parity.core.executor import ExecutorPlan
     from parity.core.history import HistoryStore
     from parity.core.portfolio import PortfolioView
     from parity.core.view import View
     from parity.model.instruments import InstrumentTable
     from parity.model.protocols import StrategyProcessor
+    from parity.model.sessions import SessionClock
+
+_FEW_TOKENS: Final = 16  # more are looked for in one pass over the view
 
 
 def tokens_of(plan: ExecutorPlan, table: InstrumentTable) -> dict[int, int]:
@@ -59,6 +68,28 @@ def spoken(found: list[Found], view: View) -> list[Found]:
     ]
 
 
+def clocks_of(
+    tokens: Iterable[int], table: InstrumentTable, sessions: Mapping[str, SessionClock]
+) -> dict[int, SessionClock]:
+    """Return the session of every instrument that does not trade round the clock, by token.
+
+    Raises:
+        ConfigError: there is no table of its calendar.
+    """
+    found: dict[int, SessionClock] = {}
+    for token in tokens:
+        calendar = table.by_token(token).calendar
+        if calendar == ALWAYS:
+            continue
+        if calendar not in sessions:
+            raise ConfigError(
+                f"instrument {token}: its calendar {calendar!r} has no table of sessions",
+                cure=f"give the engine one, or let its calendar be {ALWAYS}",
+            )
+        found[token] = sessions[calendar]
+    return found
+
+
 def detector_of(
     plan: ExecutorPlan,
     tokens: Mapping[int, int],
@@ -92,3 +123,19 @@ def detector_of(
         strategy_id=plan.config.strategy_id,
     )
     return AwareDetector(inner, portfolio) if is_aware(made) else inner
+
+
+def own_rows(view: View, tokens: Mapping[int, int], mine: npt.NDArray[np.bool_]) -> Rows:
+    """Return the view's rows of an executor's instruments, each looked up once for all.
+
+    Args:
+        view: ticks of its kind.
+        tokens: its instrument tokens by dense id.
+        mine: by dense id, whether it is one of them.
+    """
+    if len(view) < FEW_ROWS:
+        return np.array([r for r, dense in enumerate(view.inst_list) if dense in tokens], np.int64)
+    if len(tokens) > _FEW_TOKENS:
+        return np.flatnonzero(mine[view.inst])
+    found = [view.rows_of(dense) for dense in tokens]
+    return found[0] if len(found) == 1 else np.sort(np.concatenate(found))

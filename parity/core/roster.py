@@ -20,6 +20,7 @@ from parity.model.errors import ConfigError
 if TYPE_CHECKING:
     from parity.core.view import Segment
     from parity.model.instruments import InstrumentTable
+    from parity.model.sessions import SessionClock
 
 # From a strategy as a control or a checkpoint carries it to its plans, one per broker.
 Planner = Callable[[Mapping[str, Any]], Sequence[ExecutorPlan]]
@@ -34,6 +35,7 @@ class Roster:
         plans: those that run from the start.
         seed: of the strategies' random streams.
         planner: makes the plans of strategies that come later; None where none can.
+        sessions: by the name of an instrument's calendar.
 
     Raises:
         ConfigError: two plans of one (strategy, broker), or a plan that fits no instrument.
@@ -45,10 +47,12 @@ class Roster:
         plans: Sequence[ExecutorPlan],
         seed: int,
         planner: Planner | None,
+        sessions: Mapping[str, SessionClock],
     ) -> None:
         self._table = table
         self._plans = plans
         self._seed = seed
+        self._sessions = sessions
         self.planner = planner
         self.policy = RiskPolicy()
         self._stores: dict[str, dict[int, HistoryStore]] = {"trades": {}, "quotes": {}}
@@ -109,7 +113,8 @@ class Roster:
         self._settle([*made, *(e for e in self.executors if e.key not in keys)])
 
     def _made(self, plan: ExecutorPlan, origin: Mapping[str, Any] | None) -> Executor:
-        executor = Executor(plan, self._table, self._store(plan), seed=self._seed)
+        store = self._store(plan)
+        executor = Executor(plan, self._table, store, seed=self._seed, sessions=self._sessions)
         executor.origin = origin
         executor.gate.follow(self.policy)
         return executor

@@ -41,6 +41,9 @@ SKEWED: Final = 1 << 17
 LATE: Final = 1 << 18
 CATCH_UP: Final = 1 << 19
 WARMUP: Final = 1 << 20
+# State of the market, where the venue says it with the tick.
+HALTED: Final = 1 << 21
+AUCTION: Final = 1 << 22
 
 KIND_BITS: Final = TRADE | QUOTE | INDEX | SNAPSHOT
 TRADE_LIKE: Final = TRADE | INDEX | SNAPSHOT  # what `on: trades` sees

@@ -97,6 +97,7 @@ def replay_events(
     stop_at: Sequence[int] = (),
     until: int = 0,
     whole: bool = False,
+    end_ns: int | None = None,
 ) -> Replayed:
     """Run events through an engine.
 
@@ -105,6 +106,7 @@ def replay_events(
         events: in seq order.
         stop_at: seqs after which the engine's state is wanted.
         until: last seq wanted; 0 is everything.
+        end_ns: the end that a backtest was given, which it advanced to.
         whole: keep the rows without a record too: failures and transitions.
     """
     candidates: list[Row] = []
@@ -116,6 +118,7 @@ def replay_events(
         _take(engine.process(batch), candidates, decisions)
         if batch.last_seq in stop_at:
             states[batch.last_seq] = state_bytes(engine.snapshot())
+    _take(engine.end(end_ns), candidates, decisions)
     streams = {
         "candidates": grouped(candidates, whole=whole),
         "decisions": grouped(decisions, whole=whole),
@@ -195,7 +198,14 @@ def verify_run(
         )
     checkpoints = dict(run.checkpoints())
     events = cut_at(run_events(run, recording), [until] if until else [])
-    replayed = replay_events(engine, events, stop_at=list(checkpoints), until=until, whole=True)
+    replayed = replay_events(
+        engine,
+        events,
+        stop_at=list(checkpoints),
+        until=until,
+        whole=True,
+        end_ns=run.manifest.recording.end_ns if complete else None,
+    )
     recorded = streams_of(run, until=until or None, whole=True)
     # Also what was recorded of an executor that no longer stands in the manifest.
     keys = sorted({e.key for e in engine.executors}.union(*recorded.values()))

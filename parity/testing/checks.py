@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
+from parity.core.calendars import known_sessions
 from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
 from parity.core.own_state import SnapshotUnavailable
@@ -198,7 +199,9 @@ class _Trial:
                 cure="check it on a recording of theirs: --on REC",
             )
         config = msgspec.structs.replace(plan.config, instrument_tokens=there)
-        return Engine(self.market.table, [msgspec.structs.replace(plan, config=config)])
+        table = self.market.table
+        plans = [msgspec.structs.replace(plan, config=config)]
+        return Engine(table, plans, sessions=known_sessions(table))
 
     def batch(self, lo: int = 0, hi: int | None = None) -> EventBatch:
         """Ticks [lo, hi) in memory of their own."""

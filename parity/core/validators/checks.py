@@ -1,7 +1,7 @@
 """The validators: pure functions of a candidate, its limits and its context, in a fixed order.
 
 Each returns a Drop with its stable reason, or None to pass; the first one wins. A limit is met by
-the value that equals it. In STAGES between lifecycle and sanity is the place of the session.
+the value that equals it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple
 from parity.core.money import WIDE
 from parity.core.orders import order_fault
 from parity.core.validators.context import Context, Drop, RiskPolicy, closes, purpose
-from parity.core.validators.limits import QUANTITY_MAX, Limits
+from parity.core.validators.limits import AUCTION, QUANTITY_MAX, Limits
+from parity.model import ticks as flag
 from parity.model.effects import Candidate
 from parity.model.values import Lifecycle
 
@@ -30,6 +31,25 @@ def lifecycle(candidate: Candidate, limits: Limits, context: Context) -> Drop | 
     if context.lifecycle is _ACTIVE:
         return None
     return Drop("lifecycle", {"state": context.lifecycle.name})
+
+
+def session(candidate: Candidate, limits: Limits, context: Context) -> Drop | None:
+    """Drop outside the phases in which the strategy may trade; regular alone by default."""
+    if context.phase in limits.phases:
+        return None
+    return Drop("session", {"phase": context.phase, "phases": list(limits.phases)})
+
+
+def halted(candidate: Candidate, limits: Limits, context: Context) -> Drop | None:
+    """Drop while the venue says with the tick that trading is halted."""
+    return Drop("halted", {}) if context.flags & flag.HALTED else None
+
+
+def auction(candidate: Candidate, limits: Limits, context: Context) -> Drop | None:
+    """Drop while the venue says with the tick that it holds an auction, unless that is a phase."""
+    if not context.flags & flag.AUCTION or AUCTION in limits.phases:
+        return None
+    return Drop("auction", {"phases": list(limits.phases)})
 
 
 def sanity(candidate: Candidate, limits: Limits, context: Context) -> Drop | None:
@@ -232,6 +252,9 @@ def _sized(limits: Limits, policy: RiskPolicy) -> bool:
 
 STAGES: Final[tuple[Stage, ...]] = (
     Stage(lifecycle, _always),
+    Stage(session, lambda a, p: a.sessions, ("phase",)),
+    Stage(halted, _always, ("flags",)),
+    Stage(auction, _always, ("flags",)),
     Stage(sanity, _always),
     Stage(min_confidence, lambda a, p: a.min_confidence or p.min_confidence),
     Stage(risk_mode, lambda a, p: a.risk_modes),

@@ -14,6 +14,7 @@ import msgspec
 
 from parity.core.validators.limits import ONE, RISK_MODES, ZERO
 from parity.model.errors import InputRefused
+from parity.model.sessions import REGULAR
 from parity.model.values import Lifecycle
 
 
@@ -69,6 +70,8 @@ class Context(msgspec.Struct, kw_only=True, gc=False):
 
     Args:
         clock_ns: the executor's decide clock, ns UTC.
+        phase: of the instrument's session at that clock; regular where it trades round the clock.
+        flags: of the candidate's tick; 0 at a deadline.
         quantity: what would be ordered: the candidate's times `risk_multiplier`, cut to the room
             that `max_position_size` leaves.
         position: held of the instrument, with the pending orders that can fill.
@@ -90,6 +93,8 @@ class Context(msgspec.Struct, kw_only=True, gc=False):
 
     lifecycle: Lifecycle = Lifecycle.ACTIVE
     clock_ns: int = 0
+    phase: str = REGULAR
+    flags: int = 0
     policy: RiskPolicy = RiskPolicy()
     quantity: Decimal = ONE
     position: Decimal = ZERO

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from parity.core.view import Segment, View
     from parity.model.effects import Candidate
     from parity.model.instruments import InstrumentTable
+    from parity.model.sessions import SessionClock
     from parity.model.values import Lifecycle, StrategyConfig
 
 Fill = Callable[[Context, "Candidate", int, "Segment"], None]
@@ -42,6 +43,7 @@ class Gate:
         tokens: instrument token by dense id, of the executor's instruments.
         broker: where positions and pending orders are.
         own: the registered validator, asked last; None for the standard ones alone.
+        clocks: session of an instrument, by token; those that trade round the clock have none.
         timed: candidates come at deadlines too, where the last price may be of an older segment.
     """
 
@@ -53,9 +55,11 @@ class Gate:
         broker: PaperBroker,
         own: Own | None = None,
         *,
+        clocks: Mapping[int, SessionClock] | None = None,
         timed: bool = False,
     ) -> None:
-        self.limits = Limits.of(config)
+        self._clocks = clocks or {}
+        self.limits = msgspec.structs.replace(Limits.of(config), sessions=bool(self._clocks))
         self.policy = RiskPolicy()
         self._on = config.on
         self._broker = broker
@@ -72,6 +76,8 @@ class Gate:
         self._prices = Prices(tokens if timed else ()) if asked else None
         self._bars = BarOpens(self.limits.bar_ns) if every or banded else None
         self._fills: dict[str, Fill] = {
+            "phase": self._fill_phase,
+            "flags": self._fill_flags,
             "size": self._fill_size,
             "position": self._fill_position,
             "room": self._fill_room,
@@ -197,6 +203,15 @@ class Gate:
             self._bars.leave(self._dense.values(), view)
 
     # -- filling in the context --------------------------------------------------------------
+
+    def _fill_phase(self, context: Context, candidate: Candidate, row: int, seg: Segment) -> None:
+        clock = self._clocks.get(candidate.instrument_token)
+        if clock is not None:
+            context.phase = clock.phase(context.clock_ns)
+
+    def _fill_flags(self, context: Context, candidate: Candidate, row: int, seg: Segment) -> None:
+        if candidate.ordinal >= 0:  # at a deadline `row` is whatever tick came before it
+            context.flags = int(seg.batch.column("flags")[row])
 
     def _fill_size(self, context: Context, candidate: Candidate, row: int, seg: Segment) -> None:
         try:

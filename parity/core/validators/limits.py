@@ -13,11 +13,14 @@ import msgspec
 
 from parity.model.errors import ConfigError, did_you_mean
 from parity.model.parameters import Fault, Parameter, complete_parameters, shown
+from parity.model.sessions import CLOSING, PREOPEN, REGULAR
 
 if TYPE_CHECKING:
     from parity.model.values import StrategyConfig
 
 QUANTITY_MAX: Final = Decimal(10**9)
+AUCTION: Final = "auction"  # not a phase of a table: the venue says so with the tick
+TRADED: Final = (REGULAR, PREOPEN, CLOSING, AUCTION)
 RISK_MODES: Final = ("DEFENSIVE", "NORMAL", "AGGRESSIVE")
 _NS: Final = 1_000_000_000
 _YEAR_SEC: Final = 366 * 86_400
@@ -31,6 +34,7 @@ def _seconds(doc: str) -> Parameter:
 
 RISK: Final[dict[str, Parameter]] = {
     "min_confidence": Parameter("float", minimum=0, maximum=1, doc="signals less sure are dropped"),
+    "phases": Parameter("any", doc="phases of the session in which it may trade; regular"),
     "risk_modes": Parameter("any", doc="risk modes in which the strategy may trade"),
     "max_quantity": Parameter("float", exclusive_minimum=0, doc="larger signals are dropped"),
     "position_guard_sec": _seconds("seconds before a position may turn to the other side"),
@@ -79,6 +83,8 @@ _RESTS_ON: Final = {
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a strategy's configuration says about its validators; defaults do not limit."""
 
+    sessions: bool = False  # whether an instrument has a calendar; the gate knows
+    phases: tuple[str, ...] = (REGULAR,)
     min_confidence: float = 0.0
     risk_modes: tuple[str, ...] = ()
     quantity_max: Decimal | None = None
@@ -116,6 +122,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"{name}: expected {least}, was {getattr(config, name)}")
         return cls(
             min_confidence=risk.get("min_confidence", 0.0),
+            phases=tuple(risk.get("phases", (REGULAR,))),
             risk_modes=tuple(risk.get("risk_modes", ())),
             quantity_max=_exact(risk, "max_quantity"),
             position_max=config.max_position_size,
@@ -159,6 +166,12 @@ def check_risk(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     if "risk_modes" in checked and not (known and modes):
         words = f"expected a list of {', '.join(RISK_MODES)}, was {shown(modes)}"
         faults.append(Fault("risk_modes", words))
+    phases = checked.get("phases", ())
+    fine = isinstance(phases, list | tuple) and all(one in TRADED for one in phases)
+    if "phases" in checked and not (fine and phases):
+        faults.append(
+            Fault("phases", f"expected a list of {', '.join(TRADED)}, was {shown(phases)}")
+        )
     for name, base in _RESTS_ON.items():
         if name in unified and base not in unified:
             faults.append(Fault(name, f"means nothing without {base}", f"set risk.{base} too"))

@@ -9,6 +9,7 @@ import pytest
 from parity.core.validators.checks import STAGES
 from parity.core.validators.context import Context, Drop, RiskPolicy, purpose
 from parity.core.validators.limits import RISK, Limits, check_risk
+from parity.model import ticks as flag
 from parity.model.effects import Candidate
 from parity.model.errors import ConfigError, InputRefused
 from parity.model.values import Lifecycle, StrategyConfig
@@ -48,18 +49,61 @@ def said(name: str, limits: Limits, context: Context, **changed: Any) -> str | N
 def test_the_order_is_the_documented_one() -> None:
     """The first reason wins, so the order is part of what is promised."""
     assert [
-        "lifecycle", "sanity", "min_confidence", "risk_mode", "not_allowed", "not_exact",
-        "max_quantity", "max_position_size", "position_guard", "cooldown", "price_band",
-        "slippage_budget", "max_exposure", "max_concurrent_signals", "circuit_breaker",
-        "duplicate", "max_signals_per_minute", "min_signal_interval", "max_signals_per_day",
+        "lifecycle", "session", "halted", "auction", "sanity", "min_confidence", "risk_mode",
+        "not_allowed", "not_exact", "max_quantity", "max_position_size", "position_guard",
+        "cooldown", "price_band", "slippage_budget", "max_exposure", "max_concurrent_signals",
+        "circuit_breaker", "duplicate", "max_signals_per_minute", "min_signal_interval",
+        "max_signals_per_day",
     ] == list(CHECKS)  # fmt: skip
 
 
-def test_without_a_limit_only_two_are_asked() -> None:
-    """A strategy that limits nothing pays for lifecycle and sanity only."""
+def test_without_a_limit_only_four_are_asked() -> None:
+    """A strategy that limits nothing pays for lifecycle, the tick's flags and sanity only."""
     asked = [s.check.__name__ for s in STAGES if s.asked(Limits(), RiskPolicy())]
 
-    assert ["lifecycle", "sanity"] == asked
+    assert ["lifecycle", "halted", "auction", "sanity"] == asked
+
+
+PHASES = ("preopen", "regular", "closing", "closed", "unknown")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("allowed", [("regular",), ("preopen", "closing"), ("regular", "auction")])
+def test_only_an_allowed_phase_trades(phase: str, allowed: tuple[str, ...]) -> None:
+    """The phase has to be one that the strategy names; closed and unknown cannot be named."""
+    limits = Limits(sessions=True, phases=allowed)
+    expected = None if phase in allowed else "session"
+
+    assert expected == said("session", limits, Context(phase=phase))
+
+
+@pytest.mark.parametrize(
+    ("flags", "allowed", "reasons"),
+    [
+        (0, ("regular",), (None, None)),
+        (flag.TRADE, ("regular",), (None, None)),
+        (flag.HALTED, ("regular",), ("halted", None)),
+        (flag.HALTED, ("regular", "auction"), ("halted", None)),
+        (flag.AUCTION, ("regular",), (None, "auction")),
+        (flag.AUCTION, ("regular", "auction"), (None, None)),
+        (flag.AUCTION | flag.HALTED, ("auction",), ("halted", None)),
+    ],
+)
+def test_the_ticks_flags_stop_trading(
+    flags: int, allowed: tuple[str, ...], reasons: tuple[str | None, str | None]
+) -> None:
+    """A halt always does, an auction unless it is among the phases."""
+    limits, context = Limits(phases=allowed), Context(flags=flags)
+
+    assert reasons == (said("halted", limits, context), said("auction", limits, context))
+
+
+@pytest.mark.parametrize("phases", [[], "regular", ["closed"], ["lunch"], [1], {}])
+def test_wrong_phases_are_refused(phases: Any) -> None:
+    """Phases are a list of those in which trading is possible."""
+    _, faults = check_risk({"phases": phases})
+
+    assert ["phases"] == [fault.name for fault in faults]
 
 
 @pytest.mark.parametrize("state", list(Lifecycle))
@@ -341,6 +385,7 @@ def test_limits_come_from_the_configuration() -> None:
         "max_exposure": 1e6, "max_concurrent_signals": 4, "loss_streak_max": 3,
         "loss_streak_pause_sec": 60, "duplicate_sec": 5, "duplicate_price_step": 0.1,
         "max_signals_per_min": 6, "min_signal_interval_ms": 250, "max_signals_per_day": 50,
+        "phases": ["preopen", "auction"],
     }  # fmt: skip
     config = StrategyConfig(
         strategy_id="s",
@@ -359,7 +404,7 @@ def test_limits_come_from_the_configuration() -> None:
         slippage_budget=D("0.05"), exposure_max=D("1000000.0"), concurrent_max=4,
         loss_streak_max=3, loss_pause_ns=60 * SECOND_NS, duplicate_ns=5 * SECOND_NS,
         duplicate_price_step=D("0.1"), signals_per_minute_max=6, signal_interval_ns=250_000_000,
-        signals_per_day_max=50,
+        signals_per_day_max=50, phases=("preopen", "auction"),
     ) == Limits.of(config)  # fmt: skip
     assert {*RISK} == {*check_risk(risk)[0]}  # each key of the block is in this test
 

@@ -1,0 +1,114 @@
+"""Sessions of a run: compiled once over its days, kept in its manifest, taken from there by proofs.
+
+A backtest's days are those of its recording, with one before and behind; a live run's are a week
+back and four hundred days ahead. Never a calendar's own default range.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from parity.core.calendars import ALIASES, KNOWN, Overlay, session_clock
+from parity.model.errors import ConfigError
+from parity.model.sessions import ALWAYS, SessionClock
+from parity.recording.reader import open_recording
+from parity.settings.yaml import load_yaml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from parity.model.instruments import InstrumentTable
+    from parity.recording.reader import Recording
+    from parity.recording.runs import RunManifest
+
+Overlays = Mapping[str, Overlay]  # by calendar
+_KEY: Final = "sessions"  # in a manifest's settings
+_DAY: Final = dt.timedelta(days=1)
+_EPOCH: Final = dt.date(1970, 1, 1)
+_BACK: Final = dt.timedelta(days=7)
+_AHEAD: Final = dt.timedelta(days=400)
+
+
+def load_overlays(path: Path | None) -> Overlays:
+    """Read the file of `--sessions`, YAML or JSON; raises ConfigError naming what is wrong."""
+    if path is None:
+        return {}
+    given = load_yaml(path).plain()
+    days = given.values() if isinstance(given, dict) else [None]
+    if not all(isinstance(day, dict) for day in days):
+        raise ConfigError(
+            f"{path}: expected a calendar, and in it days with their phases",
+            cure='write {"NSE": {"2025-10-21": [["13:45", "14:45", "regular"]]}}',
+        )
+    return {str(name): {str(d): p for d, p in by_day.items()} for name, by_day in given.items()}
+
+
+def recorded_sessions(recording: Recording, overlays: Overlays) -> dict[str, SessionClock]:
+    """Return the sessions of a recording's instruments, over its days."""
+    calendars = _calendars(recording.table, overlays)
+    if not calendars:
+        return {}
+    (found,) = recording.sql("select min(ts_event), max(ts_event) from ticks").fetchall()
+    if found[0] is None:
+        return {name: session_clock(name, *_known(name)) for name in calendars}
+    first, last = (_EPOCH + dt.timedelta(days=int(ns) // (86_400 * 10**9)) for ns in found)
+    return _compiled(calendars, first - _DAY, last + _DAY, overlays)
+
+
+def live_sessions(
+    table: InstrumentTable, recording: Path | None, overlays: Overlays
+) -> dict[str, SessionClock]:
+    """Return the sessions of a run that begins now, or reads a recording at a pace."""
+    calendars = _calendars(table, overlays)
+    if not calendars:
+        return {}
+    if recording is not None:
+        with open_recording(recording) as read:
+            return recorded_sessions(read, overlays)
+    today = dt.datetime.now(dt.UTC).date()
+    return _compiled(calendars, today - _BACK, today + _AHEAD, overlays)
+
+
+def _calendars(table: InstrumentTable, overlays: Overlays) -> list[str]:
+    calendars = sorted({i.calendar for i in table} - {ALWAYS})
+    unused = sorted({*overlays} - {*calendars})
+    if unused:
+        raise ConfigError(
+            f"sessions: no instrument has the calendar {unused[0]!r}",
+            cure=f"calendars of the instruments are {', '.join([*calendars, ALWAYS])}",
+        )
+    return calendars
+
+
+def _compiled(
+    calendars: list[str], first: dt.date, last: dt.date, overlays: Overlays
+) -> dict[str, SessionClock]:
+    clocks = {}
+    for name in calendars:
+        begins, ends = _known(name)
+        if last < begins or first > ends:
+            raise ConfigError(
+                f"calendar {name}: known from {begins} to {ends}, the ticks are of {first} to "
+                f"{last}",
+                cure=f"let the instruments' calendar be {ALWAYS}, or upgrade parity",
+            )
+        days = (max(first, begins), min(last, ends))
+        clocks[name] = session_clock(name, *days, overlays.get(name))
+    return clocks
+
+
+def _known(name: str) -> tuple[dt.date, dt.date]:
+    return KNOWN.get(ALIASES.get(name, name), (_EPOCH, _EPOCH))  # unknown ones are refused later
+
+
+def kept_sessions(clocks: Mapping[str, SessionClock]) -> dict[str, Any]:
+    """Return what a run's manifest keeps of them, as a part of its settings."""
+    return {_KEY: [clock.to_json() for clock in clocks.values()]} if clocks else {}
+
+
+def sessions_in(manifest: RunManifest) -> dict[str, SessionClock]:
+    """Return the sessions that a run decided with."""
+    clocks = [SessionClock.from_json(kept) for kept in manifest.settings.get(_KEY, ())]
+    return {clock.calendar: clock for clock in clocks}

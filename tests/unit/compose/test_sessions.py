@@ -1,0 +1,120 @@
+"""Sessions and ends of whole runs: kept in the manifest, used by proofs, told to the command."""
+
+import datetime as dt
+import json
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+import parity as pt
+from parity.compose import modes, proofs
+from parity.compose.sessions import load_overlays, sessions_in
+from parity.model.errors import ConfigError
+from parity.recording.runs import RunFolder
+from parity.settings.strategies import load_strategies
+
+ALWAYS = """
+import parity as pt
+
+@pt.strategy("always")
+def always(tick, history):
+    return pt.SignalResult("BUY", 0.5, 1, tick.price)
+"""
+CLOSES = """
+import parity as pt
+from parity.model.bars import Bars
+
+
+class Closes:
+    def __init__(self):
+        self.bars = Bars(seconds=60)
+
+    def get_required_history_length(self):
+        return 1
+
+    def supports_instrument(self, token):
+        return True
+
+    def get_strategy_name(self):
+        return "closes"
+
+    def process_tick(self, tick, history):
+        return None
+
+    def process_bar(self, bar, history):
+        return pt.SignalResult("BUY", 0.5, 1, bar.close)
+"""
+LOCAL = ("2025-06-02T09:10", "2025-06-02T09:15", "2025-06-02T15:29", "2025-06-02T15:30",
+         "2025-06-07T11:00", "2025-06-07T11:59")  # fmt: skip
+OVERLAY = {"NSE": {"2025-06-07": [["11:00", "11:30", "regular"]]}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a recording of an NSE instrument, and strategies."""
+    zone = ZoneInfo("Asia/Kolkata")
+    rows = ["ts_event,price,quantity"]
+    for number, local in enumerate(LOCAL):
+        moment = dt.datetime.fromisoformat(local).replace(tzinfo=zone)
+        rows.append(f"{int(moment.timestamp()) * 10**9},{100 + number}.05,1")
+    (tmp_path / "ticks.csv").write_text("\n".join(rows) + "\n")
+    instrument = {
+        "token": 408065, "symbol": "INFY", "price_scale": 2, "quantity_scale": 0, "calendar": "NSE",
+    }  # fmt: skip
+    (tmp_path / "table.json").write_text(json.dumps([instrument]))
+    (tmp_path / "always.py").write_text(ALWAYS)
+    (tmp_path / "closes.py").write_text(CLOSES)
+    (tmp_path / "overlay.json").write_text(json.dumps(OVERLAY))
+    pt.import_ticks(
+        tmp_path / "ticks.csv", to=tmp_path / "recording", instrument_table=tmp_path / "table.json"
+    )
+    return tmp_path
+
+
+def run(folder: Path, name: str, kind: str = "always", **options: object) -> RunFolder:
+    """Backtest one of the strategies; return its run."""
+    specs = load_strategies([folder / f"{kind}.py"])
+    done = modes.backtest(folder / "recording", specs, out=folder / name, **options)  # type: ignore[arg-type] # options of several types
+    return done.run
+
+
+def test_a_run_keeps_its_sessions_and_is_proved_with_them(folder: Path) -> None:
+    """What is outside is dropped; the manifest has the table, and an overlay is in it."""
+    plain = run(folder, "plain")
+    other = run(folder, "other", sessions=load_overlays(folder / "overlay.json"))
+
+    assert plain.manifest.report is not None
+    assert other.manifest.report is not None
+    assert {"session": 4} == {k: v for k, v in plain.manifest.report.drops.items() if v > 0}
+    assert 3 == other.manifest.report.signals
+    assert ["NSE"] == list(sessions_in(other.manifest))
+    assert sessions_in(plain.manifest)["NSE"].rows != sessions_in(other.manifest)["NSE"].rows
+    for one in (plain, other):
+        assert "identical" == proofs.verify(one.path).verdict
+        assert "identical" == proofs.replay(one.path).verdict
+
+
+def test_bars_close_up_to_the_end_that_was_given(folder: Path) -> None:
+    """Without an end the last bar stays open; with one it closes there, for proofs too."""
+    zone = ZoneInfo("Asia/Kolkata")
+    end_ns = int(dt.datetime(2025, 6, 2, 9, 17, tzinfo=zone).timestamp()) * 10**9
+    without, ended = run(folder, "a", "closes"), run(folder, "b", "closes", end_ns=end_ns)
+
+    assert without.manifest.report is not None
+    assert ended.manifest.report is not None
+    assert [5] == [e.bars for e in without.manifest.report.executors]
+    assert [2] == [e.bars for e in ended.manifest.report.executors]
+    assert "identical" == proofs.verify(ended.path).verdict
+    assert "identical" == proofs.replay(ended.path).verdict
+
+
+def test_a_wrong_file_of_sessions_is_refused(folder: Path) -> None:
+    """A calendar that nobody uses, and what is no calendar, are named."""
+    (folder / "list.json").write_text("[1]")
+    (folder / "unused.json").write_text('{"NYSE": {"2025-06-07": []}}')
+
+    with pytest.raises(ConfigError, match="expected a calendar"):
+        load_overlays(folder / "list.json")
+    with pytest.raises(ConfigError, match="no instrument has the calendar 'NYSE'"):
+        run(folder, "c", sessions=load_overlays(folder / "unused.json"))
