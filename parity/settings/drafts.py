@@ -229,6 +229,14 @@ def finish_all(drafts: Sequence[Draft]) -> list[StrategySpec]:
     return specs
 
 
+def faults_of(drafts: Sequence[Draft]) -> list[Problem]:
+    """Return what is wrong with parameters, where a set is refused in any case."""
+    problems: list[Problem] = []
+    for draft in drafts:
+        _finish(draft, problems)
+    return problems
+
+
 def _finish(draft: Draft, problems: list[Problem]) -> StrategySpec:
     given = dict(draft.given)
     declared = draft.type.declared

@@ -15,7 +15,14 @@ from parity.model.errors import ConfigError, did_you_mean
 from parity.model.parameters import shown
 from parity.model.values import StrategyConfig
 from parity.settings.document import Node, Place, node_of
-from parity.settings.drafts import Draft, StrategySpec, StrategyType, finish_all, override
+from parity.settings.drafts import (
+    Draft,
+    StrategySpec,
+    StrategyType,
+    faults_of,
+    finish_all,
+    override,
+)
 from parity.settings.entries import STRATEGIES, entry_names, load_entry
 from parity.settings.jsonrows import load_json
 from parity.settings.pyfile import FoundStrategy, PythonFile, load_python_file, strategy_at
@@ -133,8 +140,8 @@ class _Invalid:
 
     def settle(self, drafts: Sequence[Draft]) -> None:
         """Refuse everything, unless invalid rows are skipped and a good one is left."""
-        if not self.skip or not drafts:
-            raise_problems(self._problems)
+        if self._problems and (not self.skip or not drafts):
+            raise_problems([*self._problems, *faults_of(drafts)])  # all there is, at once
 
 
 def _no_strategy(parameters: Mapping[str, Any]) -> Any:

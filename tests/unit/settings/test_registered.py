@@ -192,6 +192,16 @@ def test_an_invalid_row_refuses_the_set_or_is_skipped_visibly(
     assert specs[2] == again[2]
 
 
+def test_everything_wrong_is_said_at_once(folder: Path) -> None:
+    """Wrong keys, unknown types and wrong parameters of several rows, a line each."""
+    with pytest.raises(ConfigError) as caught:
+        load_rows([{"id": f"r{n}", **ROW, **bad} for n, bad in enumerate(BAD)])
+    lines = caught.value.message.splitlines()
+
+    assert ["row r0:", "row r1:", "row r2:", "row r3:"] == [line[:7] for line in lines]
+    assert "did you mean 'size'?" in lines[2]
+
+
 def test_nothing_left_is_refused(folder: Path) -> None:
     """Where every row is invalid there is nothing to run, and each is named."""
     for bad in (BAD[:2], BAD[2:], BAD[1:3]):
