@@ -132,6 +132,7 @@ def diff(a: Path, b: Path) -> Comparison:
     ticks = min(_ticks(run_a.manifest), _ticks(run_b.manifest))
     changed = changes(run_a.manifest.fingerprint, run_b.manifest.fingerprint)
     changed += _changed(then, now) + _inputs(run_a.manifest, run_b.manifest)
+    changed += _overtaken(run_a) + _overtaken(run_b)
     keys = sorted(_ran(run_a.manifest) | _ran(run_b.manifest))
     found = compare(streams_of(run_a), streams_of(run_b), keys=keys, ticks=ticks)
     first = found.first_divergence or _shorter(run_a.manifest, run_b.manifest)
@@ -143,6 +144,14 @@ def diff(a: Path, b: Path) -> Comparison:
     return Comparison(
         same=first is None, first_divergence=first, covered=found.covered, changed=changed
     )
+
+
+def _overtaken(run: RunFolder) -> list[str]:
+    """Name the strategies of a run some of whose ticks came behind a heartbeat of a later time."""
+    report = run.manifest.report
+    found = [] if report is None else [e for e in report.executors if e.overtaken]
+    words = "heartbeats overtook {} of its ticks in {}"
+    return [f"{e.strategy_id}: {words.format(e.overtaken, run.path.name)}" for e in found]
 
 
 def _brought(engine: Engine) -> list[str]:

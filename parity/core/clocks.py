@@ -21,6 +21,36 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[np.int64]
 
 
+class Overtaking:
+    """Counts the own ticks that a heartbeat overtook: those behind it while it leads the clock."""
+
+    __slots__ = ("beat_ns", "count", "tick_ns")
+
+    def __init__(self) -> None:
+        self.beat_ns = NO_TIME  # newest heartbeat
+        self.tick_ns = NO_TIME  # largest time of an own tick
+        self.count = 0
+
+    def beat(self, ns: int) -> None:
+        """Take a heartbeat."""
+        self.beat_ns = max(self.beat_ns, ns)
+
+    def leave(self, times: OwnTimes) -> None:
+        """Take the executor's ticks of a segment."""
+        if self.tick_ns < self.beat_ns:
+            _, newest = times.both()
+            self.count += int(newest.searchsorted(self.beat_ns))
+        self.tick_ns = max(self.tick_ns, times.last())
+
+    def snapshot(self) -> list[int]:
+        """Return everything as plain values."""
+        return [self.beat_ns, self.tick_ns, self.count]
+
+    def restore(self, state: list[int]) -> None:
+        """Take back what snapshot() gave."""
+        self.beat_ns, self.tick_ns, self.count = state
+
+
 class OwnTimes:
     """The executor's own rows of a segment, and the largest time up to each of them.
 

@@ -61,6 +61,7 @@ class ExecutorReport(msgspec.Struct, frozen=True):
     Args:
         lifecycle: None in reports of versions that did not write it.
         bars: that closed.
+        overtaken: own ticks that came behind a heartbeat of a later time.
         left_out: ticks that no bar took: late for theirs, or without a time.
     """
 
@@ -78,6 +79,7 @@ class ExecutorReport(msgspec.Struct, frozen=True):
     lifecycle: LifecycleReport | None = None
     bars: int = 0
     left_out: int = 0
+    overtaken: int = 0
 
 
 class RunReport(msgspec.Struct, frozen=True):
@@ -294,6 +296,7 @@ class Engine:
                 e.decisions.hex,
                 _lifecycle(e.life),
                 *((e.bars.closed, e.bars.left_out) if e.bars is not None else (0, 0)),
+                e.overtaking.count,
             )
             for e in self.executors
         )

@@ -15,7 +15,7 @@ import numpy as np
 
 from parity.core.aware import AwareDetector
 from parity.core.bars import BarFeed, Closing
-from parity.core.clocks import OwnTimes, Rows
+from parity.core.clocks import Overtaking, OwnTimes, Rows
 from parity.core.deadlines import Deadlines, Due
 from parity.core.detect import DriverCall, KernelDetector
 from parity.core.digest import Chain, canonical, signal_id, signal_prefix
@@ -92,6 +92,7 @@ class Executor:
         self.key = (plan.config.strategy_id, plan.broker)
         self.on = plan.config.on
         self.clock = NO_TIME  # the decide clock
+        self.overtaking = Overtaking()
         self.deadlines = Deadlines()  # in the decide clock
         self.life = Life(ErrorTerms.of(plan.config), self.deadlines)
         self.when_due: dict[str, Callable[[Due], list[Effect]]] = {  # handler by kind
@@ -339,6 +340,8 @@ class Executor:
         self._detect(view, None, () if bars is None else bars.advance(ns))
         effects = self._run_due(ns, seq, 0, nothing)
         self.clock = max(self.clock, ns)
+        if beat:
+            self.overtaking.beat(ns)
         self.leave_segment(view)
         return effects
 
@@ -367,7 +370,8 @@ class Executor:
             record, sized = record + canonical(quantity), quantity
         self.decisions.add(record)
         if self.plan.fills != OUTSIDE:
-            order = self.broker.order(candidate, quantity, identity, self.clock)
+            day_end_ns = self.gate.day_end(token, self.clock)
+            order = self.broker.order(candidate, quantity, identity, self.clock, day_end_ns)
             self.broker.place(order, row, segment)
             if order.due_ns is not None:
                 self._await_expiry(token)
@@ -446,6 +450,7 @@ class Executor:
         """Close the segment: advance the clock over the executor's own ticks."""
         if self._times is not None:
             self.clock = max(self.clock, self._times.last())
+            self.overtaking.leave(self._times)
             self._times = None  # it holds the segment
         if not self.ended:
             self.gate.leave_segment(view)
@@ -458,6 +463,7 @@ class Executor:
             "key": list(self.key),
             "life": self.life.snapshot(),
             "clock": self.clock,
+            "overtaking": self.overtaking.snapshot(),
             "deadlines": self.deadlines.snapshot(),
             "candidates": [self.candidates.value, self.candidates.count],
             "decisions": [self.decisions.value, self.decisions.count],
@@ -478,6 +484,7 @@ class Executor:
             raise ConfigError(f"checkpoint of executor {state['key']}, expected {list(self.key)}")
         self.life.restore(state["life"])
         self.clock = state["clock"]
+        self.overtaking.restore(state["overtaking"])
         self.deadlines.restore(state["deadlines"])
         self.candidates = Chain(*state["candidates"])
         self.decisions = Chain(*state["decisions"])

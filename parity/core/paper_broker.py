@@ -145,7 +145,12 @@ class PaperBroker:
                 self._look_ahead(dense, -1, segment)
 
     def order(
-        self, candidate: Candidate, quantity: Decimal, signal_id: str, clock_ns: int
+        self,
+        candidate: Candidate,
+        quantity: Decimal,
+        signal_id: str,
+        clock_ns: int,
+        day_end_ns: int | None = None,
     ) -> Order:
         """Return the order of an approved signal, to be placed.
 
@@ -154,13 +159,15 @@ class PaperBroker:
             quantity: to be ordered.
             signal_id: of the signal.
             clock_ns: decide clock, from which DAY and `order_ttl_sec` count.
+            day_end_ns: end of the instrument's session; None is midnight UTC.
         """
         token, how = candidate.instrument_token, instructions(candidate.side, candidate.metadata)
         order = self._made(token, candidate.side, quantity, signal_id, ORDER)
         order.how = how
         ends = []
         if how.tif == "DAY":
-            ends.append((clock_ns // DAY_NS + 1) * DAY_NS)
+            midnight = (clock_ns // DAY_NS + 1) * DAY_NS
+            ends.append(midnight if day_end_ns is None else day_end_ns)
         if self.terms.order_ttl_ns:
             ends.append(clock_ns + self.terms.order_ttl_ns)
         if ends and clock_ns != NO_TIME:  # before any time is known nothing can be over

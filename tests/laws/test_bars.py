@@ -22,7 +22,16 @@ from parity.model.effects import ApprovedSignal, DroppedSignal, Effect, Fill
 from parity.model.events import EventBatch
 from parity.model.values import MarketTick, SignalResult, StrategyConfig
 from parity.proof.replayer import state_bytes
-from parity.testing.generators import ONE, SECOND_NS, TABLE, TWO, cut, event_streams, partitions
+from parity.testing.generators import (
+    ONE,
+    SECOND_NS,
+    START_NS,
+    TABLE,
+    TWO,
+    cut,
+    event_streams,
+    partitions,
+)
 
 RISK = {"risk": {"slippage_budget": 0.3, "price_band": 0.01, "cooldown_sec": 2}}
 
@@ -345,6 +354,40 @@ def test_heartbeats_that_overtake_no_tick_change_no_byte(
 
     assert records(without[0]) == records(prompt[0])
     assert without[1].executors == prompt[1].executors
+    assert not any(executor.overtaken for executor in prompt[1].executors)
+
+
+@given(event_streams(min_ticks=30), partitions(), st.lists(st.integers(-5, 200), max_size=6))
+def test_ticks_that_a_heartbeat_overtook_are_counted(
+    events: EventBatch, sizes: list[int], halves: list[int]
+) -> None:
+    """At any cut: own ticks that came while the newest heartbeat was ahead of all own times."""
+    beats = [
+        msgspec.structs.replace(
+            c, verb="heartbeat", detail={"ts_event": START_NS + half * SECOND_NS // 2}
+        )
+        for c, half in zip(events.controls, halves, strict=False)
+    ]
+    events = EventBatch(events.ticks, (*beats, *events.controls[len(beats) :]))
+    report = run(list(cut(events, sizes)), plans(Barring))[1]
+    for executor, one in zip(report.executors, sorted(plans(Barring), key=_id_of), strict=True):
+        beat = newest = count = 0
+        moves = [(c.seq, c.ts_event, None) for c in events.controls if c.ts_event is not None]
+        token = one.build().token  # type: ignore[union-attr] # ours have one
+        moves += [(int(t["seq"]), None, t) for t in own_ticks(events, token)]
+        for _, ns, tick in sorted(moves, key=lambda move: move[0]):
+            if tick is None:
+                beat = max(beat, ns)
+                continue
+            timed = not int(tick["flags"]) & flag.NO_VENUE_TIME
+            newest = max(newest, int(tick["ts_event"])) if timed else newest
+            count += newest < beat
+
+        assert count == executor.overtaken
+
+
+def _id_of(one: ExecutorPlan) -> str:
+    return one.config.strategy_id
 
 
 def test_the_streams_are_worth_it() -> None:

@@ -204,6 +204,14 @@ class Gate:
 
     # -- filling in the context --------------------------------------------------------------
 
+    def day_end(self, token: int, clock_ns: int) -> int | None:
+        """Return the end of an instrument's regular session, this one or the next.
+
+        None where it trades round the clock, or its table ends before.
+        """
+        clock = self._clocks.get(token)
+        return None if clock is None else clock.end_of_regular(clock_ns)
+
     def _fill_phase(self, context: Context, candidate: Candidate, row: int, seg: Segment) -> None:
         clock = self._clocks.get(candidate.instrument_token)
         if clock is not None:

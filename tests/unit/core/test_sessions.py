@@ -13,7 +13,7 @@ from parity.core.calendars import KNOWN, ZONES, known_sessions, rows_of, session
 from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
 from parity.model import ticks as flag
-from parity.model.effects import ApprovedSignal, DroppedSignal
+from parity.model.effects import ApprovedSignal, DroppedSignal, Fill
 from parity.model.errors import ConfigError
 from parity.model.events import EventBatch
 from parity.model.instruments import Instrument, InstrumentTable
@@ -238,3 +238,50 @@ def test_a_calendar_without_a_table_is_refused() -> None:
 
     with pytest.raises(ConfigError, match="calendar 'NSE' has no table of sessions"):
         Engine(NSE, [ExecutorPlan(config, "paper", Always)])
+
+
+class Once:
+    """Orders once, below the market, for the day."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def get_required_history_length(self) -> int:
+        """Return 1."""
+        return 1
+
+    def supports_instrument(self, token: int) -> bool:
+        """Take every instrument."""
+        return True
+
+    def get_strategy_name(self) -> str:
+        """Return a name."""
+        return "once"
+
+    def process_tick(self, tick: MarketTick, history: Any) -> SignalResult | None:
+        """Order at the first tick."""
+        self.calls += 1
+        how = {"order_type": "limit", "limit_price": 90, "tif": "DAY"}
+        return SignalResult("BUY", 0.5, 1, tick.price, "", how) if self.calls == 1 else None
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [(NSE, "2025-06-02T15:30:00"), (None, "2025-06-03T05:30:00")],  # midnight UTC is 05:30 there
+)
+def test_a_day_order_ends_with_its_session(table: InstrumentTable | None, expected: str) -> None:
+    """At 15:30:00 in local time to the nanosecond, stamped so; round the clock at midnight UTC."""
+    known = table or InstrumentTable(
+        [Instrument(token=ONE, symbol="INFY", price_scale=2, quantity_scale=3)]
+    )
+    config = StrategyConfig(strategy_id="s", strategy_type="once")
+    engine = Engine(known, [ExecutorPlan(config, "paper", Once)], sessions=known_sessions(known))
+    times = [DAY[2], DAY[3], at("NSE", "2025-06-03T09:15:00")]
+    records = dummy_records(3, ts_event=times)
+    ends = [
+        (e.seq, e.ts_event, e.ordinal, e.reason)
+        for e in engine.process(EventBatch(TickBatch.from_records(records, known)))
+        if isinstance(e, Fill)
+    ]
+
+    assert [(3, at("NSE", expected), -1, "expired")] == ends
