@@ -1,12 +1,11 @@
 """The books of a run: what its fills made of cash and positions, fill by fill, exact.
 
-A sale closes what was bought first (FIFO), and the other way round, so that what is realised is a
-sum of what stands in the records, without a division. Never here: a market price.
+The engine's own portfolio keeps them, first in, first out; here is written down what it holds after
+each fill, and where a round trip began and ended. Never here: a market price.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
@@ -16,6 +15,7 @@ import msgspec
 
 from parity.core.money import WIDE
 from parity.core.paper_broker import Terms
+from parity.core.portfolio import Portfolio
 
 if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
@@ -48,7 +48,7 @@ class Trade(msgspec.Struct, frozen=True):
 
 
 class Entry(NamedTuple):
-    """What stands in the books after a fill."""
+    """What stands in the books after a fill; `realised` has all commissions taken off."""
 
     seq: int
     ts_event: int
@@ -59,7 +59,8 @@ class Entry(NamedTuple):
     quantity: Decimal
     commission: Decimal
     position: Decimal
-    cost: Decimal  # of what is held: sum of price × quantity, signed as the position is
+    cost: Decimal  # of what is held: sum of entry price × quantity × size, signed as it is
+    entry_price: float | None  # average of what is held
     cash: Decimal
     realised: Decimal
 
@@ -70,39 +71,37 @@ class Book:
     Args:
         key: whose.
         start: cash at the start.
-        sizes: contract size by token.
+        table: the instruments, for contract sizes.
     """
 
-    def __init__(self, key: Key, start: Decimal, sizes: Mapping[int, Decimal]) -> None:
+    def __init__(self, key: Key, start: Decimal, table: InstrumentTable) -> None:
         self.key = key
         self.start = start
-        self.sizes = sizes
         self.entries: list[Entry] = []
         self.trades: list[Trade] = []
-        self.cash = start
-        self.realised = ZERO
-        self.commission = ZERO
         self.notional = ZERO
-        self._positions: dict[int, _Position] = {}
+        self.portfolio = Portfolio(start, table)
+        self._costs: dict[int, Decimal] = {}
+        self._open: dict[int, _Open] = {}
 
     def fill(self, row: Mapping[str, Any]) -> None:
         """Take a row of `decisions/` of kind `fill`."""
-        token, side = int(row["instrument_token"]), int(row["side"])
+        token, side, portfolio = int(row["instrument_token"]), int(row["side"]), self.portfolio
         price, quantity, commission = (
             Decimal(row[f"{name}_exact"]) for name in ("price", "quantity", "commission")
         )
-        size = self.sizes[token]
-        position = self._positions.setdefault(token, _Position())
-        before = position.held
-        closing = min(abs(before), quantity) if before * side < 0 else ZERO
-        gained = WIDE.multiply(position.close(price, closing), size)
-        position.add(price, WIDE.multiply(side, WIDE.subtract(quantity, closing)))
+        before, realised = portfolio.held(token), portfolio.realised
+        portfolio.take(token, side, quantity, price, commission)
+        gained = WIDE.subtract(portfolio.realised, realised)
+        held, size = portfolio.held(token), portfolio.size(token)
         notional = WIDE.multiply(WIDE.multiply(price, quantity), size)
-        self.cash = WIDE.subtract(WIDE.fma(-side, notional, self.cash), commission)
-        self.realised = WIDE.subtract(WIDE.add(self.realised, gained), commission)
-        self.commission = WIDE.add(self.commission, commission)
         self.notional = WIDE.add(self.notional, notional)
-        self._trade(row, position, closing, gained, Fraction(commission))
+        # What is closed leaves with its own cost: its price now, less what it gained.
+        cost = WIDE.fma(side, notional, WIDE.add(self._costs.get(token, ZERO), gained))
+        self._costs[token] = cost
+        closing = min(abs(before), quantity) if before * side < 0 else ZERO
+        self._trade(row, held, closing, gained, Fraction(commission))
+        worth = WIDE.multiply(held, size)
         self.entries.append(
             Entry(
                 int(row["seq"]),
@@ -113,35 +112,38 @@ class Book:
                 price,
                 quantity,
                 commission,
-                position.held,
-                position.cost,
-                self.cash,
-                self.realised,
+                held,
+                cost,
+                float(Fraction(cost) / Fraction(worth)) if worth else None,
+                portfolio.cash,
+                WIDE.subtract(portfolio.realised, portfolio.commissions),
             )
         )
 
     def _trade(
         self,
         row: Mapping[str, Any],
-        position: _Position,
+        held: Decimal,
         closing: Decimal,
         gained: Decimal,
         commission: Fraction,
     ) -> None:
         """Carry the instrument's round trip on; it ends where nothing of it is held any more."""
-        quantity, seq, ns = Fraction(row["quantity_exact"]), int(row["seq"]), int(row["ts_event"])
+        token, quantity = int(row["instrument_token"]), Fraction(row["quantity_exact"])
+        seq, ns = int(row["seq"]), int(row["ts_event"])
         opened = quantity - Fraction(closing)
-        trade = position.trade
+        trade = self._open.pop(token, None)
         if closing and trade is not None:
             trade.profit += Fraction(gained) - commission * Fraction(closing) / quantity
-            if opened or not position.held:
-                self.trades.append(trade.closed(self.key, int(row["instrument_token"]), seq, ns))
+            if opened or not held:
+                self.trades.append(trade.closed(self.key, token, seq, ns))
                 trade = None
         if opened:
             trade = trade or _Open(seq, ns, int(row["side"]))
             trade.profit -= commission * opened / quantity
-            trade.quantity = max(trade.quantity, abs(position.held))
-        position.trade = trade
+            trade.quantity = max(trade.quantity, abs(held))
+        if trade is not None:
+            self._open[token] = trade
 
 
 class _Open(msgspec.Struct):
@@ -158,41 +160,6 @@ class _Open(msgspec.Struct):
         return Trade(*key, token, self.seq, seq, self.ns, ns, self.side, self.quantity, self.profit)
 
 
-class _Position:
-    """What is held of one instrument: signed lots, oldest first, their sums, and the open trade."""
-
-    __slots__ = ("cost", "held", "lots", "trade")
-
-    def __init__(self) -> None:
-        self.held = ZERO
-        self.cost = ZERO
-        self.lots: deque[tuple[Decimal, Decimal]] = deque()  # price, quantity
-        self.trade: _Open | None = None
-
-    def add(self, price: Decimal, quantity: Decimal) -> None:
-        """Take a new lot."""
-        if quantity:
-            self.lots.append((price, quantity))
-            self.held = WIDE.add(self.held, quantity)
-            self.cost = WIDE.fma(price, quantity, self.cost)
-
-    def close(self, price: Decimal, quantity: Decimal) -> Decimal:
-        """Take a quantity off the oldest lots; return what one of each contract gained."""
-        gained = ZERO
-        while quantity:
-            entry, lot = self.lots.popleft()
-            part = min(abs(lot), quantity)
-            signed = part.copy_sign(lot)
-            quantity = WIDE.subtract(quantity, part)
-            gained = WIDE.fma(WIDE.subtract(price, entry), signed, gained)
-            self.held = WIDE.subtract(self.held, signed)
-            self.cost = WIDE.subtract(self.cost, WIDE.multiply(entry, signed))
-            left = WIDE.subtract(lot, signed)
-            if left:
-                self.lots.appendleft((entry, left))
-        return gained
-
-
 def books_of(
     manifest: RunManifest, table: InstrumentTable, fills: Iterable[Mapping[str, Any]]
 ) -> list[Book]:
@@ -203,14 +170,13 @@ def books_of(
         table: the instruments, for contract sizes.
         fills: the rows of `decisions/` of kind `fill`, in order.
     """
-    sizes = {one.token: Decimal(one.contract_size) for one in table}
     books: dict[Key, Book] = {}
     for kept in manifest.strategies:
         key = (kept.config["strategy_id"], kept.broker)
-        books[key] = Book(key, Terms.of(kept.config["parameters"]).cash, sizes)
+        books[key] = Book(key, Terms.of(kept.config["parameters"]).cash, table)
     for row in fills:
         key = (row["strategy_id"], row["broker"])
         if key not in books:  # its strategy came and went with a control
-            books[key] = Book(key, Terms().cash, sizes)
+            books[key] = Book(key, Terms().cash, table)
         books[key].fill(row)
     return [books[key] for key in sorted(books)]

@@ -97,15 +97,11 @@ def positions(results: Results) -> pl.DataFrame:
             pl.Series("instrument_token", [e.instrument_token for e in entries], pl.Int64),
             pl.Series("side", [SIDE_NAMES[e.side] for e in entries], SIDE),
             exact_column("position", [e.position for e in entries]),
-            pl.Series("entry_price", [_entry_price(e.cost, e.position) for e in entries], FLOAT),
+            pl.Series("entry_price", [e.entry_price for e in entries], FLOAT),
             exact_column("realised", [e.realised for e in entries]),
             exact_column("cash", [e.cash for e in entries]),
         ]
     )
-
-
-def _entry_price(cost: Decimal, position: Decimal) -> float | None:
-    return float(cost) / float(position) if position else None
 
 
 def trades(results: Results) -> pl.DataFrame:
@@ -178,7 +174,7 @@ def statistic(results: Results, key: Key | None) -> dict[str, Any]:
         **_counts(results.run, [b.key for b in account.books]),
         "fills": sum(len(b.entries) for b in account.books),
         "pnl": ZERO if ending is None else WIDE.subtract(ending, began),
-        "commission": _total(b.commission for b in account.books),
+        "commission": _total(b.portfolio.commissions for b in account.books),
         "max_drawdown": fall.amount,
         "max_drawdown_fraction": fall.fraction,
         "trades": len(closed),

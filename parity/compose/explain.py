@@ -35,6 +35,8 @@ class Why(dict[str, Any]):
         lines = [f"seq {self['seq']}"]
         for one in self["validators"]:
             lines.append(f"{one['strategy_id']} at {one['broker']}: {_heading(one)}")
+            if one["reasoning"]:
+                lines.append(f"  said: {one['reasoning']}")
             width = max((len(stage["validator"]) for stage in one["asked"]), default=0)
             for stage in one["asked"]:
                 head = f"  {stage['validator']:<{width}}  {stage['verdict']:<7}  "
@@ -53,7 +55,10 @@ class Why(dict[str, Any]):
         made = [
             card(
                 f"{one['strategy_id']} at {one['broker']}: {_heading(one)}",
-                [("not asked any more", ", ".join(one["not_asked"]) or None)],
+                [
+                    ("said", one["reasoning"] or None),
+                    ("not asked any more", ", ".join(one["not_asked"]) or None),
+                ],
                 mark=one["verdict"],
                 tone="good" if one["verdict"] == "approved" else "warn",
                 table=(
@@ -83,9 +88,9 @@ def explain(run: Path, seq: int) -> Why:
 
     Returns:
         `seq`, `candidates` and `decisions` as the run keeps them; `validators`: for each candidate
-        its `strategy_id, broker, instrument_token, side, price, quantity, verdict, reason`, the
-        validators `asked` in order with `validator, verdict, seen`, and those `not_asked` because
-        one before them dropped it; and `notes`.
+        its `strategy_id, broker, instrument_token, side, price, quantity, reasoning, verdict,
+        reason`, the validators `asked` in order with `validator, verdict, seen`, and those
+        `not_asked` because one before them dropped it; and `notes`.
 
     Raises:
         ConfigError: nothing was decided there.
@@ -167,6 +172,7 @@ def _said(
         "side": _SIDES[candidate.side],
         "price": candidate.price,
         "quantity": str(candidate.quantity_exact),
+        "reasoning": candidate.reasoning,
         "verdict": "dropped" if reason else "approved",
         "reason": reason,
         "asked": [

@@ -127,7 +127,7 @@ def test_readme_example_runs(tmp_path: Path) -> None:
     assert 0 == done.returncode, done.stderr
     assert len([line for line in example.splitlines() if line.strip()]) <= 12
     assert "\nidentical\n" in done.stdout
-    assert "'reasoning': 'dip'" in done.stdout
+    assert "said: dip" in done.stdout
     assert "cause='dip: parameters.drop 0.003 -> 0.004'" in done.stdout
 
 
