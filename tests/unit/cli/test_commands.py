@@ -19,7 +19,7 @@ from parity.model.errors import ConfigError, ParityError
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = [
     "import", "record", "produce", "inspect", "export", "repair", "backtest", "paper", "verify",
-    "replay", "diff", "check", "report", "doctor",
+    "replay", "diff", "check", "new", "report", "doctor",
 ]  # fmt: skip
 RUNNER = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "120"})
 
