@@ -183,6 +183,20 @@ def test_what_cannot_be_taken_is_named(changed: dict[str, Any], word: str) -> No
     assert D(1_000) == of(engine, "zerodha").broker.portfolio.cash
 
 
+def test_flattening_closes_nothing_on_paper() -> None:
+    """What a venue holds only the venue can close: the executor is paused, no paper order made."""
+    engine = engine_of(instrument_tokens=(ONE,))
+    run(engine, fill(1))
+    detail = {"strategy_id": "s", "broker": "zerodha"}
+    control = Control(seq=2, ts_recv=0, verb="strategy_flattened", detail=detail)
+    run(engine, control)
+    effects = engine.process(dummy_batch(2, seq=[3, 4]))
+
+    assert "PAUSED" == of(engine, "zerodha").life.state.name
+    assert not [e for e in effects if isinstance(e, Fill) and e.broker == "zerodha"]
+    assert D(2) == of(engine, "zerodha").broker.portfolio.held(ONE)
+
+
 def test_an_inverse_contract_is_refused() -> None:
     """Its profit is in the base coin, which this portfolio does not count."""
     table = InstrumentTable([Instrument(token=ONE, symbol="X", price_scale=2, kind="inverse")])
