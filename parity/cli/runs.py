@@ -11,10 +11,11 @@ from parity.cli.console import counted, grouped, show, table_of, width
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from parity.core.engine import RunReport
+    from parity.core.engine import ExecutorReport, RunReport
     from parity.recording.runs import RunFolder
 
 _DIGEST_SHOWN = 12
+_TROUBLE = ("ERROR", "PAUSED")
 _WIDE = 96  # columns for both digests
 
 
@@ -54,7 +55,10 @@ def show_errors(run: RunFolder) -> None:
 def totals(report: RunReport) -> tuple[str, ...]:
     """Return the lines below the table: what all strategies did together."""
     undelivered = f" ({grouped(report.undelivered)} not delivered)" if report.undelivered else ""
+    refused = sum(report.refused_controls.values())
+    words = (f"{counted(refused, 'control')} refused",) if refused else ()
     return (
+        *words,
         f"{counted(report.ticks, 'tick')}{undelivered}, {counted(report.signals, 'signal')}, "
         f"{counted(sum(report.drops.values()), 'drop')}, {counted(report.fills, 'fill')}",
         f"digests: candidates {report.candidate_digest[:_DIGEST_SHOWN]}, "
@@ -72,8 +76,9 @@ def report_table(report: RunReport) -> tuple[RenderableType, ...]:
     columns: dict[str, list[str]] = {"strategy": [one.strategy_id for one in rows]}
     if any(one.broker != "paper" for one in rows):
         columns["broker"] = [one.broker for one in rows]
-    if any(one.state != "ACTIVE" for one in rows):
-        columns["state"] = [one.state for one in rows]
+    states = [_state(one) for one in rows]
+    if any(state != "ACTIVE" for state in states):
+        columns["state"] = states
     columns["candidates"] = [grouped(one.candidates) for one in rows]
     columns["signals"] = [grouped(one.signals) for one in rows]
     columns["drops"] = [grouped(sum(one.drops.values())) for one in rows]
@@ -99,6 +104,15 @@ def report_table(report: RunReport) -> tuple[RenderableType, ...]:
         words = ", ".join(f"{reason} {grouped(n)}" for reason, n in by_reason)
         drops.add_row(one.strategy_id, words)
     return ("", table, "", drops, "")
+
+
+def _state(one: ExecutorReport) -> str:
+    """Return the state at the end, and how often it was in one that says something went wrong."""
+    counts = {} if one.lifecycle is None else one.lifecycle.entered  # older runs have none
+    entered = {name: counts.get(name, 0) for name in _TROUBLE}
+    entered[one.state] = entered.get(one.state, 0) - 1
+    words = [f"{grouped(n)} × {name}" for name, n in entered.items() if name in _TROUBLE and n > 0]
+    return f"{one.state} ({', '.join(words)} before)" if words else one.state
 
 
 def _money(exact: str) -> str:

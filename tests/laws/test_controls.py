@@ -19,6 +19,7 @@ from parity.model.effects import (
     ControlRefused,
     DroppedSignal,
     Effect,
+    Failure,
     Transition,
     effect_seq,
 )
@@ -260,7 +261,8 @@ def test_states_follow_each_other_and_gate_what_is_said(events: EventBatch) -> N
             approved = isinstance(effect, ApprovedSignal)
             assert (state == "ACTIVE") == (approved or effect.reason != "lifecycle")
     refused = [e for e in effects if isinstance(e, ControlRefused)]
-
+    # Nothing else failed: each history had its exact length, whoever asked for more or less.
+    assert {e.error for e in effects if isinstance(e, Failure)} <= {"RuntimeError: seven"}
     assert states == {e.strategy_id: e.state for e in report.executors}
     assert len(refused) == sum(report.refused_controls.values())
     assert {e.seq for e in refused} <= {c.seq for c in events.controls}
@@ -297,15 +299,14 @@ def test_what_is_added_or_replaced_sees_nothing_from_before(
 
 @pytest.mark.parametrize(
     "wanted_reason",
-    ["unknown_strategy", "not_allowed", "already_there", "malformed", "not_built", "still_held"],
+    ["unknown_strategy", "not_allowed", "already_there", "malformed", "not_built"],
 )
 def test_the_streams_are_worth_it(wanted_reason: str) -> None:
-    """Every refusal comes up in the generated streams, and so do fills behind a replacement."""
+    """Refusals come up in the generated streams: the laws are not about sense alone."""
 
     def refused(events: EventBatch) -> bool:
         return any(e.reason == wanted_reason for e in run([events])[0] if hasattr(e, "verb"))
 
-    found = find(
-        controlled(), refused, settings=settings(phases=[Phase.generate], max_examples=3000)
-    )
+    phases = settings(phases=[Phase.generate], max_examples=1000, derandomize=True)
+    found = find(controlled(), refused, settings=phases)
     assert found
