@@ -328,6 +328,7 @@ def _paper(
     progress: Callable[[dict[str, int]], None] | None,
 ) -> Outcome:
     from parity.live.delivery import Delivery
+    from parity.live.heart import Heart
     from parity.live.runner import Limits, Strategies
 
     recording = run / "recording"
@@ -341,7 +342,8 @@ def _paper(
     ledger = run / "deliveries" / "ledger.jsonl"
     run_id = writer.manifest.run_id
     delivery = Delivery(_publisher(feed, run, run_id), ledger, run_id, outlets)
-    strategies = Strategies(engine, writer, delivery)
+    heart = Heart(table) if feed.recording is None else None  # a pace has another time
+    strategies = Strategies(engine, writer, delivery, heart)
     limits = Limits(checkpoint_ticks=checkpoint_ticks)
     return _run_live(recording, table, feed, keeping, strategies, limits, progress)
 

@@ -245,6 +245,12 @@ class Engine:
         nothing.release()
         return effects
 
+    def next_due(self) -> int | None:
+        """Return the earliest instant at which something is due, or None."""
+        found = [executor.deadlines.next_ns() for executor in self.executors]
+        found += [e.bars.next_ns() for e in self.executors if e.bars is not None]
+        return min((ns for ns in found if ns is not None), default=None)
+
     def end(self, end_ns: int | None) -> list[Effect]:
         """End a backtest: run what is due by its end, where one was given and there were ticks."""
         if end_ns is None or self.last_seq == 0:

@@ -21,7 +21,7 @@ from parity.core.own_state import SnapshotUnavailable
 from parity.live.clock import anchored_clock
 from parity.model.effects import ApprovedSignal
 from parity.model.errors import ParityError, RecordingCorrupt
-from parity.model.events import Control, EventBatch
+from parity.model.events import HEARTBEAT, Control, EventBatch
 from parity.model.ticks import TickBatch
 from parity.recording.gone import words
 from parity.recording.reader import open_recording
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from parity.core.engine import Engine
     from parity.live.delivery import Delivery
+    from parity.live.heart import Heart
     from parity.live.retention import Pruner
     from parity.model.instruments import InstrumentTable
     from parity.recording.journal import JournalWriter
@@ -70,6 +71,7 @@ class Strategies:
     engine: Engine
     writer: RunWriter
     delivery: Delivery
+    heart: Heart | None = None  # None where ticks do not come in their own time
 
 
 @dataclass(frozen=True)
@@ -219,13 +221,15 @@ class Runner:
         if len(records):
             records["ts_recv"] = now
         pruned = [] if self._pruner is None else self._pruner.notes()
-        notes = [*self._failures(), *pruned, *notes]
+        notes = [*self._failures(), *pruned, *notes, *self._beats(records, now)]
         if notes:
             records, controls = self._interleave(records, notes, now)
         else:
             records, controls = self._sequencer.sequence(records), ()
         self._journal.append(records, controls, positions)
         self._ticks += len(records)
+        if self._strategies is not None and self._strategies.heart is not None:
+            self._strategies.heart.took(records, now)
         return EventBatch(TickBatch.from_records(records, self._table), controls)
 
     def _interleave(
@@ -240,10 +244,18 @@ class Runner:
             count = self._counts[note.verb] = self._counts.get(note.verb, 0) + 1
             if count <= SAID_EACH or not count % 1000:
                 # Somebody asked for a change of a strategy; all else is something that happened.
-                say = _log.info if note.verb.startswith("strategy_") else _log.warning
+                calm = note.verb.startswith("strategy_") or note.verb == HEARTBEAT
+                say = _log.info if calm else _log.warning
                 say(note.verb, seq=seq, count=count, **_printable(note.detail))
         pieces.append(self._sequencer.sequence(records[at:]))
         return np.concatenate(pieces), tuple(controls)
+
+    def _beats(self, records: npt.NDArray[Any], now: int) -> list[Note]:
+        """Return a heartbeat, where something is due and the source is silent."""
+        if len(records) or self._strategies is None or self._strategies.heart is None:
+            return []
+        ns = self._strategies.heart.beat(now, self._strategies.engine.next_due())
+        return [] if ns is None else [Note(0, HEARTBEAT, {"ts_event": ns})]
 
     def _failures(self) -> list[Note]:
         if self._strategies is None:
