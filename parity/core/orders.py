@@ -32,6 +32,7 @@ _PRICES: Final = {"limit_price": ("limit", "stop_limit"), "stop_price": ("stop",
 _PERCENT: Final = ("take_profit_pct", "stop_loss_pct")
 KEYS: Final = frozenset({"order_type", "tif", *_PRICES, *_PERCENT})
 _HUNDRED: Final = Decimal(100)
+_DIGITS_MAX: Final = 40
 
 
 class Instructions(msgspec.Struct, frozen=True, gc=False):
@@ -186,6 +187,3 @@ def _number(metadata: Mapping[str, Any], key: str) -> Decimal | None:
     if len(number.as_tuple().digits) > _DIGITS_MAX:
         raise ValueError(f"{key}: expected at most {_DIGITS_MAX} digits, was {value!r}")
     return number
-
-
-_DIGITS_MAX: Final = 40
