@@ -197,13 +197,20 @@ class Engine:
         self._controls[control.verb] += 1
         if control.verb == "fill":
             return self._fill(control)
-        ns = control.ts_event
+        asks = control.verb in STRATEGY_VERBS or control.verb == "policy_changed"
+        try:
+            ns = control.ts_event
+        except InputRefused as error:
+            if not asks:
+                raise
+            self._refused[control.verb] += 1  # somebody's mistake ends no run
+            return [refused(control, Impossible("malformed", error.message))]
         effects = (
             [] if ns is None else self.advance(ns, control.seq, beat=control.verb == HEARTBEAT)
         )
         if control.verb == "policy_changed":
             effects += self._follow(control)
-        elif control.verb in STRATEGY_VERBS:
+        elif asks:
             effects += carry_out(control, self._roster)
         self._refused.update(e.verb for e in effects if isinstance(e, ControlRefused))
         return sorted(effects, key=_whose)

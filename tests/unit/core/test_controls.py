@@ -145,6 +145,7 @@ def test_a_stopped_strategy_keeps_its_orders_and_can_be_flattened() -> None:
         ("paused", {"strategy_id": 7}, "malformed"),
         ("paused", {"strategy_id": "b", "resume_sec": 0}, "malformed"),
         ("paused", {"strategy_id": "b", "resume_sec": float("nan")}, "malformed"),
+        ("paused", {"strategy_id": "b", "ts_event": "noon"}, "malformed"),
         ("added", {"strategy_id": "c"}, "malformed"),
         ("added", {"strategy_id": "c", "strategy": {"made": "c"}}, "not_built"),
     ],
