@@ -124,6 +124,7 @@ def _run(
             instruments=reading.instruments,
             runs_dir=runs_dir,
             cache=reading.cache,
+            sessions=reading.sessions,
             progress=tell,
         )
 

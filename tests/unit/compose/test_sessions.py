@@ -2,6 +2,8 @@
 
 import datetime as dt
 import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -118,3 +120,18 @@ def test_a_wrong_file_of_sessions_is_refused(folder: Path) -> None:
         load_overlays(folder / "list.json")
     with pytest.raises(ConfigError, match="no instrument has the calendar 'NYSE'"):
         run(folder, "c", sessions=load_overlays(folder / "unused.json"))
+
+
+def test_the_command_takes_the_file(
+    folder: Path, cli: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """`--sessions` reaches the run, and what is wrong with it ends with exit code 2."""
+    given = ("--strategies", folder / "always.py", "--sessions", folder / "overlay.json")
+    done = cli("backtest", folder / "recording", *given, "--out", folder / "run", "--json")
+    (folder / "bad.json").write_text('{"NSE": {"2025-06-07": [["11", "12:00", "regular"]]}}')
+    bad = ("--strategies", folder / "always.py", "--sessions", folder / "bad.json")
+    refused = cli("backtest", folder / "recording", *bad, "--out", folder / "bad")
+
+    assert 3 == json.loads(done.stdout)["signals"]
+    assert 2 == refused.returncode
+    assert "expected HH:MM" in refused.stderr

@@ -1,6 +1,7 @@
 """Sessions: days and phases of NSE and NYSE to the nanosecond, and what is dropped outside them."""
 
 import datetime as dt
+import hashlib
 import json
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -137,6 +138,20 @@ def test_the_rules_agree_with_exchange_calendars(ours: str, theirs: str) -> None
     known = {(int(r.open.value), int(r.close.value)) for r in calendar.schedule.itertuples()}
 
     assert known == {(a, b) for a, b, p in rows_of(ours, first, last) if p == "regular"}
+
+
+@pytest.mark.parametrize(
+    ("calendar", "count", "digest"),
+    [("NSE", 1029, "6b8e74e1245917c1"), ("NYSE", 3521, "8ba7a6bbe3c72df1")],
+)
+def test_the_known_days_are_those_that_were_compared(
+    calendar: str, count: int, digest: str
+) -> None:
+    """The regular sessions are the ones that agreed with exchange_calendars 4.13.2."""
+    rows = [(a, b) for a, b, p in rows_of(calendar, *KNOWN[calendar]) if p == "regular"]
+
+    assert count == len(rows)
+    assert digest == hashlib.blake2b(repr(rows).encode(), digest_size=8).hexdigest()
 
 
 @given(st.data())
