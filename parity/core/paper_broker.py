@@ -212,13 +212,15 @@ class PaperBroker:
 
     def _look_ahead(self, dense: int, row: int, segment: Segment) -> None:
         """Find the instrument's next row, behind a row, at which something may happen."""
-        self._due = [due for due in self._due if due[1] != dense]
+        if self._due:
+            self._due = [due for due in self._due if due[1] != dense]
         waits = list(self._touch.get(dense, {}).items())
-        waits += [(side, ANY) for side in {order.side for order in self._new.get(dense, ())}]
+        if new := self._new.get(dense):
+            waits += [(side, ANY) for side in {order.side for order in new}]
         if (bracket := self._bracket(dense)) is not None:
             waits.append((bracket.side, self._exit_levels(bracket)))
         found = [first_row(dense, side, levels, row, segment) for side, levels in waits]
-        nearest = min((at for at in found if at is not None), default=None)
+        nearest = min((at for at in found if at is not None), default=None) if found else None
         if nearest is not None:
             insort(self._due, (nearest, dense))
 
@@ -288,10 +290,11 @@ class PaperBroker:
 
     def _touched(self, dense: int, row: int, segment: Segment) -> list[Order]:
         """Return the orders to which the tick at a row brings something, oldest first."""
-        offers = {side: touches(ANY, side, row, segment) for side in (1, -1)}
-        new = self._new.get(dense, [])
-        found = [order for order in new if offers[order.side]]
-        self._new[dense] = [order for order in new if not offers[order.side]]
+        found: list[Order] = []
+        if new := self._new.get(dense):
+            offers = {s: touches(ANY, s, row, segment) for s in {order.side for order in new}}
+            found = [order for order in new if offers[order.side]]
+            self._new[dense] = [order for order in new if not offers[order.side]]
         sides = self._touch.get(dense, {}).items()
         hit = {side for side, levels in sides if touches(levels, side, row, segment)}
         if hit:
