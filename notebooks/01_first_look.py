@@ -75,8 +75,9 @@ run
 # %% [markdown]
 # ## What it did
 #
-# `run.signals`, `run.drops`, `run.fills` and `run.ticks` are polars frames. Times are UTC with
-# nanoseconds; money has its exact decimal text beside the float.
+# `run.signals`, `run.drops`, `run.orders`, `run.fills`, `run.positions`, `run.trades` and
+# `run.ticks` are polars frames. Times are UTC with nanoseconds; money has its exact Decimal beside
+# the float.
 
 # %%
 run.signals.select("seq", "ts_event", "strategy_id", "side", "price", "confidence").head()
@@ -85,14 +86,21 @@ run.signals.select("seq", "ts_event", "strategy_id", "side", "price", "confidenc
 run.fills.select("ts_event", "side", "price_exact", "quantity_exact", "commission_exact").head()
 
 # %% [markdown]
-# A triangle is a signal, a cross something that was dropped. (Altair loads its drawing code from
-# the network; without one, `import altair; altair.renderers.enable("png")` draws it here.)
+# What it came to: PnL and drawdown are exact, the last row is the total of all strategies.
+
+# %%
+run.statistics.select("strategy_id", "fills", "pnl", "max_drawdown", "trades", "hit_rate")
+
+# %% [markdown]
+# A triangle is a signal, a cross something that was dropped, a ring a fill; below is PnL. (Altair
+# loads its drawing code from the network; without one, `import altair;
+# altair.renderers.enable("png")` draws it here.)
 
 # %%
 run.plot()
 
 # %% [markdown]
-# Why was there a signal at this tick, and what did the strategy see?
+# Why was there a signal at this tick, and what did each validator see?
 
 # %%
 first = run.signals["seq"][0]
