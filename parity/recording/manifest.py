@@ -181,7 +181,7 @@ def load_manifest(folder: Path) -> Manifest:
                 cure="name its recording: `parity inspect RUN` says where it lies",
             )
         manifest = msgspec.convert(whole, Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise RecordingCorrupt(f"{path}: {error}", cure=_CURE) from None
     found = _digest(whole)
     if claimed != found:

@@ -1,7 +1,8 @@
 """The laws of the engine: what a run decides depends on its events, and on nothing else.
 
-Every law runs all shipped strategies, on trades and on quotes, with cooldowns, drops and paper
-fills, over generated streams. Larger numbers of examples: `make laws`.
+Every law runs all shipped strategies, and some that use every feature, on trades and on quotes,
+over generated streams with heartbeats, policies, fills from outside and gaps between the ticks.
+Larger numbers of examples: `make laws`.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,19 +11,21 @@ from functools import cache
 from typing import Any
 
 import msgspec
+import pytest
+from every_feature import all_events, every_plan
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from parity.compose.plans import prepare
 from parity.core.engine import Engine, RunReport
 from parity.core.executor import ExecutorPlan
-from parity.model.effects import ApprovedSignal, Effect, effect_seq
+from parity.model.effects import ApprovedSignal, Effect, Fill, Transition, effect_seq
 from parity.model.events import EventBatch
 from parity.model.values import MarketTick, SignalResult, StrategyConfig
 from parity.proof.replayer import state_bytes
 from parity.settings.strategies import spec_of
 from parity.strategies import REGISTRY
-from parity.testing.generators import ONE, TABLE, TWO, between, cut, event_streams, partitions
+from parity.testing.generators import ONE, TABLE, TWO, between, cut, partitions
 
 COSTS = {"risk": {"cooldown_sec": 2}, "paper": {"allow_short": True, "cash": 100_000}}
 SHIPPED: tuple[tuple[str, str, str, dict[str, Any], tuple[int, ...]], ...] = (
@@ -108,7 +111,7 @@ SINGLE: tuple[dict[str, Any], ...] = (
     {"duplicate_sec": 4, "duplicate_price_step": 0.5},
     {"position_guard_sec": 5},
 )
-PLANS = len(SHIPPED) + 2 + 2 * (1 + len(SINGLE))  # in all_plans()
+PLANS = len(SHIPPED) + 2 + 2 * (1 + len(SINGLE)) + len(every_plan())  # in all_plans()
 
 
 @cache
@@ -154,6 +157,7 @@ def all_plans() -> tuple[ExecutorPlan, ...]:
         ExecutorPlan(drawing, "paper", Drawing),
         ExecutorPlan(swinging, "paper", Swinging),
         *limited_plans(),
+        *every_plan(),
     )
 
 
@@ -172,7 +176,7 @@ def last_seq(events: EventBatch) -> int:
     return events.last_seq
 
 
-@given(event_streams(), partitions())
+@given(all_events(), partitions())
 def test_batch_boundaries_never_matter(events: EventBatch, sizes: list[int]) -> None:
     """Any cutting of the same events gives the same effects, report and state."""
     whole = run([events])
@@ -181,7 +185,7 @@ def test_batch_boundaries_never_matter(events: EventBatch, sizes: list[int]) -> 
     assert whole == run(list(cut(events, [1] * 200)))
 
 
-@given(event_streams(), partitions(), st.integers(0, PLANS - 1))
+@given(all_events(), partitions(), st.integers(0, PLANS - 1))
 def test_batch_boundaries_never_matter_to_one_alone(
     events: EventBatch, sizes: list[int], which: int
 ) -> None:
@@ -197,7 +201,7 @@ def test_every_shipped_strategy_is_under_these_laws() -> None:
     assert set(REGISTRY) == {kind for _, kind, *_ in SHIPPED}
 
 
-@given(event_streams(), st.data())
+@given(all_events(), st.data())
 def test_a_prefix_of_events_gives_a_prefix_of_effects(events: EventBatch, data: Any) -> None:
     """Nothing that is decided depends on what comes later."""
     until = data.draw(st.integers(1, last_seq(events)))
@@ -207,7 +211,7 @@ def test_a_prefix_of_events_gives_a_prefix_of_effects(events: EventBatch, data: 
     assert [e for e in whole if effect_seq(e) <= until] == part
 
 
-@given(event_streams(), st.data())
+@given(all_events(), st.data())
 def test_snapshot_and_tail_equal_the_whole(events: EventBatch, data: Any) -> None:
     """A fresh engine that takes a stored snapshot goes on as if nothing had happened."""
     until = data.draw(st.integers(1, last_seq(events)))
@@ -242,11 +246,11 @@ def executor_of(outcome: Outcome, name: str) -> tuple[Any, Any]:
     return reports, [s for s in states if s["key"][0] == name]
 
 
-@given(event_streams(), partitions())
+@given(all_events(), partitions())
 def test_other_instruments_change_nothing(events: EventBatch, sizes: list[int]) -> None:
     """An executor says the same whether or not ticks of other instruments pass between its own."""
     records = events.ticks.to_records()
-    for name, token in (("ml", ONE), ("reversion", TWO)):
+    for name, token in (("ml", ONE), ("reversion", TWO), ("every_flat", TWO), ("every_tick", ONE)):
         plans = [p for p in all_plans() if p.config.strategy_id == name]
         rest = records[records["instrument_token"] == token]
         alone = EventBatch(type(events.ticks).from_records(rest, TABLE), events.controls)
@@ -256,7 +260,7 @@ def test_other_instruments_change_nothing(events: EventBatch, sizes: list[int]) 
         assert executor_of(without, name) == executor_of(among, name)
 
 
-@given(event_streams(), partitions())
+@given(all_events(), partitions())
 def test_other_strategies_change_nothing(events: EventBatch, sizes: list[int]) -> None:
     """A strategy decides the same alone and among the others, but for the number of a signal."""
     among = run(list(cut(events, sizes)))
@@ -268,7 +272,7 @@ def test_other_strategies_change_nothing(events: EventBatch, sizes: list[int]) -
         assert executor_of(alone, name) == executor_of(among, name)
 
 
-@given(event_streams(), st.permutations(range(PLANS)))
+@given(all_events(), st.permutations(range(PLANS)))
 def test_the_order_of_plans_does_not_matter(events: EventBatch, order: list[int]) -> None:
     """Strategies are run in the order of their names, however they were given."""
     plans = all_plans()
@@ -276,7 +280,7 @@ def test_the_order_of_plans_does_not_matter(events: EventBatch, order: list[int]
     assert run([events]) == run([events], [plans[n] for n in order])
 
 
-@given(event_streams())
+@given(all_events())
 def test_effects_come_in_order(events: EventBatch) -> None:
     """Effects rise by (seq, strategy_id, broker), and approved signals are numbered from 1."""
     effects = run([events])[0]
@@ -288,7 +292,7 @@ def test_effects_come_in_order(events: EventBatch) -> None:
     assert list(range(1, len(numbers) + 1)) == numbers
 
 
-@given(event_streams(min_ticks=40))
+@given(all_events(min_ticks=40))
 def test_both_tiers_say_the_same(events: EventBatch) -> None:
     """The processor and the kernel give the same candidates, on trades and on quotes."""
     digests = {
@@ -298,6 +302,7 @@ def test_both_tiers_say_the_same(events: EventBatch) -> None:
     assert digests["momentum"] == digests["momentum_k"]
     assert digests["momentum_q"] == digests["momentum_kq"]
     assert digests["sma"] == digests["sma_k"]
+    assert digests["breakout"] == digests["breakout_k"]
 
 
 def test_the_streams_are_worth_it() -> None:
@@ -312,6 +317,29 @@ def test_the_streams_are_worth_it() -> None:
         wanted = {"price_band", "max_exposure", "circuit_breaker", "duplicate", "position_guard"}
         return wanted <= reasons
 
-    long = event_streams(min_ticks=80)
+    long = all_events(min_ticks=80)
     assert find(long, limited, settings=settings(phases=[Phase.generate], max_examples=1000))
-    assert find(event_streams(), loud, settings=settings(phases=[Phase.generate]))
+    assert find(all_events(), loud, settings=settings(phases=[Phase.generate]))
+
+
+def reached(events: EventBatch) -> frozenset[str]:
+    """Return which features a stream reached in those that use every one."""
+    effects, report, _ = run([events], every_plan())
+    kinds = {e.kind for e in effects if isinstance(e, Fill) and not e.reason}
+    states = {e.now for e in effects if isinstance(e, Transition)}
+    bars = {"bar" for e in effects if isinstance(e, ApprovedSignal) and e.candidate.ordinal < 0}
+    return frozenset({*kinds, *states, *bars, *report.controls})
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        "bar", "order", "outside", "stop_loss", "take_profit", "ERROR", "PAUSED", "gap",
+        "heartbeat", "fill", "fill_unknown_strategy", "policy_changed",
+    ],
+)  # fmt: skip
+def test_the_streams_reach_every_feature(feature: str) -> None:
+    """Bars that trade, exits, lifecycles and controls of every kind happen in them."""
+    generated = settings(phases=[Phase.generate], max_examples=1000)
+
+    assert find(all_events(min_ticks=60), lambda e: feature in reached(e), settings=generated)
