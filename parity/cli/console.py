@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
+WIDE_COLUMNS: Final = 100  # from here on a progress line has room for a bar
 PIPE_COLUMNS: Final = 160  # a file has no width; a table cut at 80 would lose digests
 
 
 class Told(Protocol):
-    """Takes how many are done, and of how many where that is known."""
+    """Takes how many are done, of how many where that is known, and in which step of several."""
 
-    def __call__(self, done: int, total: int | None = None, /) -> None:
+    def __call__(self, done: int, total: int | None = None, step: str = "", /) -> None:
         """Show it."""
 
 
@@ -81,7 +82,7 @@ def show_json(value: Mapping[str, Any]) -> None:
 
 @contextmanager
 def told(label: str, unit: str = "ticks") -> Iterator[Told | None]:
-    """Give a function (done, total or None) that keeps a progress line on a terminal's stderr.
+    """Give a function, see `Told`, that keeps a progress line on a terminal's stderr.
 
     Yields:
         The function, or None where stderr is no terminal.
@@ -91,9 +92,17 @@ def told(label: str, unit: str = "ticks") -> Iterator[Told | None]:
         return
     progress = _progress(unit)
     task = progress.add_task(label, total=None)
+    shown = ""
 
-    def tell(done: int, total: int | None = None) -> None:
-        progress.update(task, completed=done, total=total)
+    def tell(done: int, total: int | None = None, step: str = "") -> None:
+        nonlocal shown
+        if step != shown:  # another speed, so from the start
+            shown = step
+            progress.reset(task, description=f"{label}, {step}" if step else label)
+        progress.tasks[0].total = total  # an estimate may change; update() would forget the rate
+        progress.update(task, completed=done)
+        if done == 0:
+            progress.refresh()
 
     with progress:
         yield tell
@@ -122,13 +131,14 @@ def _progress(unit: str) -> Progress:
                 words += f", {_clock(task.time_remaining)} left"
             return Text(words)
 
+    console = _console(sys.stderr)
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=24 if console.width >= WIDE_COLUMNS else 8),
         Rate(),
         TimeElapsedColumn(),
-        console=_console(sys.stderr),
+        console=console,
         transient=True,
         speed_estimate_period=5,
     )

@@ -154,19 +154,26 @@ class _Reader:
         if not self._sample.data:
             return
         first_row = 0
-        with self._sample.open() as file, self._open(file) as reader:
+        with self._sample.open() as file:
+            lines = WithLastLineEnd(file, self._sample.position)
+            for batch in self._batches(lines):
+                if lines.shares:  # of the block that it was made from: pyarrow reads far ahead
+                    self._sample.used = lines.shares.popleft()
+                if len(batch):
+                    yield first_row, self._columns(batch, first_row)
+                    first_row += len(batch)
+
+    def _batches(self, lines: Any) -> Iterator[Any]:
+        with self._open(lines) as reader:
             while True:
                 try:
-                    batch = reader.read_next_batch()
+                    yield reader.read_next_batch()
                 except StopIteration:
                     return
                 except pa.ArrowInvalid as error:
                     raise self._unequal(error) from None
                 except UNPACKING_ERRORS as error:
                     raise self._sample.unreadable(error) from None
-                if len(batch):
-                    yield first_row, self._columns(batch, first_row)
-                    first_row += len(batch)
 
     def _columns(self, batch: Any, first_row: int) -> Columns:
         columns = {k: decimals.encode(batch.column(f"f{n}")) for k, n in self.places.items()}
@@ -178,7 +185,7 @@ class _Reader:
             )
         return columns
 
-    def _open(self, file: Any) -> Any:
+    def _open(self, lines: Any) -> Any:
         wanted = [f"f{n}" for n in sorted(set(self.places.values()))]
         read = pc_csv.ReadOptions(
             use_threads=False,
@@ -191,7 +198,6 @@ class _Reader:
             include_columns=wanted,
             strings_can_be_null=False,
         )
-        lines: Any = WithLastLineEnd(file)
         try:
             return pc_csv.open_csv(lines, read_options=read, convert_options=convert)
         except (pa.ArrowInvalid, pa.ArrowKeyError) as error:

@@ -23,6 +23,7 @@ from parity.sources.importers.tables import (
     Place,
     Scales,
     Survey,
+    Tell,
     check_values,
     dense_of,
     other_names,
@@ -102,7 +103,7 @@ class DbnTickFile:
             raise ConfigError(f"--map: instrument_token: expected digits, was {self._fixed!r}")
         self._known: dict[int, tuple[int, str]] = {}  # instrument id and day -> token, symbol
 
-    def survey(self) -> Survey:
+    def survey(self, tell: Tell) -> Survey:
         """Read it once: the instruments, and how many decimals their prices need."""
         found = Survey()
         for first_row, rows, header in self._blocks():
@@ -128,6 +129,7 @@ class DbnTickFile:
                             shown &= rows["action"] == b"T"
                         seen.price_scale = _decimals(rows[name][shown], seen.price_scale)
             found.rows += len(rows)
+            tell(found.rows)
         return found
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:

@@ -9,8 +9,9 @@ behind, or the one that was there as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
@@ -29,16 +30,17 @@ from parity.sources.importers.odd import Oddities
 from parity.sources.importers.plain import PlainTickFile, Unlike
 from parity.sources.importers.sample import Sample
 from parity.sources.importers.sorting import SortedTickFile
+from parity.sources.importers.steps import Steps
 from parity.sources.importers.tables import Place, merge_extensions
 from parity.sources.importers.times import check_zone
 
 if TYPE_CHECKING:
     from parity.recording.sequencer import Sequencer
+    from parity.sources.importers.steps import Progress
     from parity.sources.importers.tables import Found, Survey, TickFile
 
 ORDERS: Final = ("ts_event", "ts_recv")
 SORTS: Final = ("id",)
-Progress = Callable[[int, int], None]
 
 
 class ImportReport(msgspec.Struct, frozen=True):
@@ -91,7 +93,8 @@ def import_ticks(
         append: add ticks that are later than all of a sealed import, also of new instruments.
         instrument_table: a table, or a JSON file with one; else it is made from the files.
             To an append it adds instruments.
-        progress: called with (rows done, rows in all, which may be an estimate until the end).
+        progress: called with (rows done, rows in all, which pass), in every pass. The rows in all
+            may be an estimate until the end, or None.
 
     Raises:
         InputRefused: data that would have to be guessed at or rounded; names file and row.
@@ -109,8 +112,9 @@ def import_ticks(
         if before is not None:
             given = before.with_table(given)
         options = Options(columns=parse_map(map), tz=tz, given=given, grows=grows, sort=sort)
-        opened = [open_file(Sample(path), format, options) for path in expand(sources)]
-        asked = _Asked(target, opened, options, before, order, sort, progress)
+        samples = [Sample(path) for path in expand(sources)]
+        opened = [open_file(sample, format, options) for sample in samples]
+        asked = _Asked(target, samples, opened, options, before, order, sort, progress)
         report = None
         if sort is None and any(isinstance(f, PlainTickFile) and f.is_big() for f, _ in opened):
             # Whatever is wrong, the long way says it as for any file.
@@ -123,6 +127,7 @@ class _Asked(NamedTuple):
     """What was asked for."""
 
     target: Path
+    samples: Sequence[Sample]
     opened: Sequence[tuple[TickFile, Match]]
     options: Options
     before: Before | None
@@ -134,7 +139,7 @@ class _Asked(NamedTuple):
 def _import(asked: _Asked, *, glance: bool) -> ImportReport:
     opened, before, order, given = asked.opened, asked.before, asked.order, asked.options.given
     files = [file for file, _ in opened]
-    surveys = [_surveyed(file, glance=glance) for file in files]
+    surveys, steps = _surveyed(asked, files, glance=glance)
     if not any(survey.rows for survey in surveys):
         raise InputRefused(f"{', '.join(str(f.path) for f in files)}: no ticks in there")
     table = given
@@ -145,10 +150,10 @@ def _import(asked: _Asked, *, glance: bool) -> ImportReport:
     table = _with_extensions(table or _table_of(surveys), surveys)
     chosen = _choose_order(order, files, surveys)
     if asked.sort is not None:
-        files = [SortedTickFile(f, n, asked.target.parent) for n, f in enumerate(files)]
+        files = _sorted(files, surveys, asked.target.parent, steps)
     plan = _Plan(asked.target, files, surveys, table, chosen, before)
     odd = Oddities([f.path for f in files], [f.layout for f in files], table, chosen)
-    lines = _write(plan, odd, asked.progress)
+    lines = _write(plan, odd, steps)
     return ImportReport(
         recording=str(asked.target),
         order=chosen,
@@ -159,10 +164,40 @@ def _import(asked: _Asked, *, glance: bool) -> ImportReport:
     )
 
 
-def _surveyed(file: TickFile, *, glance: bool) -> Survey:
-    if glance and isinstance(file, PlainTickFile) and file.is_big():
-        return file.glance()
-    return file.survey()
+def _surveyed(
+    asked: _Asked, files: Sequence[TickFile], *, glance: bool
+) -> tuple[list[Survey], Steps]:
+    """Survey each file, a big one of plain numbers by a glance at it if so asked."""
+    glanced = [glance and isinstance(f, PlainTickFile) and f.is_big() for f in files]
+    read = [s for s, quick in zip(asked.samples, glanced, strict=True) if not quick]
+    steps = Steps(asked.progress, read, sorts=asked.sort is not None)
+    surveys = []
+    for file, sample, quick in zip(files, asked.samples, glanced, strict=True):
+        if quick and isinstance(file, PlainTickFile):
+            surveys.append(file.glance())
+            continue
+        steps.surveying(sample, 0)
+        surveys.append(file.survey(partial(steps.surveying, sample)))
+        steps.surveyed(sample, surveys[-1].rows)
+    if read:
+        steps.next_pass()
+    return surveys, steps
+
+
+def _sorted(
+    files: Sequence[TickFile], surveys: Sequence[Survey], folder: Path, steps: Steps
+) -> list[TickFile]:
+    """Return the files in the order of their trade ids; they are sorted before any is written."""
+    total = sum(survey.rows for survey in surveys)
+    done = [0] * len(files)
+
+    def tell(number: int, rows: int) -> None:
+        done[number] = rows
+        steps.writing(sum(done), total)
+        if sum(done) == total:
+            steps.next_pass()
+
+    return [SortedTickFile(f, n, folder, partial(tell, n)) for n, f in enumerate(files)]
 
 
 def _file_of(file: TickFile, match: Match, survey: Survey) -> dict[str, Any]:
@@ -186,7 +221,7 @@ class _Plan(NamedTuple):
     before: Before | None
 
 
-def _write(plan: _Plan, odd: Oddities, progress: Progress | None) -> list[str]:
+def _write(plan: _Plan, odd: Oddities, steps: Steps) -> list[str]:
     from parity.recording.scan import read_ahead
     from parity.recording.sequencer import Sequencer
     from parity.recording.writer import RecordingWriter
@@ -202,18 +237,17 @@ def _write(plan: _Plan, odd: Oddities, progress: Progress | None) -> list[str]:
         created_by="parity import",
         append=plan.before is not None,
     ) as writer:
+        steps.writing(0, total)
         # Rows are parsed, judged and written by three threads: all leave Python for most of it.
         with closing(read_ahead(_sequenced(plan, sequencer, end, odd))) as batches:
             for batch in batches:
                 writer.append(batch)
-                if progress is not None:
-                    progress(writer.tick_rows, max(total, writer.tick_rows))
+                steps.writing(writer.tick_rows, max(total, writer.tick_rows))
         for file, survey in zip(plan.files, plan.surveys, strict=True):
             if isinstance(file, PlainTickFile):
                 survey.rows = file.rows  # where it was an estimate
         total = sum(survey.rows for survey in plan.surveys)
-        if progress is not None:
-            progress(writer.tick_rows, total)
+        steps.writing(writer.tick_rows, total)
         if writer.tick_rows != total:
             raise AssertionError(f"{total} rows were surveyed, {writer.tick_rows} written")
         writer.warnings = odd.warnings(plan.surveys)

@@ -27,6 +27,7 @@ from parity.sources.importers.tables import (
     Records,
     Scales,
     Survey,
+    Tell,
     check_values,
     dense_of,
     fill_extension,
@@ -93,12 +94,13 @@ class ParquetTickFile:
                     cure=did_you_mean(name, set(self._schema)),
                 )
 
-    def survey(self) -> Survey:
+    def survey(self, tell: Tell) -> Survey:
         """Read tokens, names, scales and which times are absent; prices wait for the next pass."""
         found = Survey()
         wanted = [*_BOTH, "quantity_scale", "ts_recv", "flags", "trade_id", "bid_qty", "ask_qty"]
         for first_row, batch in self._read(wanted):
             found.rows += len(batch)
+            tell(found.rows)
             no_ts_recv = ~_valid(batch, "ts_recv")
             found.rows_without_ts_recv += int(no_ts_recv.sum())
             found.note_without("ts_recv", no_ts_recv, first_row)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from parity.model.instruments import Instrument, InstrumentTable
     from parity.sources.importers.layouts import Columns
     from parity.sources.importers.sample import Sample
-    from parity.sources.importers.tables import Ints, Records
+    from parity.sources.importers.tables import Ints, Records, Tell
     from parity.sources.importers.texts import TextTickFile
 
 _Done = TypeVar("_Done")
@@ -89,34 +89,36 @@ class PlainTickFile:
         self._like_start = False
         self.rows = 0  # that `batches` gave, at its end
 
-    def survey(self) -> Survey:
+    def survey(self, tell: Tell) -> Survey:
         """Count rows and decimals; by texts where a cell is not plain."""
         self._like_start = False
         if self._equal_times:
-            return self._survey_times()
+            return self._survey_times(tell)
         rows, most = 0, np.zeros(self._width + 1, np.int64)
         work = partial(_count, *self._kinds(dict.fromkeys(self._columns, -1)))
         for counted, found, size in _each(work, self._lines(held=cpu_count() + 1)):
             if found[0] < size:
                 self._plain = False
-                return self._texts.survey()
+                return self._texts.survey(tell)
             rows += counted
+            tell(rows)
             np.maximum(most, found, out=most)
-        return self._survey_of(rows, most) if rows else self._texts.survey()
+        return self._survey_of(rows, most) if rows else self._texts.survey(tell)
 
-    def _survey_times(self) -> Survey:
+    def _survey_times(self, tell: Tell) -> Survey:
         rows, without, most = 0, 0, np.zeros(self._width + 1, np.int64)
         first = 0
         for values, whole in self._blocks(dict.fromkeys(self._columns, -1), most):
             if not whole or not self._timed(values):
                 self._plain = False
-                return self._texts.survey()
+                return self._texts.survey(tell)
             lacking = self._without_venue_time(values)
             if not without and lacking.any():
                 first = rows + int(np.argmax(lacking)) + 1
             rows += values.shape[1]
+            tell(rows)
             without += int(np.count_nonzero(lacking))
-        survey = self._survey_of(rows, most) if rows else self._texts.survey()
+        survey = self._survey_of(rows, most) if rows else self._texts.survey(tell)
         for found in survey.instruments.values():
             found.rows_without_venue_time = without
         if first:

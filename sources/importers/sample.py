@@ -10,9 +10,12 @@ import bz2
 import csv
 import gzip
 import io
+import os
 import re
 import zipfile
 import zlib
+from collections import deque
+from collections.abc import Callable
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -44,6 +47,8 @@ class Sample:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._member = _only_member(path) if path.suffix.lower() == ".zip" else None
+        self.used: float | None = None  # the share whose rows came, where a reader is far ahead
+        self._opened: tuple[Any, Callable[[], float]] | None = None  # a file, the share it read
 
     @property
     def name(self) -> str:
@@ -63,6 +68,30 @@ class Sample:
         packed = self.path.suffix.lower() in _PACKED
         return None if packed else self.path.stat().st_size
 
+    def share(self, rows: int) -> float | None:
+        """Return how much of it was read, from 0 to 1, by the time it gave so many rows.
+
+        None where nothing tells: of a format that is read by its own path and counts no rows.
+        """
+        if self.kind == "parquet":
+            return min(1.0, rows / max(1, self._row_count))
+        if self._opened is None or self.kind == "arrow":
+            return None
+        return self.position() if self.used is None else self.used
+
+    def position(self) -> float:
+        """Return how much of what was opened last was read, from 0 to 1."""
+        if self._opened is None:
+            raise AssertionError(f"{self.path}: not opened yet")
+        file, share = self._opened
+        return 1.0 if file.closed else min(1.0, share())
+
+    @cached_property
+    def _row_count(self) -> int:
+        import pyarrow.parquet as pq
+
+        return int(pq.read_metadata(self.path).num_rows)
+
     @property
     def stem(self) -> str:
         """The name without its last suffix."""
@@ -71,7 +100,8 @@ class Sample:
     def open(self) -> IO[bytes]:
         """Open the unpacked bytes."""
         try:
-            file: IO[bytes] = _unpacked(self.path, self._member)
+            self._opened, self.used = _unpacked(self.path, self._member), None
+            file: IO[bytes] = self._opened[0]
             return file
         except (OSError, zipfile.BadZipFile, ValueError) as error:
             raise self.unreadable(error) from None
@@ -159,12 +189,17 @@ class WithLastLineEnd(io.RawIOBase):
 
     Args:
         file: open for reading.
+        share: how much of it was read, from 0 to 1.
+
+    Attributes:
+        shares: that of each block that was read and that nobody has taken from here.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    def __init__(self, file: IO[bytes], share: Callable[[], float]) -> None:
+        self._file, self._share = file, share
         self._next = b""
         self._started = False
+        self.shares: deque[float] = deque()
 
     def readable(self) -> bool:
         """Say that it can be read."""
@@ -175,25 +210,31 @@ class WithLastLineEnd(io.RawIOBase):
         room = max(size - 1, 1) if size >= 0 else size
         data = self._next if self._started else self._file.read(room)
         self._started = True
+        if data:
+            self.shares.append(self._share())
         self._next = self._file.read(room) if data else b""
         last = data and not self._next and not data.endswith(b"\n")
         return data + b"\n" if last else data
 
 
-def _unpacked(path: Path, member: str | None) -> Any:
+def _unpacked(path: Path, member: str | None) -> tuple[Any, Callable[[], float]]:
+    """Return the unpacked bytes, and what says how much of them was read."""
     suffix = path.suffix.lower()
     if member is not None:
-        return zipfile.ZipFile(path).open(member)
-    if suffix == ".gz":
-        return gzip.open(path, "rb")
-    if suffix == ".bz2":
-        return bz2.open(path, "rb")
+        whole = zipfile.ZipFile(path)
+        one, bytes_in_all = whole.open(member), max(1, whole.getinfo(member).file_size)
+        return one, lambda: one.tell() / bytes_in_all
+    size = max(1, path.stat().st_size)
     if suffix == ".zst":
         import pyarrow as pa
 
-        unpacked: Any = pa.CompressedInputStream(str(path), "zstd")
-        return io.BufferedReader(unpacked)
-    return path.open("rb")
+        packed: Any = pa.OSFile(str(path), "rb")
+        unpacked: Any = pa.CompressedInputStream(packed, "zstd")
+        return io.BufferedReader(unpacked), lambda: packed.tell() / size
+    opener: Any = {".gz": gzip.open, ".bz2": bz2.open}.get(suffix, open)
+    file = opener(path, "rb")
+    # Of the packed bytes: where the descriptor is, whatever unpacks them.
+    return file, lambda: os.lseek(file.fileno(), 0, os.SEEK_CUR) / size
 
 
 def _only_member(path: Path) -> str:

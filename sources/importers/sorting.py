@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.model.instruments import InstrumentTable
-    from parity.sources.importers.tables import Records, Survey, TickFile
+    from parity.sources.importers.tables import Records, Survey, Tell, TickFile
 
 RUN_ROWS: Final = 250_000  # 31 MB of records
 MERGE_ROWS: Final = 300_000  # held by a merge, over all its runs
@@ -41,9 +41,9 @@ class NumberedTickFile:
         self.names = file.names
         self._file = file
 
-    def survey(self) -> Survey:
+    def survey(self, tell: Tell) -> Survey:
         """Survey the file."""
-        return self._file.survey()
+        return self._file.survey(tell)
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
         """Yield its records, the numbers in trade_id."""
@@ -57,16 +57,17 @@ class SortedTickFile:
         file: the file; its ticks must have ids, of one instrument.
         place: of the file among all.
         folder: where the runs go, 125 bytes a row; they are gone at the end.
+        tell: takes how many rows were put into runs.
     """
 
-    def __init__(self, file: TickFile, place: int, folder: Path) -> None:
+    def __init__(self, file: TickFile, place: int, folder: Path, tell: Tell) -> None:
         self.path, self.format, self.layout = file.path, file.format, file.layout
         self.names = file.names
-        self._file, self._place, self._folder = file, place, folder
+        self._file, self._place, self._folder, self._tell = file, place, folder, tell
 
-    def survey(self) -> Survey:
+    def survey(self, tell: Tell) -> Survey:
         """Survey the file."""
-        return self._file.survey()
+        return self._file.survey(tell)
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
         """Yield its records by trade id, with the row of each in `seq`."""
@@ -87,11 +88,13 @@ class SortedTickFile:
 
     def _runs(self, table: InstrumentTable) -> Iterator[Records]:
         waiting: list[Records] = []
-        count = token = 0
+        count = token = done = 0
         for records in numbered(self._file.batches(table), self._place):
             token = self._check(records, table, token)
             waiting.append(records)
             count += len(records)
+            done += len(records)
+            self._tell(done)
             if count >= RUN_ROWS:
                 yield np.concatenate(waiting)
                 waiting, count = [], 0

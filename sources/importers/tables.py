@@ -6,7 +6,7 @@ the same for all. No format knows another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
@@ -21,6 +21,7 @@ from parity.model.instruments import InstrumentTable
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Records = npt.NDArray[Any]
+Tell = Callable[[int], None]  # takes how many rows of a file were read so far
 
 BATCH_ROWS: Final = 65_536
 _MEND: Final = "mend or drop that row"
@@ -123,7 +124,7 @@ class TickFile(Protocol):
     layout: str
     names: Mapping[str, str]
 
-    def survey(self) -> Survey:
+    def survey(self, tell: Tell) -> Survey:
         """Read the file once: its instruments, their scales, which times it has."""
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:

@@ -25,6 +25,7 @@ from parity.sources.importers.tables import (
     Records,
     Scales,
     Survey,
+    Tell,
     check_values,
     dense_of,
     fill_extension,
@@ -103,13 +104,14 @@ class TextTickFile:
         self._scaled = own | {e.name: e.kind for e in self._extensions if e.scaled}
         self._check_instrument()
 
-    def survey(self) -> Survey:
+    def survey(self, tell: Tell) -> Survey:
         """Parse every value once: instruments, and the decimals that decide their scales."""
         found = Survey(extensions={e.name: e for e in self._extensions}, left_out=self.left_out)
         for first_row, columns in self._read():
             place = Place(self.path, "instrument_token", first_row, self.names)
             tokens = self._tokens(columns, place)
             found.rows += len(tokens)
+            tell(found.rows)
             no_ts_recv = ~_present(columns, "ts_recv", len(tokens))
             found.rows_without_ts_recv += int(no_ts_recv.sum())
             found.note_without("ts_recv", no_ts_recv, first_row)

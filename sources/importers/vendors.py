@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.model.instruments import InstrumentTable
-    from parity.sources.importers.tables import Place, Records, Survey, TickFile
+    from parity.sources.importers.tables import Place, Records, Survey, Tell, TickFile
 
 pc: Any = typed_pc  # its stubs refuse plain Python scalars, which it takes
 
@@ -48,10 +48,10 @@ class CountingTickFile:
         self.format, self.layout, self.names = file.format, file.layout, file.names
         self._file, self._notes = file, notes
 
-    def survey(self) -> Survey:
+    def survey(self, tell: Tell) -> Survey:
         """Survey the file, with the notes taken on the way."""
         self._notes.counts.clear()
-        found = self._file.survey()
+        found = self._file.survey(tell)
         for words, rows in self._notes.counts.items():
             found.notes[words] = found.notes.get(words, 0) + rows
         return found

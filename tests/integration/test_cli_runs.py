@@ -279,6 +279,33 @@ def test_progress_is_shown_on_a_terminal_only(
     assert colours == bool(re.search(r"\x1b\[[0-9;]*3[0-9]", said))
 
 
+def test_an_import_shows_each_of_its_passes(tmp_path: Path) -> None:
+    """A terminal sees rows in both passes, each by its name; a file gets no line of progress."""
+    lines = (f'{1_748_736_000_000 + n},"{n}.5",1' for n in range(5000))
+    file = tmp_path / "ticks.csv"
+    file.write_text("\n".join(["ts_event,price,quantity", *lines, ""]))
+    command = [sys.executable, "-m", "parity", "import", file, "--map", "symbol==A", "--json"]
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1", "COLUMNS": "100"}
+    subprocess.run(
+        [*command, tmp_path / "a"],
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        env=environment,
+        cwd=ROOT,
+        check=True,
+    )
+    os.close(follower)
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", read_all(leader))
+    quiet = subprocess.run(
+        [*command, tmp_path / "b"], capture_output=True, cwd=ROOT, check=True, text=True
+    )
+
+    assert re.search(r"import, pass 1 of 2 .* 0 ticks", said)
+    assert re.search(r"import, pass 2 of 2 .* 5 000 ticks", said)
+    assert "" == quiet.stderr
+
+
 def read_all(descriptor: int) -> str:
     """Return what a pseudo-terminal holds."""
     pieces = []

@@ -428,7 +428,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     table, records = generate(seed=1, ticks=100)
     _write(tmp_path / "a.csv", _rows(table, records))
 
-    def interrupt(_done: int, _total: int) -> None:
+    def interrupt(_done: int, _total: int | None, _step: str) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -440,11 +440,11 @@ def test_progress_ends_at_the_total(tmp_path: Path) -> None:
     """Progress counts the rows written, up to all of them."""
     table, records = generate(seed=1, ticks=100)
     _write(tmp_path / "a.csv", _rows(table, records))
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[int, int | None, str]] = []
 
     import_ticks(tmp_path / "a.csv", tmp_path / "rec", progress=lambda *now: seen.append(now))
 
-    assert seen[-1] == (100, 100)
+    assert seen[-1] == (100, 100, "pass 2 of 2")
 
 
 @pytest.mark.parametrize(
