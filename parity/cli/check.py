@@ -79,10 +79,12 @@ def command(
 def _lint_named(files: Sequence[str]) -> list[Finding]:
     from parity.compose.checks import near
     from parity.proof.lint import lint_source
+    from parity.settings.strategies import NO_STRATEGIES
 
     named = [Path(file) for file in files]
     python = [p for p in named if p.suffix == ".py" and p.is_file()]
-    python += [p for folder in named if folder.is_dir() for p in sorted(folder.glob("*.py"))]
+    inside = [p for folder in named if folder.is_dir() for p in sorted(folder.glob("*.py"))]
+    python += [p for p in inside if not p.name.startswith(NO_STRATEGIES)]
     return [
         finding
         for path in python

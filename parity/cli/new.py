@@ -63,11 +63,10 @@ def command(
 
 def _check(name: str, files: list[Path]) -> None:
     tamed = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    fine = re.fullmatch(r"[a-z][a-z0-9_]*", name) and not keyword.iskeyword(name)
-    if not fine:
+    if not _fine(name):
         raise ConfigError(
             f"NAME: expected a name of Python in small letters, was {name!r}",
-            cure=f"try {tamed}" if re.match(r"[a-z]", tamed) else "for example my_rule",
+            cure=f"try {tamed}" if _fine(tamed) else "for example my_rule",
         )
     there = [file for file in files if file.exists()]
     if there:
@@ -77,3 +76,7 @@ def _check(name: str, files: list[Path]) -> None:
             f"NAME: {name!r} is a module of Python or of an installed package",
             cure=f"take another, {name}_rule say: its test could not import it",
         )
+
+
+def _fine(name: str) -> bool:
+    return bool(re.fullmatch(r"[a-z][a-z0-9_]*", name)) and not keyword.iskeyword(name)

@@ -93,9 +93,12 @@ def divergence_panel(first: Divergence, a: str, b: str) -> Panel:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("tick", f"seq {first.seq}, {iso(first.ts_event)}")
-    table.add_row("instrument", str(first.instrument_token))
-    table.add_row("strategy", f"{first.strategy_id} at {first.broker}")
+    if first.strategy_id:
+        table.add_row("tick", f"seq {first.seq}, {iso(first.ts_event)}")
+        table.add_row("instrument", str(first.instrument_token))
+        table.add_row("strategy", f"{first.strategy_id} at {first.broker}")
+    else:  # a state or a report is of no one tick
+        table.add_row("after", f"seq {first.seq}")
     table.add_row("field", f"{first.field} of {first.stream}")
     table.add_row(a, first.a)
     table.add_row(b, first.b)

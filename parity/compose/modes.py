@@ -464,7 +464,7 @@ def _paper_writer(
     if other:
         raise ConfigError(
             f"{run}: it holds a run of another configuration ({'; '.join(other)})",
-            cure="name a new folder, or give the configuration it was started with",
+            cure="name a new folder, or give it the configuration, code and libraries of then",
         )
     manifest.state = "open"
     # What was said of the end no longer holds; it is said anew at the next one.

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
     from parity.model.sessions import SessionClock
 
-SNAPSHOT_FORMAT: Final = 1
+# Format 1 knew no deadlines, bars or lifecycle of its own; no state is carried over from it.
+SNAPSHOT_FORMAT: Final = 2
 # Ticks looked at together: what is made for them stays in the processor's cache (measured). Of
 # tick objects, which processors are shown, that holds fewer.
 _ROWS_MAX: Final = 16_384
@@ -342,7 +343,10 @@ class Engine:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what snapshot() gave; raises ConfigError where it is of other strategies."""
         if state["format"] != SNAPSHOT_FORMAT:
-            raise ConfigError(f"checkpoint: format {state['format']}, expected {SNAPSHOT_FORMAT}")
+            raise ConfigError(
+                f"checkpoint: format {state['format']}, this version reads {SNAPSHOT_FORMAT}",
+                cure="go on with the version of parity that wrote it, or begin anew",
+            )
         self.ticks, self.undelivered, self.next_signal_no, self.last_seq = state["counts"]
         self._controls, self._refused = Counter(state["controls"]), Counter(state["refused"])
         self._scan.restore(state["scan"])

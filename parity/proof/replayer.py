@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from parity.core.engine import SNAPSHOT_FORMAT
 from parity.model.effects import ApprovedSignal, DroppedSignal, Effect
 from parity.model.errors import NothingCompared, RecordingCorrupt
 from parity.model.events import EventBatch
@@ -196,7 +197,8 @@ def verify_run(
             f"{run.path}: the run was ended before it wrote its first part",
             cure="start it again: it resumes from its journal",
         )
-    checkpoints = dict(run.checkpoints())
+    kept = {seq: state.get("engine", state) for seq, state in run.checkpoints()}
+    checkpoints = {s: state for s, state in kept.items() if state["format"] == SNAPSHOT_FORMAT}
     events = cut_at(run_events(run, recording), [until] if until else [])
     replayed = replay_events(
         engine,
@@ -217,6 +219,11 @@ def verify_run(
         covered.update(delivered(run))
     _check_report(run, engine, complete)
     notes = [] if complete else [f"the run is open: compared up to seq {until}"]
+    if len(checkpoints) < len(kept):
+        notes.append(
+            "the state at the checkpoints was not compared: "
+            "another version of parity wrote them, in another form"
+        )
     if not covered["candidates"]:
         notes.append("no strategy said anything: the ticks were compared, and no candidate")
     return Verdict(
@@ -249,8 +256,7 @@ def _because(first: Divergence | None, changed: Sequence[str]) -> Divergence | N
 def _state_divergence(
     checkpoints: dict[int, dict[str, Any]], replayed: Replayed
 ) -> Divergence | None:
-    for seq, kept in sorted(checkpoints.items()):
-        state = kept.get("engine", kept)
+    for seq, state in sorted(checkpoints.items()):
         if seq in replayed.states and replayed.states[seq] != state_bytes(state):
             return Divergence(
                 stream="checkpoints",

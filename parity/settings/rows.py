@@ -183,7 +183,8 @@ class RowReader:
         for key, value in written.items():
             name = _SPELLINGS.get(key, key)
             if key not in known:
-                self._add((key,), key, "unknown key", did_you_mean(key, known))
+                inside = "write it inside `parameters`" if key in BLOCKS else ""
+                self._add((key,), key, "unknown key", inside or did_you_mean(key, known))
             elif name in given:
                 self._add((key,), key, f"means the same as {spelled[name]}", "keep one of them")
             else:

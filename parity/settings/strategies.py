@@ -205,6 +205,10 @@ def spec_of(
 # ---- sources -------------------------------------------------------------------------------
 
 
+# How names of files in a folder begin that are passed over; `parity new` writes tests beside.
+NO_STRATEGIES: Final = ("_", ".", "test_")
+
+
 def _expand(source: Path | str, files: list[Path], names: list[str]) -> None:
     path = Path(source)
     if path.is_dir():
@@ -213,7 +217,7 @@ def _expand(source: Path | str, files: list[Path], names: list[str]) -> None:
             for p in path.iterdir()
             if p.is_file()
             and (p.suffix in READERS or p.suffix == ".py")
-            and not p.name.startswith(("_", "."))
+            and not p.name.startswith(NO_STRATEGIES)
         )
         if not inside:
             raise ConfigError(

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import parity as pt
+from parity.cli import app
 from parity.sources.synthetic import make_recording
 
 GOOD = """import parity as pt
@@ -78,3 +80,20 @@ def test_exit_codes_and_words(files: Path, cli: Cli) -> None:
     assert "did you mean 'momentum'?" in done["wrong.yaml"].stderr
     assert not listed["ok"]
     assert {"raises"} <= {one["rule"] for one in listed["findings"]}
+
+
+def test_a_folder_is_checked_without_the_tests_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test of a strategy may read files; it is no strategy, and no finding is about it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.py").write_text(GOOD)
+    (tmp_path / "test_good.py").write_text("from pathlib import Path\nraise SystemExit(1)\n")
+    (tmp_path / "wrong.yaml").write_text("strategy_type: momentun\ninstruments: all\n")
+    done = CliRunner(env={"NO_COLOR": "1"}).invoke(app, ["check", "."])
+
+    assert 2 == done.exit_code
+    assert "wrong.yaml" in done.stderr
+    assert "test_good" not in done.stderr + done.stdout
+    (tmp_path / "wrong.yaml").unlink()
+    assert () == pt.check(".").findings

@@ -57,7 +57,7 @@ def test_what_is_written_works_without_an_edit(cli: Cli, tmp_path: Path, kind: s
     [
         (["my-rule"], "try my_rule"),
         (["My Rule"], "try my_rule"),
-        (["class"], "expected a name of Python"),
+        (["class"], "for example my_rule"),
         (["7up"], "for example my_rule"),
         (["json"], "'json' is a module"),
         (["polars"], "'polars' is a module"),

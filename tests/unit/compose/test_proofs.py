@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 import parity as pt
+from parity.cli.verify import divergence_panel
 from parity.compose import proofs
+from parity.core.engine import SNAPSHOT_FORMAT
 from parity.model.errors import NothingCompared, RecordingCorrupt
-from parity.recording.runs import MANIFEST, RunFolder, kept_files, write_durably
+from parity.recording.runs import MANIFEST, RunFolder, RunWriter, kept_files, write_durably
 from parity.sources.synthetic import make_recording
 
 ROWS = """
@@ -356,3 +359,23 @@ def test_failures_are_part_of_the_proof(base: Path, tmp_path: Path) -> None:
         lambda rows: rows.remove(next(r for r in rows if r["kind"] == "failure")),
     )
     assert "different" == pt.verify(done).verdict
+
+
+def test_a_checkpoint_of_another_form_is_passed_over_aloud(copy: Path) -> None:
+    """Its run is proved by what it said; in today's form a state that is another diverges."""
+    run = copy / "run"
+    for form, verdict in ((SNAPSHOT_FORMAT - 1, "identical"), (SNAPSHOT_FORMAT, "different")):
+        writer = RunWriter(run, RunFolder(run).manifest, resume=True)
+        writer.save_checkpoint(1_000, {"engine": {"format": form}, "sequencer": {}})
+        mend_hashes(run)
+        found = pt.verify(run)
+
+        assert verdict == found.verdict
+        assert int(form == SNAPSHOT_FORMAT) == found.covered["checkpoints"]
+        assert (form < SNAPSHOT_FORMAT) == any("another form" in note for note in found.notes)
+        if found.first_divergence is not None:
+            shown = Console(width=80)
+            with shown.capture() as text:
+                shown.print(divergence_panel(found.first_divergence, "a", "b"))
+            assert "after  seq 1000" in text.get()
+            assert "1970" not in text.get()

@@ -197,6 +197,9 @@ def test_a_checkpoint_of_others_is_refused() -> None:
         Engine(TABLE, [plan("a"), plan("b")]).restore(state)
     with pytest.raises(ConfigError, match=r"\['a', 'paper'\]: no such strategy runs"):
         Engine(TABLE, []).restore(state)
+    with pytest.raises(ConfigError, match=r"format 1, this version reads 2") as old:
+        Engine(TABLE, [plan("a")]).restore({**state, "format": 1})
+    assert "begin anew" in old.value.cure
 
 
 def test_trades_and_quotes_do_not_mix() -> None:

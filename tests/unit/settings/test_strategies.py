@@ -188,6 +188,7 @@ def test_seed_shapes_are_read(write: Write) -> None:
         ),
         ({"use_composition": False}, "use_composition: expected true (strategies by inheritance"),
         ({"brokrs": ["paper"]}, "brokrs: unknown key; did you mean 'brokers'?"),
+        ({"paper": {"cash": 1}}, "paper: unknown key; write it inside `parameters`"),
         (
             {"zerodha_trading_enabled": True, "brokers": ["paper"]},
             "zerodha_trading_enabled: true, but brokers is",
