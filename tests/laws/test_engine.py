@@ -335,7 +335,8 @@ def reached(events: EventBatch) -> frozenset[str]:
     "feature",
     [
         "bar", "order", "outside", "stop_loss", "take_profit", "ERROR", "PAUSED", "gap",
-        "heartbeat", "fill", "fill_unknown_strategy", "policy_changed",
+        "heartbeat", "fill", "fill_unknown_strategy", "policy_changed", "strategy_paused",
+        "flatten", "STOPPED",
     ],
 )  # fmt: skip
 def test_the_streams_reach_every_feature(feature: str) -> None:

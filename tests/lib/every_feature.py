@@ -183,6 +183,12 @@ _details = st.one_of(
             "strategy_id": st.sampled_from((OUTSIDE, OUTSIDE, "nobody")),
         }
     ).map(lambda fill: ("fill", fill)),
+    st.tuples(
+        st.sampled_from(
+            ("strategy_paused", "strategy_resumed", "strategy_stopped", "strategy_flattened")
+        ),
+        st.sampled_from(("every_second", "every_holds", "momentum", "nobody")),
+    ).map(lambda asked: (asked[0], {"strategy_id": asked[1]})),
 )
 
 
