@@ -1,9 +1,9 @@
 """Rows of comma-separated plain numbers to exact integers, in one pass over the bytes.
 
-Plain means: digits with at most one point and perhaps a minus, true and false, or one of some short
-words. Whatever else a cell may be (quoted, empty, with an exponent, a date) stops the pass at its
-row and is for somebody slower. Nothing is rounded: a digit that the scale has no place for stops it
-too.
+Plain means: digits with at most one point and perhaps a minus, or nothing in their place; true and
+false, or one of some short words. Whatever else a cell may be (quoted, with an exponent, a date)
+stops the pass at its row and is for somebody slower. Nothing is rounded: a digit that the scale has
+no place for stops it too.
 
 `read_cells(data, size, kinds, scales, words, found, values, first)` reads whole lines and returns
 how many:
@@ -12,8 +12,8 @@ how many:
 * size: how many of them count. At least `BEYOND` more must be there, because eight are looked at
   at a time: two thirds of what it takes one by one (measured).
 * kinds: of each column: SKIP, DECIMAL, INTEGER, BOOLEAN or WORD.
-* scales: of each column, digits after the point to keep; -1 to count them only. Of one of words:
-  where its words begin.
+* scales: of each column, digits after the point to keep; -1 to count them, and then that is the
+  value of a decimal. Of one of words: where its words begin.
 * words: those that a cell may say, by column, as `words_of` gives them.
 * found: receives the bytes read, and then per column the most decimals any cell needs, last zeros
   left out; these are never lowered, so they can be carried from call to call.
@@ -35,10 +35,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 SKIP: Final = 0  # a cell nobody asked for: up to the comma, no quotes
-DECIMAL: Final = 1
+DECIMAL: Final = 1  # an empty cell is NONE
 INTEGER: Final = 2
 BOOLEAN: Final = 3  # true is 1, false 0
 WORD: Final = 4  # the number of its word
+NONE: Final = -(2**63)
 DIGITS_MAX: Final = 18
 WORD_BYTES_MAX: Final = 16
 BEYOND: Final = 8
@@ -238,17 +239,24 @@ def read_cells(
                 number = np.int64(words[place, 6])
                 at = end
             else:
-                minus = at < size and data[_U(at)] == 45
+                begin, minus = at, at < size and data[_U(at)] == 45
                 at, number, whole, needed = _number_at(data, at + minus, size, kind == DECIMAL)
                 if needed > found[_U(column + 1)]:
                     found[_U(column + 1)] = needed
                 scale = scales[_U(column)]
-                if whole == 0 or whole + max(needed, scale) > DIGITS_MAX or 0 <= scale < needed:
+                if whole == 0 and (kind != DECIMAL or at != begin):
                     return rows
-                if needed < scale:
-                    number *= _POWERS[_U(scale - needed)]
-                if minus:
-                    number = -number
+                if whole + max(needed, scale) > DIGITS_MAX or 0 <= scale < needed:
+                    return rows
+                if scale < 0 and kind == DECIMAL:
+                    number = needed
+                elif whole == 0:
+                    number = NONE
+                else:
+                    if needed < scale:
+                        number *= _POWERS[_U(scale - needed)]
+                    if minus:
+                        number = -number
             if keep and kind != SKIP:
                 values[_U(column), _U(first + rows)] = number
             column += 1

@@ -24,7 +24,8 @@ from parity.sources.importers.layouts import (
     extension_keys,
     with_map,
 )
-from parity.sources.importers.plain import PlainTickFile, may_be_plain, says_of
+from parity.sources.importers.naming import Naming
+from parity.sources.importers.plain import PlainTickFile, may_be_plain
 from parity.sources.importers.sample import UNPACKING_ERRORS, WithLastLineEnd
 from parity.sources.importers.sorting import NumberedTickFile
 from parity.sources.importers.tables import Place, other_names, refuse_bars
@@ -124,15 +125,12 @@ def open_csv(
     judged = layout is not None and (layout.shape is not None or layout.finish is not None)
     if (judged and not equal_times) or not may_be_plain(sample, reader.places, reader.constants):
         return texts
-    says = says_of(sample, reader.places)
-    if says is None:
-        return texts
     return PlainTickFile(
         sample,
         texts,
         reader.places,
         reader.constants,
-        says=says,
+        naming=Naming(sample, reader.places),
         sides=SIDES if layout is None else layout.sides,
         equal_times=equal_times,
     )

@@ -1,7 +1,7 @@
 """Big files of plain numbers: read by one pass over the bytes instead of cell by cell as text.
 
-For a file of one instrument whose columns are decimals, integers, times in digits, true/false and
-words of sides; a column that names the instrument says the same in every row.
+For a file whose columns are decimals or nothing, integers, times in digits, true/false, words of
+sides and names of instruments.
 Whatever else stands in a cell leaves the file to the reader of texts, which takes or refuses it by
 its row; so nothing is judged here, and both give the same ticks.
 """
@@ -16,22 +16,24 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
-import pyarrow as pa
 
 from parity.model import ticks as flag
+from parity.model.errors import InputRefused
 from parity.model.ticks import SCALED
 from parity.recording.layout import ROW_GROUP_ROWS
 from parity.recording.scan import cpu_count
 from parity.sources.importers.columns import ColumnRecords
-from parity.sources.importers.decimals import encode
+from parity.sources.importers.naming import COLUMNS as NAMING
+from parity.sources.importers.naming import Who
 from parity.sources.importers.sample import UNPACKING_ERRORS
 from parity.sources.importers.tables import Place, Survey, check_values
 
 if TYPE_CHECKING:
-    from parity.model.instruments import Instrument, InstrumentTable
+    from parity.model.instruments import InstrumentTable
     from parity.sources.importers.layouts import Columns
+    from parity.sources.importers.naming import Naming
     from parity.sources.importers.sample import Sample
-    from parity.sources.importers.tables import Ints, Records, Tell
+    from parity.sources.importers.tables import Found, Ints, Records, Tell
     from parity.sources.importers.texts import TextTickFile
 
 _Done = TypeVar("_Done")
@@ -40,9 +42,9 @@ BLOCK_BYTES: Final = 2 << 20
 BIG_BLOCKS: Final = 4  # of so many bytes, a glance at the start saves a pass
 BLOCK_ROWS: Final = ROW_GROUP_ROWS  # so that a batch is written as it is
 PLAIN_BYTES_MIN: Final = 1 << 20  # below, loading the compiled pass costs more than it saves
+LINE_BYTES_MAX: Final = 1 << 12  # of a row that may name an instrument
 _LINE_END: Final = 10
 _TIMES: Final = ("ts_event", "ts_recv")
-_NAMING: Final = ("instrument_token", "symbol", "venue")
 _INTEGERS: Final = ("open_interest", "trade_id")
 _SCALED: Final = {name: (field, which) for field, (name, which) in SCALED.items()}
 _MICROSECOND: Final = 1000
@@ -55,13 +57,13 @@ class Unlike(Exception):
 
 
 class PlainTickFile:
-    """A CSV file of one instrument, read as plain numbers as far as it goes.
+    """A CSV file, read as plain numbers as far as it goes.
 
     Args:
         texts: the same file by the reader of texts.
         columns: our column -> its place in a row, from 0.
         constants: columns that --map gives as text, one row of them.
-        says: what columns of the file that name the instrument say, in every row.
+        naming: what columns of the file that name the instrument say.
         sides: words of the side column.
         equal_times: whether two equal times, in microseconds, say that the venue gave none.
     """
@@ -73,7 +75,7 @@ class PlainTickFile:
         columns: Mapping[str, int],
         constants: Columns,
         *,
-        says: Mapping[str, str],
+        naming: Naming,
         sides: Mapping[str, int],
         equal_times: bool = False,
     ) -> None:
@@ -81,9 +83,10 @@ class PlainTickFile:
         self.names = texts.names
         self._sample, self._texts = sample, texts
         self._columns = columns
-        named = {name: encode(pa.array([word])) for name, word in says.items()}
-        self._constants = {**constants, **named}
-        self._says, self._sides, self._equal_times = says, sides, equal_times
+        self._constants, self._naming = constants, naming
+        self._sides, self._equal_times = sides, equal_times
+        self._anywhere = Place(self.path, "price", 0)  # for what the texts will refuse by its row
+        self._tokens: dict[int, int] = {}  # of codes that `naming` gives, once surveyed
         self._width = len(sample.data[0])
         self._plain = True
         self._like_start = False
@@ -92,40 +95,71 @@ class PlainTickFile:
     def survey(self, tell: Tell) -> Survey:
         """Count rows and decimals; by texts where a cell is not plain."""
         self._like_start = False
-        if self._equal_times:
-            return self._survey_times(tell)
-        rows, most = 0, np.zeros(self._width + 1, np.int64)
+        try:
+            found = self._survey_all(tell) or self._survey_each(tell)
+        except InputRefused:  # the texts know its row
+            found = None
+        self._plain = found is not None
+        return found or self._texts.survey(tell)
+
+    def _survey_all(self, tell: Tell) -> Survey | None:
+        """Survey rows of one instrument on all CPUs; None where that cannot be."""
+        if self._equal_times or self._naming.several:
+            return None
+        group = _Group(self._width)
         work = partial(_count, *self._kinds(dict.fromkeys(self._columns, -1)))
         for counted, found, size in _each(work, self._lines(held=cpu_count() + 1)):
             if found[0] < size:
-                self._plain = False
-                return self._texts.survey(tell)
-            rows += counted
-            tell(rows)
-            np.maximum(most, found, out=most)
-        return self._survey_of(rows, most) if rows else self._texts.survey(tell)
+                return None
+            group.rows += counted
+            tell(group.rows)
+            np.maximum(group.most, found, out=group.most)
+        return self._survey_of({0: group}) if group.rows else None
 
-    def _survey_times(self, tell: Tell) -> Survey:
-        rows, without, most = 0, 0, np.zeros(self._width + 1, np.int64)
-        first = 0
-        for values, whole in self._blocks(dict.fromkeys(self._columns, -1), most):
+    def _survey_each(self, tell: Tell, only: tuple[Any, int] | None = None) -> Survey | None:
+        """Survey rows by their instruments, of all lines or only of some; None if not plain."""
+        groups: dict[int, _Group] = {}
+        rows = first = 0
+        unit = dict.fromkeys(self._columns, -1)
+        most = np.zeros(self._width + 1, np.int64)
+        lines = self._lines(held=1) if only is None else iter([only])
+        for values, whole in self._blocks(unit, most, lines, learn=True):
             if not whole or not self._timed(values):
-                self._plain = False
-                return self._texts.survey(tell)
+                return None
             lacking = self._without_venue_time(values)
-            if not without and lacking.any():
+            if not first and lacking.any():
                 first = rows + int(np.argmax(lacking)) + 1
             rows += values.shape[1]
             tell(rows)
-            without += int(np.count_nonzero(lacking))
-        survey = self._survey_of(rows, most) if rows else self._texts.survey(tell)
-        for found in survey.instruments.values():
-            found.rows_without_venue_time = without
+            self._group(groups, values, lacking)
+        if not rows:
+            return None
+        survey = self._survey_of(groups)
         if first:
             survey.first_without["ts_event"] = first
         return survey
 
+    def _group(self, groups: dict[int, _Group], values: Ints, lacking: Any) -> None:
+        codes = self._naming.codes(values)
+        counts = np.bincount(codes)
+        new = [c for c in np.flatnonzero(counts).tolist() if c not in groups]
+        for code in sorted(new, key=lambda code: int(np.argmax(codes == code))):
+            groups[code] = _Group(self._width)
+        without = np.bincount(codes[lacking], minlength=len(counts))
+        for code in np.flatnonzero(counts).tolist():
+            groups[code].rows += int(counts[code])
+            groups[code].without += int(without[code])
+        for name, at in self._columns.items():
+            if name in _SCALED:
+                most = np.zeros(len(counts), np.int64)
+                np.maximum.at(most, codes, values[at])
+                for code in np.flatnonzero(most).tolist():
+                    found = groups[code].most
+                    found[at + 1] = max(found[at + 1], most[code])
+
     def _without_venue_time(self, values: Ints) -> Any:
+        if not self._equal_times:
+            return np.zeros(values.shape[1], np.bool_)
         return values[self._columns["ts_event"]] == values[self._columns["ts_recv"]]
 
     def is_big(self) -> bool:
@@ -135,32 +169,41 @@ class PlainTickFile:
 
     def glance(self) -> Survey:
         """Survey the start as if all were like it, the rows an estimate; `batches` notices."""
-        kinds = self._kinds(dict.fromkeys(self._columns, -1))
         with closing(self._lines(held=1)) as blocks:
             lines = next(blocks, None)
-        if lines is None:
-            raise Unlike
-        rows, found, size = _count(*kinds, lines)
-        if found[0] < size:
+        survey = None if lines is None else self._survey_each(lambda _: None, lines)
+        if lines is None or survey is None:
             raise Unlike
         self._like_start = True
-        return self._survey_of(rows * (self._sample.size or size) // size, found)
+        size = self._sample.size or lines[1]
+        for one in survey.instruments.values():
+            one.rows = one.rows * size // lines[1]
+            one.rows_without_venue_time = one.rows_without_venue_time * size // lines[1]
+        survey.rows = survey.rows * size // lines[1]
+        survey.rows_without_ts_recv = survey.rows_without_ts_recv * size // lines[1]
+        return survey
 
-    def _survey_of(self, rows: int, most: Ints) -> Survey:
-        token, only = self._texts.only_instrument(self._constants)
-        only.rows = rows
-        only.rows_without_venue_time = 0 if "ts_event" in self._columns else rows
-        for name, at in self._columns.items():
-            if name in _SCALED:
-                scale = f"{_SCALED[name][1]}_scale"
-                setattr(only, scale, max(getattr(only, scale), int(most[at + 1])))
-        without = 0 if "ts_recv" in self._columns else rows
-        lacking = {name: 1 for name in _TIMES if name not in self._columns}
+    def _survey_of(self, groups: Mapping[int, _Group]) -> Survey:
+        found: dict[int, Found] = {}
+        for code, group in groups.items():
+            row = {**self._constants, **self._naming.row(code)}
+            token, one = self._texts.only_instrument(row)
+            one = found.setdefault(token, one)
+            self._tokens[code] = token
+            one.rows += group.rows
+            one.rows_without_venue_time += (
+                group.without if "ts_event" in self._columns else group.rows
+            )
+            for name, at in self._columns.items():
+                if name in _SCALED:
+                    scale = f"{_SCALED[name][1]}_scale"
+                    setattr(one, scale, max(getattr(one, scale), int(group.most[at + 1])))
+        rows = sum(group.rows for group in groups.values())
         return Survey(
             rows=rows,
-            rows_without_ts_recv=without,
-            first_without=lacking,
-            instruments={token: only},
+            rows_without_ts_recv=0 if "ts_recv" in self._columns else rows,
+            first_without={name: 1 for name in _TIMES if name not in self._columns},
+            instruments=found,
             left_out=self._texts.left_out,
         )
 
@@ -168,19 +211,18 @@ class PlainTickFile:
         """Yield records of the table's dtype in file order."""
         done = self.rows = 0
         if self._plain:
-            instrument = table.by_token(self._texts.only_instrument(self._constants)[0])
+            who = Who(table, self._tokens, self._naming)
             scales = {
-                name: getattr(instrument, f"{_SCALED[name][1]}_scale") if name in _SCALED else 0
+                name: int(who.scales(_SCALED[name][1]).max()) if name in _SCALED else 0
                 for name in self._columns
             }
             most = np.zeros(self._width + 1, np.int64)
-            for values, whole in self._blocks(scales, most):
-                if not self._timed(values):
-                    break
-                if values.shape[1]:
-                    yield self._records(values, table, instrument, done)
+            for values, whole in self._blocks(scales, most, self._lines(held=1)):
+                records = self._records(values, who) if values.shape[1] else None
+                if records is not None:
+                    yield records
                     done += values.shape[1]
-                if not whole:
+                if not whole or (records is None and values.shape[1]):
                     break
             else:
                 self.rows = done
@@ -205,25 +247,38 @@ class PlainTickFile:
             fixed[at] = scales[name]
         if "buyer_maker" in self._columns:
             kinds[self._columns["buyer_maker"]] = cells.BOOLEAN
-        said = {self._columns[name]: {word: 0} for name, word in self._says.items()}
+        said = self._naming.words()
         sides = {self._columns["side"]: {**self._sides, "": 0}} if "side" in self._columns else {}
         words, begins = cells.words_of(said | sides, any_case=sides)
         for at, begin in begins.items():
             kinds[at], fixed[at] = cells.WORD, begin
         return kinds, fixed, words
 
-    def _blocks(self, scales: Mapping[str, int], most: Ints) -> Iterator[tuple[Ints, bool]]:
-        """Yield the values of some rows, and whether all was plain; ends where it was not."""
+    def _blocks(
+        self,
+        scales: Mapping[str, int],
+        most: Ints,
+        lines: Iterator[tuple[Any, int]],
+        *,
+        learn: bool = False,
+    ) -> Iterator[tuple[Ints, bool]]:
+        """Yield the values of some rows, and whether all was plain; ends where it was not.
+
+        A name that was not known yet is learned, or it is not plain.
+        """
         from parity.kernels import cells
 
         kinds = self._kinds(scales)
         values, rows = np.empty((self._width, BLOCK_ROWS), np.int64), 0
-        for data, size in self._lines(held=1):
+        for data, size in lines:
             at = 0
             while at < size:
                 rows += cells.read_cells(data[at:], size - at, *kinds, most, values, rows)
                 at += int(most[0])
                 whole = rows == BLOCK_ROWS or at == size
+                if not whole and learn and self._naming.learn(_line(data, at, size)):
+                    kinds = self._kinds(scales)
+                    continue
                 if rows == BLOCK_ROWS or not whole:
                     yield values[:, :rows], whole
                     values, rows = np.empty((self._width, BLOCK_ROWS), np.int64), 0
@@ -278,44 +333,76 @@ class PlainTickFile:
                     return False
         return True
 
-    def _records(
-        self, values: Ints, table: InstrumentTable, instrument: Instrument, first_row: int
-    ) -> Any:
+    def _records(self, values: Ints, who: Who) -> Any:
+        """Return records, or None where the texts have to say what is wrong."""
+        from parity.kernels.cells import NONE
+
         count, columns = values.shape[1], self._columns
-        records: Any = ColumnRecords(count, table.tick_dtype)
-        records["instrument_token"] = instrument.token
+        dense = who.dense(values)
+        if not self._timed(values) or dense is None:
+            return None
+        records: Any = ColumnRecords(count, who.table.tick_dtype)
+        records["instrument_token"] = who.table.tokens[dense]
         records["stream"] = records["offset"] = -1
-        flags = flag.TRADE if "price" in columns else flag.QUOTE
-        for name, (field, _) in _SCALED.items():
-            if name in columns:
-                records[field] = values[columns[name]]
-            else:
-                flags |= flag.FLAG_NAMES[f"no_{name}"]
+        flags: Any = np.zeros((), np.uint32)
+        smallest = 1
+        for name, (field, which) in _SCALED.items():
+            bit = np.uint32(flag.FLAG_NAMES[f"no_{name}"])
+            if name not in columns:
+                flags = flags | bit
+                continue
+            column = values[columns[name]]
+            least = int(column.min())
+            if least == NONE:
+                absent = column == NONE
+                column = np.where(absent, 0, column)
+                flags = flags | absent * bit
+            fitting = who.fit(column, which, dense)
+            if fitting is None:
+                return None
+            records[field] = fitting
+            smallest = min(smallest, least)
         for name, neutral in zip(_INTEGERS, (0, -1), strict=True):
             records[name] = values[columns[name]] if name in columns else neutral
-            flags |= 0 if name in columns else flag.FLAG_NAMES[f"no_{name}"]
+            flags = flags | np.uint32(0 if name in columns else flag.FLAG_NAMES[f"no_{name}"])
         for name in _TIMES:
             if name in columns:
                 times = values[columns[name]]
                 records[name] = times * (_unit_of(int(times[0])) or 1)
         if "ts_recv" not in columns:
-            flags |= flag.NO_TS_RECV
+            flags = flags | np.uint32(flag.NO_TS_RECV)
         if "ts_event" not in columns:
             records["ts_event"] = records["ts_recv"]
-            flags |= flag.NO_VENUE_TIME
+            flags = flags | np.uint32(flag.NO_VENUE_TIME)
         if self._equal_times:
-            flags = flags + self._without_venue_time(values) * np.uint32(flag.NO_VENUE_TIME)
+            flags = flags | self._without_venue_time(values) * np.uint32(flag.NO_VENUE_TIME)
         if "side" in columns:
             records["side"] = values[columns["side"]].astype(np.int8)
         if "buyer_maker" in columns:
             records["side"] = 1 - 2 * values[columns["buyer_maker"]].astype(np.int8)
-        records["flags"] = flags
-        smallest = min(int(values[columns[n]].min()) for n in columns if n in _SCALED)
+        kinds = self._texts.kinds_of(flags)
+        if kinds is None:
+            return None
+        records["flags"] = flags | kinds
         if smallest <= 0:
-            place = Place(self.path, "price", first_row, self.names)
-            dense = np.full(count, table.dense_id(instrument.token), np.int64)
-            check_values(records, dense, table, place)
+            try:
+                check_values(records, np.broadcast_to(dense, count), who.table, self._anywhere)
+            except InputRefused:
+                return None
         return records
+
+
+class _Group:
+    """Rows of one instrument: how many, how many without venue time, decimals by column."""
+
+    def __init__(self, width: int) -> None:
+        self.rows = self.without = 0
+        self.most = np.zeros(width + 1, np.int64)
+
+
+def _line(data: Any, at: int, size: int) -> bytes:
+    end = bytes(data[at : min(size, at + LINE_BYTES_MAX)])
+    return end[: end.find(b"\n") + 1]
 
 
 def _fill(file: IO[bytes], room: memoryview) -> int:
@@ -354,7 +441,7 @@ def _each(work: Callable[[Any], _Done], blocks: Iterator[Any]) -> Iterator[_Done
 
 
 def may_be_plain(sample: Sample, mapped: Collection[str], constants: Collection[str]) -> bool:
-    """Return whether a file is worth it: big, of numbers, of one instrument (see `PlainTickFile`).
+    """Return whether a file is worth it: big, of numbers (see `PlainTickFile`).
 
     Args:
         sample: the file.
@@ -362,30 +449,11 @@ def may_be_plain(sample: Sample, mapped: Collection[str], constants: Collection[
         constants: our columns that --map gives as text.
     """
     return (
-        {*_SCALED, *_INTEGERS, *_TIMES, *_NAMING, "buyer_maker", "side"}.issuperset(mapped)
-        and set(_NAMING).issuperset(constants)
+        {*_SCALED, *_INTEGERS, *_TIMES, *NAMING, "buyer_maker", "side"}.issuperset(mapped)
+        and set(NAMING).issuperset(constants)
         and bool(sample.data)
         and sample.path.stat().st_size >= PLAIN_BYTES_MIN
     )
-
-
-def says_of(sample: Sample, columns: Mapping[str, int]) -> dict[str, str] | None:
-    """Return what the columns that name the instrument say at the start, None where that changes.
-
-    Args:
-        sample: the file.
-        columns: our column -> its place in a row.
-    """
-    from parity.kernels.cells import WORD_BYTES_MAX
-
-    found = {}
-    for name in _NAMING:
-        if name in columns:
-            said = {row[columns[name]] for row in sample.data if columns[name] < len(row)}
-            if len(said) != 1 or not 0 < len(max(said).encode()) <= WORD_BYTES_MAX:
-                return None
-            found[name] = said.pop()
-    return found
 
 
 def _unit_of(time: int) -> int | None:

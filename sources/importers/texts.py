@@ -333,14 +333,26 @@ class TextTickFile:
         records["flags"] |= np.array(bits, np.uint32)[codes]
 
     def _fill_kind(self, records: Records, place: Place) -> None:
-        flags = records["flags"]
+        kinds, priced, whole = self._kinds_of(records["flags"])
+        _require(priced, place.of("price"), "expected a price, or a bid or an ask")
+        _require(whole, place.of("quantity"), "expected a quantity")
+        records["flags"] |= kinds
+
+    def _kinds_of(self, flags: Any) -> tuple[Any, Mask, Mask]:
         trades = (flags & flag.NO_PRICE) == 0
         quotes = (flags & (flag.NO_BID | flag.NO_ASK)) != flag.NO_BID | flag.NO_ASK
-        if not self._empty_book:
-            _require(trades | quotes, place.of("price"), "expected a price, or a bid or an ask")
         lacking = trades & ((flags & flag.NO_QUANTITY) != 0)
-        _require(~lacking, place.of("quantity"), "expected a quantity")
-        records["flags"] = flags | np.where(trades, flag.TRADE, flag.QUOTE).astype(np.uint32)
+        kinds = np.where(trades, flag.TRADE, flag.QUOTE).astype(np.uint32)
+        return kinds, np.asarray(trades | quotes | self._empty_book), np.asarray(~lacking)
+
+    def kinds_of(self, flags: Any) -> Any:
+        """Return whether ticks of such flags are trades or quotes, as bits; None if one is neither.
+
+        Args:
+            flags: what the ticks lack, of each or of all.
+        """
+        kinds, priced, whole = self._kinds_of(flags)
+        return kinds if priced.all() and whole.all() else None
 
 
 def _word(columns: Columns, name: str, row: int) -> str:

@@ -387,6 +387,8 @@ def _integer(cell: str, kind: int, scale: int) -> int | None:
         return None if '"' in cell else 0
     if kind == cells.BOOLEAN:
         return {"true": 1, "false": 0}.get(cell.lower())
+    if kind == cells.DECIMAL and not cell:
+        return cells.NONE
     if not re.fullmatch(r"-?[0-9]+" + (r"(\.[0-9]*)?" if kind == cells.DECIMAL else ""), cell):
         return None
     value = Decimal(cell)
@@ -436,7 +438,8 @@ def test_cells_are_exact(
 
 
 @pytest.mark.parametrize(
-    "row", ['"1",true', "1,tree", "1,true,2", "1", "1,tru", "1e5,true", "٣,true", ",true"]
+    "row",
+    ['"1",true', "1,tree", "1,true,2", "1", "1,tru", "1e5,true", "٣,true", "-,true", "., true"],
 )
 def test_what_is_not_plain_stops_it(row: str) -> None:
     """A row of anything else is left where it begins."""

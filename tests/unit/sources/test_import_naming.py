@@ -1,0 +1,196 @@
+"""The fast pass over several instruments and absent values: what the reader of texts gives."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from parity.model.errors import InputRefused
+from parity.model.instruments import Instrument, InstrumentTable
+from parity.recording.reader import open_recording
+from parity.sources.importers import import_ticks, naming, plain
+from parity.sources.importers.texts import TextTickFile
+
+START = 1_748_736_000_000_000
+VALUE = st.from_regex(r"[0-9]{1,7}(\.[0-9]{0,5})?", fullmatch=True)
+CELL = st.one_of(VALUE, VALUE, VALUE, st.just(""), st.sampled_from(["0", "-1.5", '"1"', "x", "-"]))
+SYMBOL = st.sampled_from(["A", "A", "B", "B", "CC", "a", "", "B ", '"A"', "ABCDEFGHIJKLMNOPQ", "é"])
+PLAIN_SYMBOL = st.sampled_from(["A", "B", "CC", "a", "é"])
+
+
+def _outcome(path: Path, to: Path, **more: Any) -> Any:
+    try:
+        report = import_ticks(path, to, **more)
+    except InputRefused as error:
+        return str(error), error.cure
+    with open_recording(to) as recording:
+        ticks = np.concatenate([b.ticks.to_records() for b in recording.batches()]).tolist()
+        known = recording.manifest.recording_id, recording.manifest.warnings
+        return recording.table.to_json(), ticks, known, report.order, report.files[0]["rows"]
+
+
+def _ways(path: Path, **more: Any) -> list[Any]:
+    """Import by texts, by the fast pass, in small blocks of rows, and after a glance."""
+    found = []
+    for name, least, bytes_, rows, big in (
+        ("texts", 1 << 60, 1 << 21, 1000, 4),
+        ("fast", 0, 1 << 21, 1000, 4),
+        ("blocks", 0, 90, 2, 1 << 40),
+        ("glanced", 0, 90, 3, 0),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(plain, "PLAIN_BYTES_MIN", least)
+            patch.setattr(plain, "BLOCK_BYTES", bytes_)
+            patch.setattr(plain, "BLOCK_ROWS", rows)
+            patch.setattr(plain, "BIG_BLOCKS", big)
+            found.append(_outcome(path, path.parent / name, **more))
+    return found
+
+
+TABLE = InstrumentTable(
+    [
+        Instrument(token=7, symbol="A", price_scale=2, quantity_scale=5),
+        Instrument(token=9, symbol="B", price_scale=5, quantity_scale=0),
+        Instrument(token=11, symbol="CC", price_scale=5, quantity_scale=5, kind="future"),
+    ]
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.one_of(PLAIN_SYMBOL, PLAIN_SYMBOL, SYMBOL), VALUE, VALUE, st.integers(0, 2)),
+        min_size=1,
+        max_size=14,
+    ),
+    table=st.sampled_from([None, None, TABLE]),
+    most=st.sampled_from([2, 64]),
+    venue=st.booleans(),
+    header_first=st.booleans(),
+)
+@example(
+    [("A", "1.25", "1", 0), ("B", "1.255", "2", 0), ("A", "3.5", "1", 1)], None, 64, True, True
+)
+@example([("A", "1.255", "1", 0), ("B", "1.255", "2", 0)], TABLE, 64, False, True)
+@example([("a", "1.2", "1", 0), ("A", "1.255", "2", 0), ("B", "1", "1", 0)], TABLE, 64, False, True)
+def test_several_instruments_are_read_as_the_texts_read_them(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str, str, int]],
+    table: InstrumentTable | None,
+    most: int,
+    venue: bool,
+    header_first: bool,
+) -> None:
+    """Law: the same recording or refusal; scales are each instrument's own, many names or few."""
+    folder = tmp_path_factory.mktemp("several")
+    venues = ("X", "Y") if venue else ("X", "X")
+    time, lines = START, []
+    for symbol, price, quantity, step in rows:
+        time += step
+        cells = [f"{time}", symbol, venues[time % 2], price, quantity]
+        lines.append(",".join(cells if header_first else reversed(cells)))
+    header = ["ts_event", "symbol", "venue", "price", "quantity"]
+    path = folder / "ticks.csv"
+    path.write_text(
+        "\n".join([",".join(header if header_first else reversed(header)), *lines]) + "\n"
+    )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(naming, "WORDS_MAX", most)
+        texts, *others = _ways(path, instrument_table=table)
+
+    assert [texts] * 3 == others
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from(["7", "9", "07", "9.0", "8", "x"]), PLAIN_SYMBOL, VALUE),
+        min_size=1,
+        max_size=8,
+    )
+)
+@example([("7", "A", "1"), ("9", "B", "1"), ("07", "B", "1.5"), ("7", "A", "1")])
+def test_tokens_and_symbols_side_by_side(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]
+) -> None:
+    """Law: a token is an integer however it is written, and bears the symbol that came first."""
+    folder = tmp_path_factory.mktemp("tokens")
+    lines = [f"{START + n},{token},{s},{price},1" for n, (token, s, price) in enumerate(rows)]
+    path = folder / "ticks.csv"
+    path.write_text("\n".join(["ts_event,instrument_token,symbol,price,quantity", *lines]) + "\n")
+
+    texts, *others = _ways(path)
+
+    assert [texts] * 3 == others
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    rows=st.lists(st.tuples(PLAIN_SYMBOL, CELL, CELL, CELL, CELL), min_size=1, max_size=9),
+    one=st.booleans(),
+    layout=st.sampled_from(["quotes", "both", "tardis"]),
+)
+@example([("A", "", "2", "", "3"), ("B", "1.5", "1", "2.25", "1")], False, "tardis")
+@example([("A", "", "", "", ""), ("A", "1", "1", "2", "1")], True, "tardis")
+@example([("A", "1", "1", "2", "1"), ("A", "", "", "", "")], True, "quotes")
+def test_absent_values_are_read_as_the_texts_read_them(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str, str, str, str]],
+    one: bool,
+    layout: str,
+) -> None:
+    """Law: an empty cell is a value that is not there; a row that then says nothing is refused."""
+    folder = tmp_path_factory.mktemp("absent")
+    header = {
+        "quotes": "exchange,symbol,ts_event,ts_recv,ask_quantity,ask,bid,bid_quantity",
+        "both": "exchange,symbol,ts_event,ts_recv,price,quantity,bid,ask",
+        "tardis": "exchange,symbol,timestamp,local_timestamp,ask_amount,ask_price,bid_price,"
+        "bid_amount",
+    }[layout]
+    lines = [
+        f"X,{'A' if one else symbol},{START + n},{START + n + n % 2},{','.join(values)}"
+        for n, (symbol, *values) in enumerate(rows)
+    ]
+    path = folder / "X_quotes_2025-06-01.csv"
+    path.write_text("\n".join([header, *lines]) + "\n")
+
+    texts, *others = _ways(path)
+
+    assert [texts] * 3 == others
+
+
+@pytest.mark.parametrize(
+    ("header", "lines"),
+    [
+        (
+            "ts_event,symbol,price,quantity",
+            [f"{START + n},S{n % 40},{n + 1}.{n % 7},1" for n in range(400)],
+        ),
+        (
+            "exchange,symbol,timestamp,local_timestamp,ask_amount,ask_price,bid_price,bid_amount",
+            [f"X,{'AB'[n % 2]},{START + n},{START + n},1,2.5,,{n % 3 or ''}" for n in range(1, 9)],
+        ),
+    ],
+    ids=["several", "tardis quotes"],
+)
+@pytest.mark.parametrize("block", [200, 1 << 21])
+def test_they_go_the_fast_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str, lines: list[str], block: int
+) -> None:
+    """The reader of texts is asked for no row, also where names come up later."""
+    path = tmp_path / "X_quotes_2025-06-01.csv"
+    path.write_text("\n".join([header, *lines]) + "\n")
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("read as texts")
+
+    monkeypatch.setattr(TextTickFile, "batches", never)
+    monkeypatch.setattr(TextTickFile, "survey", never)
+    monkeypatch.setattr(plain, "PLAIN_BYTES_MIN", 0)
+    monkeypatch.setattr(plain, "BLOCK_BYTES", block)
+
+    assert len(lines) == import_ticks(path, tmp_path / "rec").ticks
