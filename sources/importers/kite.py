@@ -22,7 +22,7 @@ from parity.sources.codecs.market_tick import KITE, LEVELS
 from parity.sources.importers import decimals
 from parity.sources.importers.formats import Match
 from parity.sources.importers.sample import UNPACKING_ERRORS
-from parity.sources.importers.tables import Found, Place, other_names
+from parity.sources.importers.tables import Found, NamesWithLines, Place, other_names
 from parity.sources.importers.texts import TextTickFile
 from parity.sources.importers.times import parse_times
 
@@ -96,7 +96,7 @@ class KiteFormat:
             given=options.given,
             grows=options.grows,
             describe=_describe,
-            names=_NAMES,
+            names=NamesWithLines(_NAMES, reader.line_of),
             extensions=extensions,
         )
 
@@ -142,6 +142,10 @@ class _Reader:
             yield first_row, self._block(some, first_row)
             first_row += len(some)
 
+    def line_of(self, row: int) -> int:
+        """Return the line of a tick, counted from 1, by reading up to it again."""
+        return next(islice((line for line, _ in self._ticks()), row - 1, None))
+
     def _block(self, some: list[tuple[int, Tick]], first_row: int) -> Columns:
         rows = [self._row(line, tick) for line, tick in some]
         columns = {
@@ -149,7 +153,8 @@ class _Reader:
             for name in (*_ALWAYS, *self._names)
         }
         if "last_trade_time" in columns:
-            place = Place(self._sample.path, "last_trade_time", first_row)
+            names = NamesWithLines({}, self.line_of)
+            place = Place(self._sample.path, "last_trade_time", first_row, names)
             values, valid = parse_times(columns["last_trade_time"], self._tz, place)
             texts = pa.array([str(v) for v in values.tolist()], mask=~valid)
             columns["last_trade_time"] = decimals.encode(texts)
@@ -216,7 +221,7 @@ class _Reader:
         found: dict[str, str | None] = {}
         depth = self._part(line, tick, "depth", dict)
         for side, theirs in (("bid", "buy"), ("ask", "sell")):
-            levels = self._part(line, depth, theirs, list)
+            levels = self._part(line, depth, f"depth.{theirs}", list)
             for n, level in enumerate(levels[:LEVELS], start=1):
                 if not isinstance(level, dict):
                     raise self._refusal(line, f"depth.{theirs}", "expected dicts", level)
@@ -230,7 +235,7 @@ class _Reader:
         return found
 
     def _part(self, line: int, tick: Tick, key: str, kind: type) -> Any:
-        found = tick.get(key)
+        found = tick.get(key.rpartition(".")[2])
         if found is None:
             return kind()
         if not isinstance(found, kind):
@@ -249,5 +254,5 @@ class _Reader:
     ) -> InputRefused:
         where = f"{key}: " if key else ""
         return InputRefused(
-            f"{self._sample.path}: row {line}: {where}{problem}, was {value!r}", cure=cure
+            f"{self._sample.path}: line {line}: {where}{problem}, was {value!r}", cure=cure
         )

@@ -28,6 +28,19 @@ _MEND: Final = "mend or drop that row"
 BARS: Final = frozenset({"open", "high", "low", "close"})
 
 
+class NamesWithLines(dict[str, str]):
+    """What refusals call the columns of a file whose lines may hold several rows.
+
+    Args:
+        names: as of `Place`.
+        line_of: the row, from 1 -> its line. Asked when something is refused only.
+    """
+
+    def __init__(self, names: Mapping[str, str], line_of: Callable[[int], int]) -> None:
+        super().__init__(names)
+        self.line_of = line_of
+
+
 class Place(msgspec.Struct, frozen=True):
     """Where a batch of one column stands, so that a refusal can name file, row and column.
 
@@ -35,7 +48,7 @@ class Place(msgspec.Struct, frozen=True):
         column: our name of it, or the file's where none of ours stands for it.
         first_row: rows of the file before the batch; messages count rows from 1.
         names: our column -> what the file has in its place ("column px", "column #2"), where
-            that is another name.
+            that is another name; `NamesWithLines` also where a row stands.
     """
 
     file: Path
@@ -46,9 +59,12 @@ class Place(msgspec.Struct, frozen=True):
     def refuse(self, index: int, value: object, problem: str, cure: str) -> NoReturn:
         """Refuse the value at an index of the batch."""
         row = self.first_row + index + 1
+        where = f"row {row}"
+        if isinstance(self.names, NamesWithLines):
+            where = f"line {self.names.line_of(row)}"
         theirs = self.names.get(self.column)
         column = f"{self.column} ({theirs})" if theirs else self.column
-        raise InputRefused(f"{self.file}: row {row}: {column}: {problem}, was {value!r}", cure=cure)
+        raise InputRefused(f"{self.file}: {where}: {column}: {problem}, was {value!r}", cure=cure)
 
     def of(self, column: str) -> Place:
         """Return the same place in another column."""

@@ -98,11 +98,14 @@ def _from_iso(
     out = np.zeros(len(texts), np.int64)
     for chosen, has_zone in ((zoned, True), (~zoned, False)):
         if chosen.any():
-            out[chosen] = _cast(texts.filter(pa.array(chosen)), has_zone, tz, codes, words, place)
+            some = texts.filter(pa.array(chosen))
+            out[chosen] = _cast(some, has_zone, tz, (codes, valid), words, place)
     return out
 
 
-def _cast(texts: Any, has_zone: bool, tz: str | None, codes: Ints, words: Any, place: Place) -> Any:
+def _cast(
+    texts: Any, has_zone: bool, tz: str | None, rows: tuple[Ints, Mask], words: Any, place: Place
+) -> Any:
     def convert(some: Any) -> Any:
         if has_zone:
             return pc.cast(some, pa.timestamp("ns", "UTC"))
@@ -117,7 +120,8 @@ def _cast(texts: Any, has_zone: bool, tz: str | None, codes: Ints, words: Any, p
                 convert(pa.array([text.as_py()], pa.string()))
             except pa.ArrowInvalid as error:
                 bad = _array(pc.equal(words, text).fill_null(False))
-                row = int(np.argmax(bad[codes]))
+                codes, valid = rows
+                row = int(np.argmax(bad[codes] & valid))
                 problem = "expected one instant" if tz else "expected a time"
                 detail = str(error).split("\n")[0]
                 place.refuse(row, text.as_py(), f"{problem} ({detail})", _CURE)

@@ -106,7 +106,7 @@ def test_ticks_come_back_from_every_way_to_write_them(
 def test_ltp_and_quote_ticks_live_by_their_recorders_time(tmp_path: Path) -> None:
     """Without any time they are refused with the cure; with ts_recv they are taken, as declared."""
     ltp = {"tradable": True, "mode": "ltp", "instrument_token": INFY, "last_price": 1101.2}
-    with pytest.raises(InputRefused, match=r"row 1: exchange_timestamp.*ltp and quote.*ts_recv"):
+    with pytest.raises(InputRefused, match=r"line 1: exchange_timestamp.*ltp and quote.*ts_recv"):
         import_ticks(kite(tmp_path / "k.jsonl", [ltp]), tmp_path / "rec", tz="Asia/Kolkata")
 
     quote = {k: v for k, v in _full().items() if k in ("ohlc", "average_traded_price")}
@@ -145,19 +145,22 @@ def test_an_index_is_an_index_and_a_segment_has_its_scale(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"last_price": None}, "row 2: last_price: expected a number, was None"),
-        ({"last_price": "1573.15"}, "row 2: last_price: expected a number, was '1573.15'"),
-        ({"last_price": -1.0}, "row 2: price (key last_price): expected a price above zero"),
-        ({"instrument_token": "408065"}, "row 2: instrument_token: expected an integer"),
-        ({"volume_traded": True}, "row 2: volume_traded: expected a number, was True"),
-        ({"exchange_timestamp": None}, "row 2: exchange_timestamp: expected a time"),
-        ({"exchange_timestamp": "yesterday"}, "row 2: ts_event (key exchange_timestamp): expected"),
-        ({"ohlc": [1, 2]}, "row 2: ohlc: expected a dict"),
-        ({"depth": {"buy": {}}}, "row 2: buy: expected a list"),
-        ({"oi": 1.5}, "row 2: open_interest (key oi): expected at most 0 decimals"),
+        ({"last_price": None}, "line 2: last_price: expected a number, was None"),
+        ({"last_price": "1573.15"}, "line 2: last_price: expected a number, was '1573.15'"),
+        ({"last_price": -1.0}, "line 2: price (key last_price): expected a price above zero"),
+        ({"instrument_token": "408065"}, "line 2: instrument_token: expected an integer"),
+        ({"volume_traded": True}, "line 2: volume_traded: expected a number, was True"),
+        ({"exchange_timestamp": None}, "line 2: exchange_timestamp: expected a time"),
+        (
+            {"exchange_timestamp": "yesterday"},
+            "line 2: ts_event (key exchange_timestamp): expected",
+        ),
+        ({"ohlc": [1, 2]}, "line 2: ohlc: expected a dict"),
+        ({"depth": {"buy": {}}}, "line 2: depth.buy: expected a list, was {}"),
+        ({"oi": 1.5}, "line 2: open_interest (key oi): expected at most 0 decimals"),
         (
             {"exchange_timestamp": "2024-04-25T09:00:00"},
-            "row 2: ts_event (key exchange_timestamp): expected rows in",
+            "line 2: ts_event (key exchange_timestamp): expected rows in",
         ),
     ],
 )
@@ -175,6 +178,32 @@ def test_wrong_ticks_are_refused_by_name(
     assert not (tmp_path / "rec").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"last_price": "x"}, "line 2: last_price: expected a number, was 'x'"),
+        ({"last_price": -1}, "line 2: price (key last_price): expected a price above zero, was '-"),
+        ({"last_trade_time": "soon"}, "line 2: last_trade_time: expected one instant"),
+        ({"exchange_timestamp": "soon"}, "line 2: ts_event (key exchange_timestamp): expected one"),
+    ],
+)
+def test_a_tick_in_a_list_is_named_by_its_line(
+    change: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    """Where lines hold lists of ticks, a refusal of any reader says the line, not the tick."""
+    without = _full()
+    del without["last_trade_time"]
+    lines = [[without, without], [without, without | change]]
+    path = tmp_path / "k.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    with pytest.raises(InputRefused) as refused:
+        import_ticks(path, tmp_path / "rec", tz="Asia/Kolkata")
+
+    assert f"{path}: {words}" in str(refused.value)
+    assert refused.value.cure
+
+
 def test_naive_times_need_a_zone(tmp_path: Path) -> None:
     """The client's times are naive: which zone is never guessed."""
     with pytest.raises(InputRefused, match="--tz"):
@@ -185,10 +214,10 @@ def test_half_a_line_and_other_json_are_refused(tmp_path: Path) -> None:
     """A line that was cut is named; what is no list of dicts too."""
     path = kite(tmp_path / "k.jsonl", [_full(), _full(1)])
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(InputRefused, match="row 2: expected JSON"):
+    with pytest.raises(InputRefused, match="line 2: expected JSON"):
         import_ticks(path, tmp_path / "rec", tz="Asia/Kolkata")
     path.write_text(json.dumps(_full()) + "\n[1]\n")
-    with pytest.raises(InputRefused, match="row 2: expected a dict"):
+    with pytest.raises(InputRefused, match="line 2: expected a dict"):
         import_ticks(path, tmp_path / "rec", tz="Asia/Kolkata")
     path.write_text('{"a": 1}\n')
     with pytest.raises(InputRefused, match="no tick of the Kite client"):
@@ -199,7 +228,7 @@ def test_half_a_line_and_other_json_are_refused(tmp_path: Path) -> None:
 def test_real_ticks_of_the_python_client(shared_data: Path, tmp_path: Path) -> None:
     """Full-mode ticks of 2019 to 2024 come in with both sets of keys; the timeless are refused."""
     sample = shared_data / "samples/kite_ticks_python_sdk.jsonl"
-    with pytest.raises(InputRefused, match="row 1: exchange_timestamp"):
+    with pytest.raises(InputRefused, match="line 1: exchange_timestamp"):
         import_ticks(sample, tmp_path / "rec", tz="Asia/Kolkata")
 
     ticks = [json.loads(line) for line in sample.read_text().splitlines()]
