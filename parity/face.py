@@ -9,7 +9,6 @@ import atexit
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,12 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from parity.compose import modes, proofs
+from parity.compose.arguments import Instant, Strategy, folder_of, ns_of, recorded, specs_of
 from parity.model.errors import ConfigError
 from parity.recording.reader import Recording, open_recording
 from parity.recording.runs import MANIFEST, RunFolder
-from parity.settings.cells import spec_of_function
-from parity.settings.strategies import StrategySpec, apply_overrides, load_strategies
-from parity.strategies.functional import FunctionStrategy
+from parity.settings.strategies import apply_overrides
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,9 +31,6 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
     from parity.proof.diff import Comparison
     from parity.proof.replayer import Verdict
-
-Strategy = FunctionStrategy | str | Path
-Instant = int | datetime | None
 
 
 class Run:
@@ -150,11 +145,14 @@ class Run:
             shown = shown.filter(pl.col("instrument_token").is_in(names))
         return _between(shown, reference.start_ns, reference.end_ns)
 
-    def plot(self, instrument: int | None = None) -> Any:
+    def plot(self, instrument: int | str | None = None) -> Any:
         """Return an altair chart of price with signals, drops and fills, and of PnL.
 
         Args:
-            instrument: token; default the first one with a signal.
+            instrument: token or symbol; default the first one with a signal.
+
+        Raises:
+            ConfigError: no such instrument, or no ticks.
         """
         import polars as pl
 
@@ -168,6 +166,9 @@ class Run:
             if not len(tokens):
                 raise ConfigError(f"{self.path}: no ticks to plot")
             instrument = int(tokens[0])
+        elif isinstance(instrument, str):
+            with open_recording(self.folder.recording_path) as recording:
+                instrument = recording.table.by_symbol(instrument).token
         own = pl.col("instrument_token") == instrument
         symbol, line = price_line(self.folder, instrument)
         shown = [frame.filter(own) for frame in (signals, self.drops, self.fills)]
@@ -300,15 +301,15 @@ def backtest(
     Raises:
         ConfigError: a strategy or an argument is wrong.
     """
-    path = recording.path if isinstance(recording, Recording) else Path(recording)
+    path = recorded(recording)
     folder = Path(out) if out is not None else _temporary()
     finished = modes.backtest(
         path,
-        apply_overrides(_specs(strategies), overrides),
+        apply_overrides(specs_of(strategies), overrides),
         out=folder,
         seed=seed,
-        start_ns=_ns(start, "start"),
-        end_ns=_ns(end, "end"),
+        start_ns=ns_of(start, "start"),
+        end_ns=ns_of(end, "end"),
         instruments=instruments,
     )
     return Run(finished.run, finished.seconds)
@@ -362,15 +363,15 @@ def sweep(
     from parity.compose import sweeps
     from parity.settings.variants import of_mapping, variants_of
 
-    path = recording.path if isinstance(recording, Recording) else Path(recording)
+    path = recorded(recording)
     several = (
         list(strategies)
         if isinstance(strategies, Sequence) and not isinstance(strategies, str)
         else [strategies]
     )
-    specs = _specs(several)
+    specs = specs_of(several)
     tokens = None if instruments is None else tuple(instruments)
-    reading = modes.Reading(path, seed, _ns(start, "start"), _ns(end, "end"), tokens)
+    reading = modes.Reading(path, seed, ns_of(start, "start"), ns_of(end, "end"), tokens)
     texts = of_mapping(parameters)
     variants = [
         variant._replace(values=dict(t.split("=", 1) for t in variant.overrides))
@@ -405,7 +406,7 @@ def replay(run: Run | str | Path, *strategies: Strategy, overrides: Sequence[str
         strategies: instead of the run's own.
         overrides: as `--set` takes them: "threshold=0.02".
     """
-    specs = _specs(strategies) if strategies else None
+    specs = specs_of(strategies) if strategies else None
     return proofs.replay(_path(run), specs=specs, overrides=overrides)
 
 
@@ -427,8 +428,8 @@ def check(
     """
     from parity.compose.checks import check as run_checks
 
-    path = on.path if isinstance(on, Recording) else None if on is None else Path(on)
-    return run_checks(apply_overrides(_specs(strategies), overrides), on=path)
+    path = None if on is None else recorded(on)
+    return run_checks(apply_overrides(specs_of(strategies), overrides), on=path)
 
 
 def diff(a: Run | str | Path, b: Run | str | Path) -> Comparison:
@@ -437,32 +438,8 @@ def diff(a: Run | str | Path, b: Run | str | Path) -> Comparison:
 
 
 def _path(run: Run | str | Path) -> Path:
-    return run.path if isinstance(run, Run) else Path(run)
-
-
-def _specs(strategies: Sequence[Strategy]) -> list[StrategySpec]:
-    if not strategies:
-        raise ConfigError("no strategies given", cure="pass a @pt.strategy function or a file")
-    found = [spec_of_function(one) for one in strategies if isinstance(one, FunctionStrategy)]
-    files = [one for one in strategies if not isinstance(one, FunctionStrategy)]
-    if files:  # together: a row may name a strategy of a file beside it
-        found += load_strategies(files)
-    ids = [spec.strategy_id for spec in found]
-    twice = sorted({i for i in ids if ids.count(i) > 1})
-    if twice:
-        raise ConfigError(f"strategy id {twice[0]!r} stands twice", cure="rename one of them")
-    return found
-
-
-def _ns(instant: Instant, name: str) -> int | None:
-    if instant is None or isinstance(instant, int):
-        return instant
-    if instant.tzinfo is None:
-        raise ConfigError(
-            f"{name}: {instant.isoformat()} has no zone", cure="give it one: tzinfo=UTC"
-        )
-    whole = int(instant.replace(microsecond=0).timestamp())
-    return whole * 1_000_000_000 + instant.microsecond * 1000
+    cure = "make one: pt.backtest(recording, …)"
+    return run.path if isinstance(run, Run) else folder_of(run, "a run", cure)
 
 
 def _between(shown: pl.DataFrame, start_ns: int | None, end_ns: int | None) -> pl.DataFrame:

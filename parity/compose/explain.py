@@ -5,6 +5,7 @@ Nothing is worked out here that the engine does not work out; what a replay cann
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,6 +16,7 @@ from parity.compose.sessions import sessions_in
 from parity.core.engine import Engine
 from parity.model.effects import ApprovedSignal, Candidate, DroppedSignal, Effect
 from parity.model.errors import ConfigError, ParityError
+from parity.model.ticks import flag_names
 from parity.proof.replayer import cut_at, run_events
 from parity.recording.reader import open_recording
 from parity.recording.rows import decision_row
@@ -93,8 +95,12 @@ def explain(run: Path, seq: int) -> Why:
         `not_asked` because one before them dropped it; and `notes`.
 
     Raises:
-        ConfigError: nothing was decided there.
+        ConfigError: nothing was decided there, or `seq` is no integer.
     """
+    try:
+        seq = operator.index(seq)
+    except TypeError:
+        raise ConfigError(f"seq: expected an integer, was {seq!r}") from None
     folder = RunFolder(run)
     found = folder.decided_at(seq)
     if not found["decisions"]:
@@ -193,9 +199,17 @@ def _heading(one: dict[str, Any]) -> str:
 
 
 def values_text(seen: dict[str, Any]) -> str:
-    """Return values as words: `name value, name value`."""
-    words = {
-        name: msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value
-        for name, value in seen.items()
-    }
-    return ", ".join(f"{name} {word}" for name, word in words.items())
+    """Return values as words: `name value, name value`.
+
+    >>> values_text({"flags": 1 << 21 | 1, "side": -1, "price": 2.5})
+    'flags trade+halted, side SELL, price 2.5'
+    """
+    return ", ".join(f"{name} {_word(name, value)}" for name, value in seen.items())
+
+
+def _word(name: str, value: Any) -> Any:
+    if name == "flags" and isinstance(value, int):
+        return "+".join(flag_names(value)) or "none"
+    if name == "side" and value in _SIDES:
+        return _SIDES[value]
+    return msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value

@@ -135,10 +135,22 @@ class InstrumentTable:
         try:
             return self._rows[self._dense[token]]
         except KeyError:
-            known = ", ".join(f"{r.token} ({r.symbol})" for r in self._rows[:8])
             raise ConfigError(
-                f"instrument token {token} is not in the instrument table", cure=f"known: {known}"
+                f"instrument token {token} is not in the instrument table", cure=self._known()
             ) from None
+
+    def by_symbol(self, symbol: str) -> Instrument:
+        """Return the instrument of a symbol, or raise ConfigError where none or several have it."""
+        found = [row for row in self._rows if row.symbol == symbol]
+        if len(found) != 1:
+            raise ConfigError(
+                f"symbol {symbol!r} stands {len(found)} times in the instrument table",
+                cure=f"give a token; {self._known()}",
+            )
+        return found[0]
+
+    def _known(self) -> str:
+        return "known: " + ", ".join(f"{r.token} ({r.symbol})" for r in self._rows[:8])
 
     def by_dense(self, dense: int) -> Instrument:
         """Return the instrument of a dense id."""

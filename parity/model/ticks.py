@@ -58,6 +58,16 @@ FLAG_NAMES: Final[dict[str, int]] = {
     and name not in {"KIND_BITS", "TRADE_LIKE", "UNDELIVERED", "SEQUENCER_BITS"}
 }
 
+
+def flag_names(flags: int) -> list[str]:
+    """Return the names of the bits that are set.
+
+    >>> flag_names(TRADE | HALTED)
+    ['trade', 'halted']
+    """
+    return [name for name, bit in FLAG_NAMES.items() if flags & bit]
+
+
 # One fixed record: the journal's tick, and what a codec fills. Little-endian and packed, so its
 # bytes are the same everywhere.
 TICK_DTYPE: Final = np.dtype(

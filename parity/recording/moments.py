@@ -103,5 +103,5 @@ def tick_at(ticks: TickBatch, row: int) -> dict[str, Any]:
             shown[label] = iso(value) if name in _TIMES else value
         if name == "instrument_token":
             shown["symbol"] = instrument.symbol
-    shown["flags"] = [name for name, bit in flag.FLAG_NAMES.items() if flags & bit]
+    shown["flags"] = flag.flag_names(flags)
     return shown

@@ -60,7 +60,7 @@ def variants_of(overrides: Sequence[str]) -> list[Variant]:
         count *= len(parts)
         if count > VARIANTS_MAX:
             raise ConfigError(
-                f"--set {text}: makes {count} variants, at most {VARIANTS_MAX} run side by side",
+                f"--set {text[:60]}: makes {count} variants, at most {VARIANTS_MAX} in a sweep",
                 cure="name fewer values, or sweep one parameter after the other",
             )
         plain = [unquoted(part) for part in parts] if several else [value]
@@ -79,7 +79,8 @@ def of_mapping(parameters: Mapping[str, Sequence[Any]]) -> list[str]:
     ['threshold=0.01,0.02', 'names=["a", "b"],null']
     """
     made = []
-    for name, values in parameters.items():
+    for name, given in parameters.items():
+        values = given.tolist() if hasattr(given, "tolist") else given  # an array of numpy
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise ConfigError(
                 f"sweep: {name}: expected a list of values, was {shown(values)}",
