@@ -119,8 +119,8 @@ def strategy(
             f"strategy: expected a name, was {name!r}",
             cure='write @strategy("my_name", history=20)',
         )
-    if history < 1:
-        raise ConfigError(f"strategy {name}: history: expected 1 or more ticks, was {history}")
+    if not isinstance(history, int) or history < 1:
+        raise ConfigError(f"strategy {name}: history: expected 1 or more ticks, was {history!r}")
 
     def wrap(function: Callable[..., SignalResult | None]) -> FunctionStrategy:
         _check_arguments(name, function)

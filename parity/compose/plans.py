@@ -82,6 +82,7 @@ def _prepare_one(spec: StrategySpec, model_file: Path | None, made: Prepared) ->
     if not spec.config.enabled:
         made.skipped.append({"strategy_id": spec.strategy_id, "reason": "disabled"})
         return
+    config = _plain(spec)
     built = spec.build()
     model: OnnxModel | None = None
     model_path = ""
@@ -114,7 +115,7 @@ def _prepare_one(spec: StrategySpec, model_file: Path | None, made: Prepared) ->
         )
         made.kept.append(
             KeptStrategy(
-                config=msgspec.to_builtins(spec.config),
+                config=config,
                 broker=broker,
                 kind=spec.type.kind,
                 type_name=source.type_name,
@@ -129,6 +130,20 @@ def _prepare_one(spec: StrategySpec, model_file: Path | None, made: Prepared) ->
                 validator_sha256=validator.sha256 if validator else "",
             )
         )
+
+
+def _plain(spec: StrategySpec) -> dict[str, Any]:
+    """Return the configuration as a manifest keeps it, or raise ConfigError."""
+    for name, value in spec.config.parameters.items():
+        try:
+            msgspec.to_builtins(value)
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"{spec.strategy_id}: parameters.{name}: expected a plain value, was {value!r}",
+                cure="number, text, true or false, null, or lists and mappings of these",
+            ) from None
+    plain: dict[str, Any] = msgspec.to_builtins(spec.config)
+    return plain
 
 
 def _builder(spec: StrategySpec, model: OnnxModel | None) -> Callable[[], Any]:

@@ -20,6 +20,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pt.strategy("odd")
+def odd(tick: Any, history: Any, *, how: Any = object()) -> None:
+    """Has a parameter that no manifest can keep."""
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -27,6 +32,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (lambda rec, run: pt.backtest(rec, 5), "a file or a name, was 5"),
         (lambda rec, run: pt.backtest(rec, ["momentum"]), "give each as an argument of its own"),
         (lambda rec, run: pt.backtest(rec, dict), "a class by the file it stands in"),
+        (lambda rec, run: pt.backtest(rec, odd), "odd: parameters.how: expected a plain value"),
+        (lambda rec, run: pt.strategy("x", history="3"), "history: expected 1 or more ticks"),
         (lambda rec, run: pt.check(dict), "a file or a name"),
         (lambda rec, run: pt.verify(rec), "expected a run or its folder, was Recording"),
         (lambda rec, run: pt.replay(None), "expected a run or its folder, was None"),
