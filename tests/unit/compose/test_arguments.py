@@ -20,11 +20,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pt.strategy("odd")
-def odd(tick: Any, history: Any, *, how: Any = object()) -> None:
-    """Has a parameter that no manifest can keep."""
-
-
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -32,7 +27,6 @@ def odd(tick: Any, history: Any, *, how: Any = object()) -> None:
         (lambda rec, run: pt.backtest(rec, 5), "a file or a name, was 5"),
         (lambda rec, run: pt.backtest(rec, ["momentum"]), "give each as an argument of its own"),
         (lambda rec, run: pt.backtest(rec, dict), "a class by the file it stands in"),
-        (lambda rec, run: pt.backtest(rec, odd), "odd: parameters.how: expected a plain value"),
         (lambda rec, run: pt.strategy("x", history="3"), "history: expected 1 or more ticks"),
         (lambda rec, run: pt.check(dict), "a file or a name"),
         (lambda rec, run: pt.verify(rec), "expected a run or its folder, was Recording"),
@@ -68,3 +62,14 @@ def test_what_a_notebook_has_at_hand_is_taken(base: Path) -> None:
     assert "side BUY" in str(run.why(seq)) or "side SELL" in str(run.why(seq))
     assert run.plot("SYNA").to_dict() == run.plot(900001).to_dict()
     assert [len(run.signals), 0] == frame["signals"].to_list()
+
+
+def test_a_parameter_that_no_manifest_can_keep_is_refused(base: Path, tmp_path: Path) -> None:
+    """By the strategy and its name, before anything runs; it was a defect of ours before."""
+    file = tmp_path / "odd.py"
+    file.write_text(
+        "import parity as pt\n\n\n"
+        "@pt.strategy('odd')\ndef odd(tick, history, *, how=object()):\n    return None\n"
+    )
+    with pytest.raises(pt.ConfigError, match=r"odd: parameters\.how: expected a plain value"):
+        pt.backtest(base / "rec", file)
