@@ -29,6 +29,10 @@ _ROOMS: Final = ("codegen", "compose", "core", "kernels", "model", "recording")
 SHARED: Final = (
     "live/inference.py",
     "strategies/functional.py",
+    "strategies/hybrid/majority_vote.py",
+    "strategies/ml/ml_momentum.py",
+    "strategies/rules/breakout.py",
+    "strategies/rules/momentum.py",
     "strategies/rules/sma_cross.py",
 )
 
