@@ -63,8 +63,8 @@ class Commands(TyperGroup):
         except ParityError as error:
             _say_error(error.message, error.cure)
             raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            say("interrupted", style="yellow")
+        except KeyboardInterrupt as stopped:
+            say("interrupted", f": {stopped}" if stopped.args else "", style="yellow")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             # Whatever is still buffered has no reader: give it somewhere to go at the end.

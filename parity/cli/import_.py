@@ -80,23 +80,40 @@ def command(
     table = instrument_table
     if table is not None and table.is_dir():
         table = table / "manifest.json"
-    with told("import") as tell:
-        report = import_ticks(
-            sources,
-            recording,
-            format=format,
-            map=map,
-            tz=tz,
-            order=order,
-            sort=sort,
-            append=append,
-            instrument_table=table,
-            progress=tell,
-        )
+    before = _manifest(recording)
+    try:
+        with told("import") as tell:
+            report = import_ticks(
+                sources,
+                recording,
+                format=format,
+                map=map,
+                tz=tz,
+                order=order,
+                sort=sort,
+                append=append,
+                instrument_table=table,
+                progress=tell,
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_left(recording, before)) from None
     if as_json:
         show_json(report.to_json())
         return
     _show(report)
+
+
+def _manifest(recording: Path) -> bytes | None:
+    file = recording / "manifest.json"
+    return file.read_bytes() if file.is_file() else None
+
+
+def _left(recording: Path, before: bytes | None) -> str:
+    """Say what an interrupted import left, and what to do."""
+    if _manifest(recording) != before:  # the manifest comes last
+        return f"{recording} is whole, the import had just ended; see parity inspect {recording}"
+    state = "does not exist" if before is None else "is as it was"
+    return f"{recording} {state}; to import, give the same command again"
 
 
 def _show(report: ImportReport) -> None:

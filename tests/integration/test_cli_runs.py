@@ -333,13 +333,18 @@ def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     processes: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str | Path) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "parity", *map(str, arguments)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        # Where these tests run in the background, SIGINT is ignored, and a child inherits that.
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "parity", *map(str, arguments)],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        finally:
+            signal.signal(signal.SIGINT, handler)
         processes.append(process)
         return process
 
@@ -379,15 +384,50 @@ def test_an_interrupted_backtest_leaves_nothing(
     assert [tmp_path / "slow.py"] == list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("when", ["reading", "writing"])
 def test_an_interrupted_import_leaves_nothing(
-    started: Callable[..., subprocess.Popen[str]], tmp_path: Path
+    started: Callable[..., subprocess.Popen[str]], tmp_path: Path, when: str
 ) -> None:
-    """Ctrl-C in the middle of an import ends with 130; no recording and no half of one is left."""
-    rows = "".join(f"{1_736_154_000_000_000_000 + n},{n % 977}.25,1\n" for n in range(600_000))
+    """Ctrl-C in either pass of an import ends with 130, says what to do, and leaves no half."""
+    times = range(1_736_154_000_000_000_000, 1_736_154_000_000_600_000)
+    rows = "".join(f'{time},"{time % 977}.25",1\n' for time in times)  # texts take two passes
     (tmp_path / "t.csv").write_text("ts_event,price,quantity\n" + rows)
     columns = "ts_event=ts_event,price=price,quantity=quantity,instrument_token==1,symbol==A"
     process = started("import", tmp_path / "t.csv", tmp_path / "rec", "--map", columns, "--json")
-    ended = interrupt(process, lambda: any(tmp_path.glob(".rec.*")))
+    opened = Path("/proc") / str(process.pid) / "fd"
+    if when == "reading" and not opened.is_dir():
+        pytest.skip("no /proc here that says which files a process has open")
 
-    assert (130, "", "interrupted\n") == ended
+    def there() -> bool:
+        if when == "writing":
+            return any(tmp_path.glob(".rec.*"))
+        return any(os.path.realpath(one) == str(tmp_path / "t.csv") for one in opened.glob("*"))
+
+    ended = interrupt(process, there)
+
+    left = f"{tmp_path / 'rec'} does not exist; to import, give the same command again"
+    assert (130, "", f"interrupted: {left}\n") == ended
     assert [tmp_path / "t.csv"] == list(tmp_path.iterdir())
+
+
+def test_an_interrupted_append_leaves_the_recording_as_it_was(
+    started: Callable[..., subprocess.Popen[str]], cli: Cli, tmp_path: Path
+) -> None:
+    """Ctrl-C in an append ends with 130; the recording is the old one and can be added to."""
+    for name, first, count in (("a", 0, 10), ("b", 20, 600_000)):
+        times = range(1_736_154_000_000_000_000 + first, 1_736_154_000_000_000_000 + first + count)
+        rows = "".join(f'{time},"{time % 977}.25",1\n' for time in times)
+        (tmp_path / f"{name}.csv").write_text("ts_event,price,quantity\n" + rows)
+    rec = tmp_path / "rec"
+    columns = ("--map", "instrument_token==1,symbol==A", "--json")
+    assert 0 == cli("import", tmp_path / "a.csv", rec, *columns).returncode
+    manifest = (rec / "manifest.json").read_bytes()
+    parts = set((rec / "ticks").iterdir())
+    process = started("import", tmp_path / "b.csv", rec, "--append", *columns)
+    ended = interrupt(process, lambda: set((rec / "ticks").iterdir()) != parts)
+
+    left = f"{rec} is as it was; to import, give the same command again"
+    assert (130, "", f"interrupted: {left}\n") == ended
+    assert manifest == (rec / "manifest.json").read_bytes()
+    assert 0 == cli("inspect", rec, "--json").returncode
+    assert 0 == cli("import", tmp_path / "b.csv", rec, "--append", *columns).returncode
