@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from parity.core.calendars import ALIASES, KNOWN, Overlay, session_clock
+from parity.core.calendars import Overlay, known_days, session_clock
 from parity.model.errors import ConfigError
 from parity.model.sessions import ALWAYS, SessionClock
 from parity.recording.reader import open_recording
@@ -52,7 +52,7 @@ def recorded_sessions(recording: Recording, overlays: Overlays) -> dict[str, Ses
         return {}
     (found,) = recording.sql("select min(ts_event), max(ts_event) from ticks").fetchall()
     if found[0] is None:
-        return {name: session_clock(name, *_known(name)) for name in calendars}
+        return {name: session_clock(name, *known_days(name)) for name in calendars}
     first, last = (_EPOCH + dt.timedelta(days=int(ns) // (86_400 * 10**9)) for ns in found)
     return _compiled(calendars, first - _DAY, last + _DAY, overlays)
 
@@ -87,7 +87,7 @@ def _compiled(
 ) -> dict[str, SessionClock]:
     clocks = {}
     for name in calendars:
-        begins, ends = _known(name)
+        begins, ends = known_days(name)
         if last < begins or first > ends:
             raise ConfigError(
                 f"calendar {name}: known from {begins} to {ends}, the ticks are of {first} to "
@@ -97,10 +97,6 @@ def _compiled(
         days = (max(first, begins), min(last, ends))
         clocks[name] = session_clock(name, *days, overlays.get(name))
     return clocks
-
-
-def _known(name: str) -> tuple[dt.date, dt.date]:
-    return KNOWN.get(ALIASES.get(name, name), (_EPOCH, _EPOCH))  # unknown ones are refused later
 
 
 def kept_sessions(clocks: Mapping[str, SessionClock]) -> dict[str, Any]:

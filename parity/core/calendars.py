@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from parity.model.errors import ConfigError
-from parity.model.sessions import ALWAYS, CLOSING, PREOPEN, REGULAR, Row, SessionClock
+from parity.model.sessions import ALWAYS, CLOSING, PHASES, PREOPEN, REGULAR, Row, SessionClock
 
 if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
@@ -61,6 +61,17 @@ _NSE_CLOSED: Final = frozenset(
 _NYSE_ONCE: Final = frozenset({dt.date(2018, 12, 5), dt.date(2025, 1, 9)})
 
 
+def known_days(calendar: str) -> tuple[dt.date, dt.date]:
+    """Return the first and last day known of a calendar; raises ConfigError where none is."""
+    name = ALIASES.get(calendar, calendar)
+    if name not in KNOWN:
+        raise ConfigError(
+            f"calendar {calendar!r} is not known",
+            cure=f"known are {', '.join((ALWAYS, *KNOWN, *ALIASES))}; mend the instrument table",
+        )
+    return KNOWN[name]
+
+
 def rows_of(
     calendar: str, first: dt.date, last: dt.date, overlay: Overlay | None = None
 ) -> list[Row]:
@@ -76,12 +87,7 @@ def rows_of(
         ConfigError: the calendar or the range is not known, or the overlay is wrong.
     """
     name = ALIASES.get(calendar, calendar)
-    if name not in KNOWN:
-        raise ConfigError(
-            f"calendar {calendar!r} is not known",
-            cure=f"known are 24/7, {', '.join(sorted({*KNOWN, *ALIASES}))}",
-        )
-    begins, ends = KNOWN[name]
+    begins, ends = known_days(calendar)
     if first < begins or last > ends:
         raise ConfigError(
             f"calendar {calendar}: known from {begins} to {ends}, asked for {first} to {last}",
@@ -113,8 +119,7 @@ def known_sessions(table: InstrumentTable) -> dict[str, SessionClock]:
     names = {i.calendar for i in table} - {ALWAYS}
     found: dict[str, SessionClock] = {}
     for name in sorted(names):
-        first, last = KNOWN.get(ALIASES.get(name, name), (_EPOCH, _EPOCH))
-        found[name] = session_clock(name, first, last)
+        found[name] = session_clock(name, *known_days(name))
     return found
 
 
@@ -126,7 +131,7 @@ def _days(first: dt.date, last: dt.date) -> Iterator[dt.date]:
 
 
 def _checked(calendar: str, overlay: Overlay, first: dt.date, last: dt.date) -> Overlay:
-    """Return an overlay that can be meant; what its phases are, SessionClock checks."""
+    """Return an overlay that can be meant: days that are known, phases apart and in order."""
     for day, phases in overlay.items():
         where = f"calendar {calendar}: overlay of {day}"
         try:
@@ -135,13 +140,31 @@ def _checked(calendar: str, overlay: Overlay, first: dt.date, last: dt.date) -> 
             raise ConfigError(f"{where}: expected a date, YYYY-MM-DD") from None
         if not first <= date <= last:
             raise ConfigError(f"{where}: it lies outside what is known, {first} to {last}")
-        for phase in phases:
-            if len(phase) != 3 or not all(isinstance(part, str) for part in phase):
-                raise ConfigError(f"{where}: expected [start, end, phase], was {phase!r}")
-            for clock in phase[:2]:
-                if not _CLOCK.fullmatch(clock):
-                    raise ConfigError(f"{where}: expected HH:MM, was {clock!r}")
+        _check_day(where, phases)
     return overlay
+
+
+def _check_day(where: str, phases: object) -> None:
+    before = ""
+    for phase in phases if isinstance(phases, list | tuple) else (phases,):
+        texts = isinstance(phase, list | tuple) and all(isinstance(p, str) for p in phase)
+        if not texts or len(phase) != 3:
+            raise ConfigError(
+                f"{where}: expected [start, end, phase], was {phase!r}",
+                cure='for example [["13:45", "14:45", "regular"]]; [] is a holiday',
+            )
+        start, end, word = phase
+        for clock in (start, end):
+            if not _CLOCK.fullmatch(clock):
+                raise ConfigError(f"{where}: expected HH:MM, was {clock!r}")
+        if word not in PHASES:
+            raise ConfigError(f"{where}: {word!r} is no phase", cure=f"one of {', '.join(PHASES)}")
+        if not before <= start < end:
+            raise ConfigError(
+                f"{where}: {start} to {end} ends before it begins, or lies in the one before",
+                cure="write the phases one behind the other",
+            )
+        before = end
 
 
 def _of_day(clock: str) -> int:

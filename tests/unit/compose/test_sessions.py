@@ -116,10 +116,24 @@ def test_a_wrong_file_of_sessions_is_refused(folder: Path) -> None:
     (folder / "list.json").write_text("[1]")
     (folder / "unused.json").write_text('{"NYSE": {"2025-06-07": []}}')
 
+    (folder / "number.json").write_text('{"NSE": {"2025-06-07": 5}}')
+    with pytest.raises(ConfigError, match=r"NSE: overlay of 2025-06-07: expected \[start, end"):
+        run(folder, "n", sessions=load_overlays(folder / "number.json"))
     with pytest.raises(ConfigError, match="expected a calendar"):
         load_overlays(folder / "list.json")
     with pytest.raises(ConfigError, match="no instrument has the calendar 'NYSE'"):
         run(folder, "c", sessions=load_overlays(folder / "unused.json"))
+
+
+def test_an_unknown_calendar_is_named(folder: Path) -> None:
+    """By its name and the known ones, not by days of 1970."""
+    table = (folder / "table.json").read_text().replace('"NSE"', '"NSEE"')
+    (folder / "table.json").write_text(table)
+    to = folder / "other"
+    pt.import_ticks(folder / "ticks.csv", to=to, instrument_table=folder / "table.json")
+
+    with pytest.raises(ConfigError, match="calendar 'NSEE' is not known; known are 24/7, NSE"):
+        pt.backtest(to, folder / "always.py")
 
 
 def test_the_command_takes_the_file(
