@@ -210,7 +210,7 @@ class PlainTickFile:
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
         """Yield records of the table's dtype in file order."""
         done = self.rows = 0
-        if self._plain:
+        if self._plain and all(token in table for token in self._tokens.values()):
             who = Who(table, self._tokens, self._naming)
             scales = {
                 name: int(who.scales(_SCALED[name][1]).max()) if name in _SCALED else 0

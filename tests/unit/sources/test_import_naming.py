@@ -111,19 +111,24 @@ def test_several_instruments_are_read_as_the_texts_read_them(
         st.tuples(st.sampled_from(["7", "9", "07", "9.0", "8", "x"]), PLAIN_SYMBOL, VALUE),
         min_size=1,
         max_size=8,
-    )
+    ),
+    table=st.sampled_from([None, TABLE]),
 )
-@example([("7", "A", "1"), ("9", "B", "1"), ("07", "B", "1.5"), ("7", "A", "1")])
+@example([("7", "A", "1"), ("9", "B", "1"), ("07", "B", "1.5"), ("7", "A", "1")], None)
+@example([("8", "A", "1"), ("8", "A", "1")], TABLE)
+@example([("7", "A", "1"), ("8", "A", "1")], TABLE)
 def test_tokens_and_symbols_side_by_side(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str, str]],
+    table: InstrumentTable | None,
 ) -> None:
-    """Law: a token is an integer however it is written, and bears the symbol that came first."""
+    """Law: a token is an integer however written, in the table, and bears its first symbol."""
     folder = tmp_path_factory.mktemp("tokens")
     lines = [f"{START + n},{token},{s},{price},1" for n, (token, s, price) in enumerate(rows)]
     path = folder / "ticks.csv"
     path.write_text("\n".join(["ts_event,instrument_token,symbol,price,quantity", *lines]) + "\n")
 
-    texts, *others = _ways(path)
+    texts, *others = _ways(path, instrument_table=table)
 
     assert [texts] * 3 == others
 
