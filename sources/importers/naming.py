@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from parity.sources.importers.decimals import encode
+from parity.sources.importers.decimals import DIGITS_MAX, encode
 
 if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
@@ -119,9 +119,16 @@ class Who:
         return dense if known else None
 
     def fit(self, values: Ints, which: str, dense: Any) -> Ints | None:
-        """Bring values at the largest scale to their instruments' own; None where one is finer."""
+        """Bring values at the largest of `scales` to their instruments' own.
+
+        None where one is finer, or has more digits than the recording's own scale leaves room for.
+        """
         scales = self.scales(which)
         largest = int(scales.max())
+        all_scales = self.table.price_scales if which == "price" else self.table.quantity_scales
+        room = DIGITS_MAX - (int(all_scales.max()) - largest)
+        if room < DIGITS_MAX and int(np.abs(values).max()) >= 10**room:
+            return None
         if int(scales.min()) == largest:
             return values
         divisors = np.power(np.int64(10), (largest - scales).astype(np.int64))[dense]

@@ -105,6 +105,23 @@ def test_several_instruments_are_read_as_the_texts_read_them(
     assert [texts] * 3 == others
 
 
+@pytest.mark.parametrize("symbols", ["A", "AB"])
+@pytest.mark.parametrize("digits", [12, 13, 14, 16])
+def test_digits_that_the_recording_has_no_room_for(
+    tmp_path: Path, symbols: str, digits: int
+) -> None:
+    """Another instrument's finer scale takes digits away; the refusal names file and row."""
+    path = tmp_path / "ticks.csv"
+    lines = [f"{START + n},{one},1.5,1" for n, one in enumerate(symbols)]
+    lines.append(f"{START + 9},A,{'9' * digits}.5,1")
+    path.write_text("\n".join(["ts_event,symbol,price,quantity", *lines]) + "\n")
+
+    texts, *others = _ways(path, instrument_table=TABLE)
+
+    assert [texts] * 3 == others
+    assert (digits > 13) == (f"row {len(lines)}: price" in str(texts[0]))
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(
