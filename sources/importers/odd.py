@@ -26,6 +26,11 @@ _VERDICTS: Final = (
     (flag.SKEWED, "ticks with a ts_event far ahead of ts_recv, flagged skewed"),
     (flag.LATE, "ticks with a ts_event before an earlier tick's, flagged late"),
 )
+_ZERO: Final = "trades with quantity zero"
+_WITHOUT_ID: Final = "trades without a trade id"
+_MISSING: Final = "missing trade ids, gaps before"
+# As they are listed, wherever batches ended.
+_WORDS: Final = (_ZERO, _WITHOUT_ID, *(words for _, words in _VERDICTS), _MISSING)
 
 
 class _Kind(msgspec.Struct):
@@ -54,7 +59,7 @@ class Oddities:
         self.rows, self.end_ns = 0, -(2**63)
         self._order = order
         self._files = files
-        self._kinds: dict[str, _Kind] = {}
+        self._kinds = {words: _Kind(first=[]) for words in _WORDS}
         self._sides = np.zeros((len(files), 3), np.int64)  # sold, unknown, bought
         self._consecutive = {i.token for i in table if i.venue.lower().startswith("binance")}
         self._last_ids: dict[tuple[int, int], int] = {}  # (layout, token) -> last trade id
@@ -73,10 +78,10 @@ class Oddities:
         place = (files, rows)
         zero = records["quantity_int"] == 0
         if some & flag.TRADE and zero.any():
-            self._note("trades with quantity zero", trades & zero, place)
+            self._note(_ZERO, trades & zero, place)
         if some & flag.NO_TRADE_ID:
             without = (flags & flag.NO_TRADE_ID) != 0
-            self._note("trades without a trade id", trades & without, place)
+            self._note(_WITHOUT_ID, trades & without, place)
         for bit, words in _VERDICTS:
             if some & bit:
                 self._note(words, (flags & bit) != 0, place)
@@ -93,7 +98,9 @@ class Oddities:
     def warnings(self, surveys: Sequence[Survey]) -> list[str]:
         """Return what was odd, a line each, with what the surveys of the files noted."""
         lines = [
-            f"{words}: {kind.count} ({self._where(kind)})" for words, kind in self._kinds.items()
+            f"{words}: {kind.count} ({self._where(kind)})"
+            for words, kind in self._kinds.items()
+            if kind.count
         ]
         for path, (sold, unknown, bought) in zip(self._files, self._sides.tolist(), strict=True):
             if not unknown and min(sold, bought) == 0 and sold + bought >= ONE_SIDED_MIN:
@@ -126,6 +133,7 @@ class Oddities:
             tokens, ids = tokens[at], ids[at]
         one = _one(place[0])
         layouts = self._layouts[place[0][:1] if one else place[0][at]]
+        missed, gaps = 0, []
         for layout in _different(layouts):
             for token in _different(tokens):
                 mine: Any = slice(None)
@@ -139,13 +147,11 @@ class Oddities:
                 self._last_ids[layout, token] = int(own[-1])
                 missing = steps > 1
                 if missing.any():
-                    where = at[mine][missing]
-                    self._add(
-                        "missing trade ids, gaps before",
-                        int((steps[missing] - 1).sum()),
-                        len(where),
-                        (place[0][where], place[1][where]),
-                    )
+                    missed += int((steps[missing] - 1).sum())
+                    gaps.append(at[mine][missing])
+        if gaps:
+            where = np.sort(np.concatenate(gaps))
+            self._add(_MISSING, missed, len(where), (place[0][where], place[1][where]))
 
     def _note(self, words: str, hit: Mask, place: tuple[Ints, Ints]) -> None:
         if hit.any():
@@ -155,7 +161,7 @@ class Oddities:
             )
 
     def _add(self, words: str, count: int, rows: int, place: tuple[Ints, Ints]) -> None:
-        kind = self._kinds.setdefault(words, _Kind(first=[]))
+        kind = self._kinds[words]
         kind.count += count
         kind.rows += rows
         room = ROWS_SHOWN - len(kind.first)

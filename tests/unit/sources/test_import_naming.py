@@ -75,6 +75,7 @@ TABLE = InstrumentTable(
     [("A", "1.25", "1", 0), ("B", "1.255", "2", 0), ("A", "3.5", "1", 1)], None, 64, True, True
 )
 @example([("A", "1.255", "1", 0), ("B", "1.255", "2", 0)], TABLE, 64, False, True)
+@example([("A", "1", "1", 0), ("A", "1", "1", 0), ("A", "1", "0", 0)], None, 2, False, False)
 @example([("a", "1.2", "1", 0), ("A", "1.255", "2", 0), ("B", "1", "1", 0)], TABLE, 64, False, True)
 def test_several_instruments_are_read_as_the_texts_read_them(
     tmp_path_factory: pytest.TempPathFactory,
