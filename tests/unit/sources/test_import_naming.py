@@ -106,6 +106,19 @@ def test_several_instruments_are_read_as_the_texts_read_them(
     assert [texts] * 3 == others
 
 
+def test_gaps_of_several_instruments_are_listed_by_their_rows(tmp_path: Path) -> None:
+    """Missing ids are warned of in the order of the rows, whatever the batches were."""
+    ids = [("A", 1), ("B", 1), ("B", 3), ("A", 4), ("B", 9), ("A", 9), ("A", 10), ("B", 12)]
+    lines = [f"{START + n},{one},binance,{n + 1}.5,1,{id_}" for n, (one, id_) in enumerate(ids)]
+    path = tmp_path / "ticks.csv"
+    path.write_text("\n".join(["ts_event,symbol,venue,price,quantity,trade_id", *lines]) + "\n")
+
+    texts, *others = _ways(path)
+
+    assert [texts] * 3 == others
+    assert ["missing trade ids, gaps before: 14 (ticks.csv row 3, 4, 5, 6, 8)"] == texts[2][1]
+
+
 @pytest.mark.parametrize("symbols", ["A", "AB"])
 @pytest.mark.parametrize("digits", [12, 13, 14, 16])
 def test_digits_that_the_recording_has_no_room_for(
