@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from parity.cli.console import say, show, show_json, table_of
 from parity.cli.options import instant
-from parity.recording.inspect import short_iso
+from parity.model.values import SIDE_NAMES
+from parity.recording.inspect import iso, short_iso
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,7 @@ def _show(found: dict[str, Any]) -> None:
             rows = table_of(kind[:-1], f"{row['strategy_id']} at {row['broker']}")
             for name, value in row.items():
                 if name not in ("seq", "strategy_id", "broker") and value not in (None, ""):
-                    rows.add_row(name, _text(value))
+                    rows.add_row(name, _said(name, value))
             show(rows, "")
     for one in found.get("validators", ()):
         show(_asked(one), "")
@@ -107,6 +108,12 @@ def _neighbours(events: list[dict[str, Any]], seq: int) -> Table:
         mark = ">" if one["seq"] == seq else ""
         table.add_row(mark, *cells, one["verb"] if "verb" in one else ", ".join(flags))
     return table
+
+
+def _said(name: str, value: Any) -> str:
+    if name == "ts_event" and isinstance(value, int):
+        return iso(value)
+    return SIDE_NAMES[value] if name == "side" and value in SIDE_NAMES else _text(value)
 
 
 def _text(value: Any) -> str:

@@ -6,7 +6,7 @@ Nothing is worked out here that the engine does not work out; what a replay cann
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,6 +17,7 @@ from parity.core.engine import Engine
 from parity.model.effects import ApprovedSignal, Candidate, DroppedSignal, Effect
 from parity.model.errors import ConfigError, ParityError
 from parity.model.ticks import flag_names
+from parity.model.values import SIDE_NAMES
 from parity.proof.replayer import cut_at, run_events
 from parity.recording.reader import open_recording
 from parity.recording.rows import decision_row
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.core.validators.trace import Asked
-
-_SIDES: Final = {1: "BUY", -1: "SELL", 0: "HOLD"}
 
 
 class Why(dict[str, Any]):
@@ -175,7 +174,7 @@ def _said(
         "strategy_id": candidate.strategy_id,
         "broker": candidate.broker,
         "instrument_token": candidate.instrument_token,
-        "side": _SIDES[candidate.side],
+        "side": SIDE_NAMES[candidate.side],
         "price": candidate.price,
         "quantity": str(candidate.quantity_exact),
         "reasoning": candidate.reasoning,
@@ -210,6 +209,6 @@ def values_text(seen: dict[str, Any]) -> str:
 def _word(name: str, value: Any) -> Any:
     if name == "flags" and isinstance(value, int):
         return "+".join(flag_names(value)) or "none"
-    if name == "side" and value in _SIDES:
-        return _SIDES[value]
+    if name == "side" and value in SIDE_NAMES:
+        return SIDE_NAMES[value]
     return msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value

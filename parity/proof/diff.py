@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from parity.model.errors import NothingCompared
+from parity.model.values import SIDE_NAMES
 from parity.recording.runs import STREAMS, RunFolder
 
 Row = Mapping[str, Any]
@@ -215,7 +216,7 @@ def _said(row: Row) -> str:
     kind = row.get("kind")
     if kind in ("failure", "transition"):
         return f"{kind} {row['reason']}"
-    side = {1: "BUY", -1: "SELL", 0: "HOLD"}.get(row["side"], str(row["side"]))
+    side = SIDE_NAMES.get(row["side"], str(row["side"]))
     text = f"{side} {row['quantity']:g} at {row['price']!r}"
     return f"{kind} {text}" if kind else text
 

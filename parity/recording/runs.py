@@ -153,8 +153,11 @@ class RunFolder:
         file = self.path / MANIFEST
         if not file.is_file():
             there = "a folder without manifest.json" if self.path.is_dir() else "nothing there"
+            inside = sorted(self.path.glob(f"*/{MANIFEST}"))  # of a sweep, say
+            cure = f"it holds runs: name one, {inside[0].parent} say" if inside else ""
             raise RecordingMissing(
-                f"{self.path}: no run: {there}", cure="name a run folder, as backtest prints it"
+                f"{self.path}: no run: {there}",
+                cure=cure or "name a run folder, as backtest prints it",
             )
         try:
             self.manifest = msgspec.json.decode(file.read_bytes(), type=RunManifest)

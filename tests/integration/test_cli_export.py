@@ -235,6 +235,9 @@ def test_one_event_with_its_neighbours(momentum_run: Path) -> None:
     code, shown, _ = run("inspect", momentum_run, "--at", "822")
     assert code == 0
     assert "signal_id" in shown
+    words = shown.split()
+    assert words.count("SELL") + words.count("BUY") >= 3  # of candidate, decision and fill
+    assert words[words.index("candidate") :].count(tick["ts_event"]) == 3  # an instant, not ns
     for at, words in (("40001", "no event of seq 40001"), ("2030-01-01T00:00:00Z", "no tick at")):
         code, _, said = run("inspect", DEMO, "--at", at)
         assert (2, True) == (code, words in said.replace("\n", " ")), said

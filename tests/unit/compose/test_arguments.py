@@ -73,3 +73,9 @@ def test_a_parameter_that_no_manifest_can_keep_is_refused(base: Path, tmp_path: 
     )
     with pytest.raises(pt.ConfigError, match=r"odd: parameters\.how: expected a plain value"):
         pt.backtest(base / "rec", file)
+
+
+def test_a_folder_of_runs_names_one_of_them(base: Path) -> None:
+    """As a sweep leaves it; it is no run itself."""
+    with pytest.raises(pt.ParityError, match=f"it holds runs: name one, {base / 'run'} say"):
+        pt.verify(base)
