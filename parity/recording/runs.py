@@ -153,7 +153,7 @@ class RunFolder:
         file = self.path / MANIFEST
         if not file.is_file():
             there = "a folder without manifest.json" if self.path.is_dir() else "nothing there"
-            inside = sorted(self.path.glob(f"*/{MANIFEST}"))  # of a sweep, say
+            inside = sorted(self.path.glob("*/decisions"))  # of a sweep, say
             cure = f"it holds runs: name one, {inside[0].parent} say" if inside else ""
             raise RecordingMissing(
                 f"{self.path}: no run: {there}",
