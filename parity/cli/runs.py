@@ -79,7 +79,11 @@ def report_table(report: RunReport) -> tuple[RenderableType, ...]:
     states = [_state(one) for one in rows]
     if any(state != "ACTIVE" for state in states):
         columns["state"] = states
-    columns["candidates"] = [grouped(one.candidates) for one in rows]
+    # A strategy that sees its portfolio has no candidates of the digest, though it speaks.
+    quiet = [one.signals and not one.candidates for one in rows]
+    columns["candidates"] = [
+        "–" if none else grouped(one.candidates) for none, one in zip(quiet, rows, strict=True)
+    ]
     columns["signals"] = [grouped(one.signals) for one in rows]
     columns["drops"] = [grouped(sum(one.drops.values())) for one in rows]
     columns["fills"] = [grouped(one.fills) for one in rows]

@@ -45,3 +45,15 @@ def test_refused_controls_are_counted_below_the_table() -> None:
     """One line, where there were any."""
     assert "3 controls refused" == totals(report("ACTIVE", {}, {"strategy_added": 3}))[0]
     assert not totals(report("ACTIVE", {}, {}))[0].endswith("refused")
+
+
+@pytest.mark.parametrize(("candidates", "signals", "cell"), [(0, 0, "0"), (0, 2, "–"), (3, 2, "3")])
+def test_candidates_that_are_not_counted_are_no_zero(
+    candidates: int, signals: int, cell: str
+) -> None:
+    """What depends on fills is no candidate of the digest; none beside signals would mislead."""
+    one = ExecutorReport("a", "paper", "ACTIVE", candidates, signals, {}, 0, 0, "0", "", "")
+    table = report_table(RunReport(5, 0, {}, (one,), "", ""))[1]
+    (column,) = [c for c in table.columns if c.header == "candidates"]  # type: ignore[union-attr] # the second part is a rich table
+
+    assert [cell] == [str(found) for found in column.cells]
