@@ -104,6 +104,11 @@ def load_rows(
     invalid = _Invalid(False)
     drafts = []
     for number, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping):
+            raise ConfigError(
+                f"row {number}: expected a mapping with the keys of a configuration, was {row!r}",
+                cure='for example {"id": "momo", "strategy_type": "momentum", "instruments": [1]}',
+            )
         place = Place(f"row {row.get('id', row.get('strategy_name', number))}", 0)
         drafts += _read_nodes([node_of(row, place)], None, Path(), types, invalid)
     invalid.settle(drafts)

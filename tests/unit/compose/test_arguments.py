@@ -28,6 +28,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (lambda rec, run: pt.backtest(rec, ["momentum"]), "give each as an argument of its own"),
         (lambda rec, run: pt.backtest(rec, dict), "a class by the file it stands in"),
         (lambda rec, run: pt.strategy("x", history="3"), "history: expected 1 or more ticks"),
+        (
+            lambda rec, run: pt.StrategyRunnerService().register_from_config("momentum"),
+            "row 1: expected a mapping with the keys of a configuration, was 'momentum'",
+        ),
         (lambda rec, run: pt.check(dict), "a file or a name"),
         (lambda rec, run: pt.verify(rec), "expected a run or its folder, was Recording"),
         (lambda rec, run: pt.replay(None), "expected a run or its folder, was None"),
