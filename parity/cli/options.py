@@ -232,6 +232,7 @@ def table_of(given: Path | None, recording: Path) -> InstrumentTable:
 
 
 def _table_of_file(file: Path) -> InstrumentTable:
+    from parity.core.calendars import check_calendars
     from parity.model.instruments import InstrumentTable
     from parity.settings.jsonrows import load_json
 
@@ -244,9 +245,11 @@ def _table_of_file(file: Path) -> InstrumentTable:
             cure="see the manifest.json of a recording for one",
         )
     try:
-        return InstrumentTable.from_json(rows)
+        table = InstrumentTable.from_json(rows)
+        check_calendars(table)
     except ConfigError as error:
         raise ConfigError(f"--instrument-table: {file}: {error.message}", cure=error.cure) from None
+    return table
 
 
 def instant(text: str | None, flag: str, zone: str | None = None) -> int | None:

@@ -72,6 +72,17 @@ def known_days(calendar: str) -> tuple[dt.date, dt.date]:
     return KNOWN[name]
 
 
+def check_calendars(table: InstrumentTable) -> None:
+    """Refuse a new instrument table that names a calendar which is not known; ConfigError."""
+    for instrument in table:
+        if instrument.calendar != ALWAYS:
+            try:
+                known_days(instrument.calendar)
+            except ConfigError as error:
+                where = f"instrument {instrument.token} ({instrument.symbol})"
+                raise ConfigError(f"{where}: {error.message}", cure=error.cure) from None
+
+
 def rows_of(
     calendar: str, first: dt.date, last: dt.date, overlay: Overlay | None = None
 ) -> list[Row]:

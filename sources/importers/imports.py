@@ -222,10 +222,13 @@ class _Plan(NamedTuple):
 
 
 def _write(plan: _Plan, odd: Oddities, steps: Steps) -> list[str]:
+    from parity.core.calendars import check_calendars
     from parity.recording.scan import read_ahead
     from parity.recording.sequencer import Sequencer
     from parity.recording.writer import RecordingWriter
 
+    if plan.before is None:
+        check_calendars(plan.table)
     total = sum(survey.rows for survey in plan.surveys)
     sequencer, end = Sequencer(plan.table), -(2**63)
     if plan.before is not None:

@@ -170,6 +170,11 @@ def test_a_new_recording_needs_an_instrument_table(tmp_path: Path) -> None:
         ("{}", "expected a list of instruments"),
         ('[{"token": 1, "symbol": "A"}]', "price_scale"),
         ("[", "table.json:1"),
+        (
+            '[{"token": 1, "symbol": "A", "price_scale": 2, "quantity_scale": 0, '
+            '"calendar": "NYES"}]',
+            "instrument 1 (A): calendar 'NYES' is not known",
+        ),
     ],
 )
 def test_a_wrong_instrument_table_is_named(text: str, word: str, tmp_path: Path) -> None:
