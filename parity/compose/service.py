@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -26,8 +27,6 @@ from parity.settings.strategies import load_rows
 from parity.strategies.functional import FunctionStrategy
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from parity.core.engine import RunReport
     from parity.model.effects import Effect
     from parity.model.instruments import InstrumentTable
@@ -41,8 +40,8 @@ class StrategyRunnerService:
     paper portfolio; a tick reaches those that want its instrument and no other.
 
     Args:
-        strategies: Python files whose strategies the rows may name, beside the shipped ones and
-            those that installed packages register.
+        strategies: Python files (or one) whose strategies the rows may name, beside the shipped
+            ones and those that installed packages register.
         instruments: the instruments and their scales; by default those of the rows, with prices
             and quantities of up to eight decimals.
         seed: of the strategies' random streams.
@@ -54,14 +53,14 @@ class StrategyRunnerService:
 
     def __init__(
         self,
-        strategies: Sequence[str | Path] = (),
+        strategies: Sequence[str | Path] | str | Path = (),
         *,
         instruments: InstrumentTable | None = None,
         seed: int = 0,
     ) -> None:
         self.skipped: dict[str, str] = {}
         self.effects: list[Effect] = []
-        self._sources = list(strategies)
+        self._sources = [strategies] if isinstance(strategies, str | Path) else list(strategies)
         self._table = instruments
         self._seed = seed
         self._plans: dict[str, list[ExecutorPlan]] = {}

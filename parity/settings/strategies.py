@@ -239,7 +239,7 @@ def _expand(source: Path | str, files: list[Path], names: list[str]) -> None:
         names.append(str(source))
     else:
         near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        known = [n for n in near if Path(n).suffix in (*READERS, ".py")]
+        known = [n for n in near if Path(n).suffix in (*READERS, ".py") and Path(n).name[0] != "."]
         known += entry_names(STRATEGIES)
         raise ConfigError(
             f"{path}: no such file, folder or shipped strategy",

@@ -213,6 +213,14 @@ def test_limits_act_and_their_drops_are_there() -> None:
     assert "cooldown" == drop.reason
 
 
+def test_one_file_may_be_named_alone() -> None:
+    """A path that is no list is one file, not its letters; one that is not there is named whole."""
+    service = pt.StrategyRunnerService("nosuch.py")
+
+    with pytest.raises(ConfigError, match=r"^nosuch\.py: no such file"):
+        service.register_from_config({"id": "a", "strategy_type": "momentum", "instruments": [1]})
+
+
 def test_what_does_not_fit_is_refused() -> None:
     """More decimals than the instrument has, or no tick at all; nothing enters the engine."""
     service = pt.StrategyRunnerService()
