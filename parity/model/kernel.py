@@ -52,6 +52,13 @@ class KernelStrategy(msgspec.Struct, frozen=True, kw_only=True):
     extensions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        params = self.params.view(_one_type(self.params.dtype))
+        for name, value in (
+            ("state", _one_type(self.state)),
+            ("params", params),
+            ("out", _one_type(self.out)),
+        ):
+            msgspec.structs.force_setattr(self, name, value)
         types = self.column_types()
         for column in self.columns:
             if column not in types:
@@ -95,3 +102,27 @@ class KernelStrategy(msgspec.Struct, frozen=True, kw_only=True):
     def get_strategy_name(self) -> str:
         """Return the strategy's name."""
         return self.name
+
+
+def _one_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return an equal dtype whose flag `aligned` follows from its layout alone.
+
+    numpy takes dtypes that differ in this flag for equal, and numba for two types: it would hand
+    arrays of the second to a driver compiled for the first, and refuse them.
+    """
+    if dtype.names is None:
+        return dtype
+    fields = [(name, dtype[name]) for name in dtype.names]
+    aligned: np.dtype[Any] = np.dtype(fields, align=True)
+    if aligned == dtype:
+        return aligned
+    offsets = [dtype.fields[name][1] for name in dtype.names]  # type: ignore[index] # it has names, so fields
+    formats = [dtype[name] for name in dtype.names]
+    layout: Any = {
+        "names": list(dtype.names),
+        "formats": formats,
+        "offsets": offsets,
+        "itemsize": dtype.itemsize,
+    }
+    packed: np.dtype[Any] = np.dtype(layout)
+    return packed

@@ -126,14 +126,14 @@ def test_a_wrong_file_of_sessions_is_refused(folder: Path) -> None:
 
 
 def test_an_unknown_calendar_is_named(folder: Path) -> None:
-    """By its name and the known ones, not by days of 1970."""
+    """By its name and the known ones, when the table comes in: nothing is imported."""
     table = (folder / "table.json").read_text().replace('"NSE"', '"NSEE"')
     (folder / "table.json").write_text(table)
     to = folder / "other"
-    pt.import_ticks(folder / "ticks.csv", to=to, instrument_table=folder / "table.json")
 
     with pytest.raises(ConfigError, match="calendar 'NSEE' is not known; known are 24/7, NSE"):
-        pt.backtest(to, folder / "always.py")
+        pt.import_ticks(folder / "ticks.csv", to=to, instrument_table=folder / "table.json")
+    assert not to.exists()
 
 
 def test_the_command_takes_the_file(
