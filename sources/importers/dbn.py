@@ -6,7 +6,8 @@ is as in their CSV, which `databento` reads: the same ticks come out of both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -105,8 +106,12 @@ class DbnTickFile:
 
     def survey(self, tell: Tell) -> Survey:
         """Read it once: the instruments, and how many decimals their prices need."""
+        with closing(self._blocks()) as blocks:  # a refusal leaves no file open
+            return self._surveyed(blocks, tell)
+
+    def _surveyed(self, blocks: Iterator[tuple[int, Any, Header]], tell: Tell) -> Survey:
         found = Survey()
-        for first_row, rows, header in self._blocks():
+        for first_row, rows, header in blocks:
             place = Place(self.path, "price", first_row, self.names)
             tokens = self._tokens(rows, header, place)
             self._note_times(found, rows, first_row)
@@ -134,8 +139,14 @@ class DbnTickFile:
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
         """Yield records of the table's dtype in file order."""
+        with closing(self._blocks()) as blocks:
+            yield from self._records(blocks, table)
+
+    def _records(
+        self, blocks: Iterator[tuple[int, Any, Header]], table: InstrumentTable
+    ) -> Iterator[Records]:
         scales = Scales(table)
-        for first_row, rows, header in self._blocks():
+        for first_row, rows, header in blocks:
             place = Place(self.path, "instrument_token", first_row, self.names)
             records = np.zeros(len(rows), table.tick_dtype)
             records["instrument_token"] = self._tokens(rows, header, place)
@@ -164,7 +175,7 @@ class DbnTickFile:
 
     # -- rows
 
-    def _blocks(self) -> Iterator[tuple[int, Any, Header]]:
+    def _blocks(self) -> Generator[tuple[int, Any, Header], None, None]:
         """Yield (rows before, records of the file, its header)."""
         first_row = 0
         try:
