@@ -114,6 +114,10 @@ def test_no_change_of_the_manifest_is_lost(folder: Path) -> None:
         for partition in range(1, 40):
             feed(writer, writer.last_seq + 10)
             add_streams(folder, [("t", partition)])
+    for _ in range(3000):  # on a busy machine the sealer may not have begun yet
+        if load_manifest(folder).segments:
+            break
+        threading.Event().wait(0.01)
     sealer.stop()
     between = load_manifest(folder)
     manifest = seal(folder)
