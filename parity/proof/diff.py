@@ -197,12 +197,17 @@ def _edited(stream: str, row_a: Row, row_b: Row) -> str | None:
             continue  # compared already; the text of an exception may hold an address
         if name == "seen" and (name not in row_a or str(row_a["reason"]).endswith(":error")):
             continue  # a run of a version that did not write it, or again an exception's text
-        if a is None and row_a.get("kind") == "transition":
-            continue  # likewise: changes of state were written without their time at first
+        if name in ("ts_event", "seen") and _is_bare_transition(row_a):
+            continue  # likewise
         same = a == b or (a != a and b != b) or (not a and not b and None in (a, b))
         if not same:
             return name
     return None
+
+
+def _is_bare_transition(row: Row) -> bool:
+    """Say whether a change of state is of a version that wrote neither its time nor its reason."""
+    return row.get("kind") == "transition" and not row.get("seen")
 
 
 def _only_one(stream: str, key: Key, row_a: Row | None, row_b: Row | None) -> Divergence:

@@ -212,3 +212,27 @@ def test_whole_compares_failures_by_place() -> None:
     assert not moved.same
     assert none.first_divergence is not None
     assert "failure x" == none.first_divergence.a
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "field"),
+    [
+        ({"ts_event": None}, {"ts_event": 5}, "ts_event"),
+        ({}, {"ts_event": 6}, "ts_event"),
+        ({}, {"seen": '{"because": "retry"}'}, "seen"),
+        ({}, {"reason": "WARMUP -> ERROR"}, "reason"),
+        ({"ts_event": None, "seen": None}, {}, None),
+        ({"ts_event": None, "seen": None}, {"reason": "WARMUP -> ERROR"}, "reason"),
+    ],
+)
+def test_changes_of_state_are_compared(
+    a: dict[str, Any], b: dict[str, Any], field: str | None
+) -> None:
+    """Reason, time and cause; but the last two not with a run that was written without both."""
+    blank = dict.fromkeys(decided(3)) | {"kind": "transition", "seq": 3, "record": None}
+    row = {**blank, "ts_event": 5, "reason": "WARMUP -> ACTIVE", "seen": '{"because": "warm"}'}
+    left, right = ({"candidates": {}, "decisions": {KEY: [row | one]}} for one in (a, b))
+
+    first = compare(left, right, keys=[KEY], ticks=9, whole=True).first_divergence
+
+    assert field == (None if first is None else first.field)
