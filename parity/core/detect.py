@@ -20,6 +20,7 @@ from parity.core.found import Failed, Found, exact_of, found_of, reasoning_of, w
 from parity.core.history import History, HistoryStore
 from parity.core.own_state import kept_state, state_of
 from parity.core.rng import TickStream, stream_key
+from parity.core.view import FEW_ROWS
 from parity.model.bars import Bars
 from parity.model.errors import ConfigError
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 Rows = npt.NDArray[np.int64]
 _OUT_ROWS: Final = 4096  # candidates a driver writes before it hands over
-_FEW_ROWS: Final = 32
 
 
 class DriverCall(Protocol):
@@ -102,8 +102,8 @@ class ProcessorDetector:
             rows: its own of them; None is all.
             closings: the bars that close before some of them, in order.
         """
-        if closings:
-            return self._detect_with_bars(view, rows, closings)
+        if closings or self._ticks_take_rng:
+            return self._detect_step_by_step(view, rows, closings)
         found: list[Found] = []
         failed: list[Failed] = []
         before = kept_state(self.processor)
@@ -122,9 +122,10 @@ class ProcessorDetector:
         return found, failed
 
     def _run(self, view: View, todo: Sequence[int], found: list[Found]) -> tuple[int, str | None]:
-        """Show the rows to the processor; return the row at which it raised, and its words."""
-        if self._ticks_take_rng:
-            return self._run_with_rng(view, todo, found)
+        """Show the rows to the processor; return the row at which it raised, and its words.
+
+        The fast way, for what asks neither for bars nor for a random stream.
+        """
         warm, histories = self._opened(view)
         process = self.processor.process_tick
         tick = None
@@ -141,26 +142,7 @@ class ProcessorDetector:
             return _row(tick), words_of(error)
         return 0, None
 
-    def _run_with_rng(
-        self, view: View, todo: Sequence[int], found: list[Found]
-    ) -> tuple[int, str | None]:
-        warm, histories = self._opened(view)
-        process: Any = self.processor.process_tick
-        tick = None
-        try:
-            for tick, dense, end in _shown(view, todo):
-                if end >= warm[dense]:
-                    history, row = histories[dense], tick._row
-                    history._end = end
-                    rng = TickStream(self._keys[dense], tick.ts_event, view.ordinal(row))
-                    said = process(tick, history, rng=rng)
-                    if said is not None:
-                        found.append(found_of(row, said))
-        except (Exception, SystemExit) as error:  # a strategy may raise anything, sys.exit too
-            return _row(tick), words_of(error)
-        return 0, None
-
-    def _detect_with_bars(
+    def _detect_step_by_step(
         self, view: View, rows: Rows | None, closings: Sequence[Closing]
     ) -> tuple[list[Found], list[Failed]]:
         found: list[Found] = []
@@ -189,7 +171,7 @@ class ProcessorDetector:
         """Show rows and bars to the processor; return the step at which it raised, its words."""
         warm, histories = self._opened(view)
         process: Any = self.processor.process_tick
-        process_bar: Any = self.processor.process_bar  # type: ignore[attr-defined] # it declares bars
+        process_bar: Any = getattr(self.processor, "process_bar", None)
         done = -1
         try:
             for row, closing in todo:
@@ -404,7 +386,7 @@ class KernelDetector:
 
     def _keep_states(self, view: View) -> None:
         # For a roll-back: the states as they are before this view; few ticks touch few of them.
-        if len(view) >= _FEW_ROWS:
+        if len(view) >= FEW_ROWS:
             self._before[:] = self._bytes
             return
         for dense in view.inst_list:

@@ -149,7 +149,6 @@ class Engine:
         self._traded: set[int] = set()  # tokens: held by anybody now or before
         self._refused: Counter[str] = Counter()  # controls, by verb
         self._roster = Roster(table, plans, seed, planner, sessions or {})
-        self._rows_max = _OBJECTS_MAX if self._roster.has_histories else _ROWS_MAX
 
     @property
     def executors(self) -> list[Executor]:
@@ -182,7 +181,8 @@ class Engine:
                 f"batch starts at seq {first}, behind {self.last_seq} already processed"
             )
         effects: list[Effect] = []
-        for part in _cut(batch, self._rows_max):
+        rows_max = _OBJECTS_MAX if self._roster.has_histories else _ROWS_MAX
+        for part in _cut(batch, rows_max):
             if isinstance(part, Control):
                 effects += self._control(part)
             else:

@@ -11,6 +11,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from parity.core.money import EXACT, WIDE
 from parity.core.orders import LIMIT, STOP, Bracket, Order
@@ -105,17 +106,8 @@ def stopped_out(bracket: Bracket, price: Decimal) -> bool:
 
 
 def touches(levels: Levels, side: int, row: int, segment: Segment) -> bool:
-    """Say whether the tick at a row touches the levels, as next_touch() would."""
-    bits, column = int(segment.batch.column("flags")[row]), segment.batch.column
-    if bits & flag.WARMUP:
-        return False
-    if bits & flag.QUOTE:
-        price = int(column(_quoted(side))[row])
-        there = not bits & (flag.NO_ASK if side > 0 else flag.NO_BID)
-        return there and (price <= levels.low_quote or price >= levels.high_quote)
-    price = int(column("price_int")[row])
-    there = bool(bits & flag.TRADE_LIKE) and not bits & flag.NO_PRICE
-    return there and (price <= levels.low_trade or price >= levels.high_trade)
+    """Say whether the tick at a row touches the levels."""
+    return _next(np.array((row,), np.int64), 0, side, levels, segment) >= 0
 
 
 def first_row(dense: int, side: int, levels: Levels, behind: int, segment: Segment) -> int | None:
@@ -124,12 +116,20 @@ def first_row(dense: int, side: int, levels: Levels, behind: int, segment: Segme
     start = 0 if behind < 0 else int(rows.searchsorted(behind, side="right"))
     if start == len(rows):
         return None
+    row = _next(rows, start, side, levels, segment)
+    return None if row < 0 else row
+
+
+def _next(
+    rows: npt.NDArray[np.int64], start: int, side: int, levels: Levels, segment: Segment
+) -> int:
     column = segment.batch.column
     offered = column(_quoted(side))
-    row = next_touch(
-        rows, start, column("flags"), column("price_int"), offered, _MASKS[side], *levels
+    return int(
+        next_touch(
+            rows, start, column("flags"), column("price_int"), offered, _MASKS[side], *levels
+        )
     )
-    return None if row < 0 else int(row)
 
 
 def _quoted(side: int) -> str:

@@ -104,7 +104,7 @@ class Roster:
         return made
 
     def make(self, plans: Sequence[ExecutorPlan], origin: Mapping[str, Any]) -> list[Executor]:
-        """Return executors that are in nobody's place yet: put() or drop() comes next."""
+        """Return executors in nobody's place yet: put() comes next, or fit_histories()."""
         return [self._made(plan, origin) for plan in plans]
 
     def put(self, made: Sequence[Executor]) -> None:
