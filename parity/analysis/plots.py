@@ -291,11 +291,11 @@ def _drawn(curves: pl.DataFrame | None) -> list[str]:
     equity = pl.col("equity").cast(pl.Float64)
     moved = (
         curves.drop_nulls("strategy_id")
-        .group_by("strategy_id", maintain_order=True)
+        .group_by("strategy_id", "broker", maintain_order=True)
         .agg((equity.max() - equity.min()).alias("moved"))
         .sort(["moved", "strategy_id"], descending=[True, False])
     )
-    names = moved["strategy_id"].head(LINES_MAX).to_list()
+    names = moved["strategy_id"].unique(maintain_order=True).head(LINES_MAX).to_list()
     return [*names, TOTAL] if len(moved) > 1 else names
 
 
@@ -308,15 +308,15 @@ def _pnl_chart(curves: pl.DataFrame, x: Any, colour: Any) -> Any:
         pl.col("strategy_id").fill_null(TOTAL),
         *("broker", pl.col("equity").cast(pl.Float64).alias("price")),
     )
-    lines = []
-    for name in names:
-        for own in whole.filter(pl.col("strategy_id") == name).partition_by("broker"):
-            gained = own.with_columns(pl.col("price") - pl.col("price").first())
-            lines.append(thinned(gained, max(1, LINE_POINTS_MAX // (4 * len(names)))))
-    data = _prepared(pl.concat(lines).drop("broker"), "strategy_id").rename({"price": "pnl"})
+    drawn = whole.filter(pl.col("strategy_id").is_in(names))
+    parts = drawn.partition_by("strategy_id", "broker", maintain_order=True)
+    buckets = max(1, LINE_POINTS_MAX // (4 * len(parts)))
+    gained = (own.with_columns(pl.col("price") - pl.col("price").first()) for own in parts)
+    lines = pl.concat(thinned(own, buckets) for own in gained)
+    data = _prepared(lines, "strategy_id", "broker").rename({"price": "pnl"})
     scale = alt.Scale(zero=False, nice=True, padding=8)
     y = alt.Y("pnl:Q", title="PnL", scale=scale, axis=alt.Axis(tickCount=5))
-    tooltip = ["time", "strategy_id", alt.Tooltip("pnl", format=",.2f")]
+    tooltip = ["time", "strategy_id", "broker", alt.Tooltip("pnl", format=",.2f")]
     mark = alt.Chart(data).mark_line(strokeWidth=1.4, interpolate="step-after")
     zero = alt.Chart(pl.DataFrame({"pnl": [0.0]})).mark_rule(color=QUIET, strokeWidth=0.7)
     left_out = whole["strategy_id"].n_unique() - len({*names, TOTAL})
@@ -324,7 +324,9 @@ def _pnl_chart(curves: pl.DataFrame, x: Any, colour: Any) -> Any:
     title = alt.TitleParams(
         "PnL, positions marked at last prices", subtitle=subtitle, fontSize=14, frame="group"
     )
-    layers = [zero.encode(y="pnl:Q"), mark.encode(x=x, y=y, color=colour, tooltip=tooltip)]
+    # A strategy has one colour, and a line for each of its brokers.
+    line = mark.encode(x=x, y=y, color=colour, detail="broker:N", tooltip=tooltip)
+    layers = [zero.encode(y="pnl:Q"), line]
     return alt.LayerChart(layer=layers, width=WIDTH_PX, height=PNL_HEIGHT_PX, title=title)
 
 

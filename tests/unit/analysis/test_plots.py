@@ -12,7 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parity.analysis.frames import INSTANT, SIDE
-from parity.analysis.plots import MARKERS_MAX, WIDTH_PX, merged, plot_run, thinned
+from parity.analysis.plots import (
+    LINE_POINTS_MAX,
+    MARKERS_MAX,
+    TOTAL,
+    WIDTH_PX,
+    merged,
+    plot_pnl,
+    plot_run,
+    thinned,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 T0 = 1_772_442_900_000_000_000  # 2026-03-02 09:15 UTC
@@ -188,3 +197,33 @@ def test_the_picture_is_in_utc_wherever_it_is_drawn() -> None:
     }
 
     assert 1 == len(pictures)
+
+
+def curves(points: int, *accounts: tuple[str | None, str | None]) -> pl.DataFrame:
+    """Return curves of these (strategy, broker), each a saw of its own height."""
+    n = np.arange(points)
+    rows = [
+        pl.DataFrame(
+            {"ts_event": T0 + SECOND * n, "equity": 1000.0 + (n % 7) * (at + 1)}
+        ).with_columns(
+            pl.col("ts_event").cast(INSTANT),
+            strategy_id=pl.lit(strategy, pl.String),
+            broker=pl.lit(broker, pl.String),
+        )
+        for at, (strategy, broker) in enumerate(accounts)
+    ]
+    return pl.concat(rows)
+
+
+def test_each_broker_has_a_line_of_its_own() -> None:
+    """A strategy at two brokers is two lines and the total, all within what may be drawn."""
+    accounts = (("s", "paper"), ("s", "zerodha"), (None, None))
+    spec = json.loads(plot_pnl(curves(20_000, *accounts)).to_json())
+    lines = next(layer for layer in spec["layer"] if layer["mark"]["type"] == "line")
+    rows = spec["datasets"][lines["data"]["name"]]
+
+    assert len(rows) <= LINE_POINTS_MAX
+    assert {("s", "paper"), ("s", "zerodha"), (TOTAL, None)} == {
+        (row["strategy_id"], row["broker"]) for row in rows
+    }
+    assert "broker" == lines["encoding"]["detail"]["field"]
