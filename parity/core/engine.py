@@ -206,15 +206,21 @@ class Engine:
                 raise
             self._refused[control.verb] += 1  # somebody's mistake ends no run
             return [refused(control, Impossible("malformed", error.message))]
-        effects = (
-            [] if ns is None else self.advance(ns, control.seq, beat=control.verb == HEARTBEAT)
-        )
+        effects: list[Effect] = []
+        if ns is not None:
+            # What is said of one strategy moves no other one's clock.
+            named = self._named(control) if control.verb in STRATEGY_VERBS else self.executors
+            effects = self._advance(named, ns, control.seq, beat=control.verb == HEARTBEAT)
         if control.verb == "policy_changed":
             effects += self._follow(control)
         elif asks:
             effects += carry_out(control, self._roster)
         self._refused.update(e.verb for e in effects if isinstance(e, ControlRefused))
         return sorted(effects, key=_whose)
+
+    def _named(self, control: Control) -> list[Executor]:
+        strategy_id, broker = control.detail.get("strategy_id"), control.detail.get("broker", "")
+        return self._roster.of(strategy_id, broker) if isinstance(strategy_id, str) else []
 
     def _follow(self, control: Control) -> list[Effect]:
         try:
@@ -236,17 +242,20 @@ class Engine:
         nothing.release()
         return effects
 
-    def advance(self, ns: int, seq: int, *, beat: bool) -> list[Effect]:
-        """Move every executor's clock to an instant that no tick brought; run what is due by then.
+    def _advance(
+        self, executors: Sequence[Executor], ns: int, seq: int, *, beat: bool
+    ) -> list[Effect]:
+        """Move executors' clocks to an instant that no tick brought; run what is due by then.
 
         Args:
+            executors: whose.
             ns: the instant, ns UTC.
             seq: of the event that brought it.
             beat: it is a heartbeat, which closes bars too.
         """
         nothing = Segment(TickBatch.empty(self.table), self._scan)
         effects: list[Effect] = []
-        for executor in self.executors:
+        for executor in executors:
             said = executor.advance(ns, seq, nothing, self.next_signal_no, beat=beat)
             self.next_signal_no += sum(isinstance(e, ApprovedSignal) for e in said)
             effects += said
@@ -263,7 +272,7 @@ class Engine:
         """End a backtest: run what is due by its end, where one was given and there were ticks."""
         if end_ns is None or self.last_seq == 0:
             return []
-        return self.advance(end_ns, self.last_seq, beat=True)
+        return self._advance(self.executors, end_ns, self.last_seq, beat=True)
 
     def _run_segment(self, segment: Segment) -> list[Effect]:
         if not len(segment):

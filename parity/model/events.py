@@ -23,8 +23,9 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     ``strategy_paused``, ``strategy_resumed``, ``strategy_stopped``, ``strategy_flattened``
     (parity.core.controls).
 
-    Where the detail holds ``ts_event`` (int ns UTC), the control moves the decide clocks of all
-    executors to that instant before anything else is done; a heartbeat moves detect clocks too.
+    Where the detail holds ``ts_event`` (int ns UTC), the control moves decide clocks to that
+    instant before anything else is done: of the strategy it is about, or of all where it is about
+    none; a heartbeat moves detect clocks too.
     Never its `ts_recv`: a recording that is read at a pace is of another day.
     """
 

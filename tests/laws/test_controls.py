@@ -30,6 +30,8 @@ from parity.proof.replayer import state_bytes
 from parity.settings.strategies import spec_of
 from parity.testing.generators import (
     ONE,
+    SECOND_NS,
+    START_NS,
     TABLE,
     TWO,
     between,
@@ -129,6 +131,8 @@ def details(draw: st.DrawFn, verb: str) -> dict[str, Any]:
         detail["resume_sec"] = draw(st.sampled_from((None, 1, 5.5, 60, -3, "soon")))
     if draw(st.integers(0, 5)) == 0:
         detail["broker"] = draw(st.sampled_from(("paper", "zerodha", 7)))
+    if draw(st.integers(0, 2)) == 0:
+        detail["ts_event"] = START_NS + draw(st.integers(-5, 120)) * SECOND_NS
     return detail
 
 
