@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from parity.model.errors import RecordingCorrupt, RecordingMissing
+from parity.model.errors import ConfigError, RecordingCorrupt, RecordingMissing
 from parity.model.extensions import Extension
 from parity.model.instruments import InstrumentTable
 from parity.recording.disk import replace_file
@@ -180,15 +180,14 @@ def load_manifest(folder: Path) -> Manifest:
                 f"{path.parent}: a run, not a recording",
                 cure="name its recording: `parity inspect RUN` says where it lies",
             )
-        manifest = msgspec.convert(whole, Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        found = _digest(whole)
+        if claimed != found:
+            raise RecordingCorrupt(
+                f"{path}: was edited: its hash says {claimed}, its text gives {found}", cure=_CURE
+            )
+        return msgspec.convert(whole, Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ConfigError) as error:
         raise RecordingCorrupt(f"{path}: {error}", cure=_CURE) from None
-    found = _digest(whole)
-    if claimed != found:
-        raise RecordingCorrupt(
-            f"{path}: was edited: its hash says {claimed}, its text gives {found}", cure=_CURE
-        )
-    return manifest
 
 
 def repair_cure(folder: Path) -> str:
