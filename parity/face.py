@@ -361,7 +361,7 @@ def sweep(
     """
     from parity.analysis.sweep import compared, sweep_frame
     from parity.compose import sweeps
-    from parity.settings.variants import of_mapping, variants_of
+    from parity.settings.variants import of_mapping
 
     path = recorded(recording)
     several = (
@@ -372,14 +372,13 @@ def sweep(
     specs = specs_of(several)
     tokens = None if instruments is None else tuple(instruments)
     reading = modes.Reading(path, seed, ns_of(start, "start"), ns_of(end, "end"), tokens)
-    texts = of_mapping(parameters)
-    variants = [
-        variant._replace(values=dict(t.split("=", 1) for t in variant.overrides))
-        for variant in variants_of(texts)
-    ]
     folder = Path(out) if out is not None else _temporary()
     swept = sweeps.sweep(
-        reading, variants, lambda s: apply_overrides(specs, s), out=folder, runs_dir=folder
+        reading,
+        of_mapping(parameters),
+        lambda overrides: apply_overrides(specs, overrides),
+        out=folder,
+        runs_dir=folder,
     )
     folders = [one.finished.run for one in swept]
     values = [one.variant.values for one in swept]

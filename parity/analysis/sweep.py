@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import polars as pl
 
 from parity.analysis import results
@@ -27,6 +28,7 @@ SHOWN: Final = (
     "trades",
     "hit_rate",
 )
+_DTYPES: Final = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64, str: pl.String}
 
 
 def compared(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
@@ -35,12 +37,12 @@ def compared(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
 
 
 def sweep_frame(
-    values: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, Any]], runs: Sequence[str]
+    values: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], runs: Sequence[str]
 ) -> pl.DataFrame:
     """Return one row for each variant: the values set, SHOWN of its total, and its run.
 
     Args:
-        values: what differs, by name, as text.
+        values: what was set, by name, as Python has it.
         rows: statistics, as compared() gives them.
         runs: folders.
     """
@@ -55,14 +57,19 @@ def sweep_frame(
     return pl.DataFrame([*columns, pl.Series("run", list(runs), pl.String)])
 
 
-def _values(name: str, texts: Sequence[str]) -> pl.Series:
-    """Return values as integers or floats where all of them are, else as the texts they are."""
-    for kind, type_ in ((int, pl.Int64()), (float, pl.Float64())):
-        try:
-            return pl.Series(name, [kind(text) for text in texts], type_)
-        except (ValueError, OverflowError):
-            continue
-    return pl.Series(name, list(texts), pl.String)
+def _values(name: str, values: Sequence[Any]) -> pl.Series:
+    """Return values of one type as they are, of int and float as floats, of others as JSON."""
+    kinds = {type(value) for value in values if value is not None}
+    for type_, dtype in _DTYPES.items():
+        if kinds == {type_}:
+            try:
+                return pl.Series(name, values, dtype)
+            except OverflowError:  # beyond 64 bits
+                break
+    if kinds == {int, float}:
+        return pl.Series(name, [None if v is None else float(v) for v in values], pl.Float64)
+    texts = [None if v is None else msgspec.json.encode(v).decode() for v in values]
+    return pl.Series(name, texts, pl.String)
 
 
 def variant_json(

@@ -28,7 +28,7 @@ from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from parity.compose.modes import Finished, Reading
-    from parity.settings.drafts import StrategySpec
+    from parity.settings.drafts import Override, StrategySpec
 
 EXAMPLE = (
     "Examples:\n\n"
@@ -90,8 +90,8 @@ def command(
     from parity.compose.sessions import load_overlays
     from parity.settings.variants import variants_of
 
-    def specs(texts: Sequence[str]) -> list[StrategySpec]:
-        return _on(tokens, specs_of(strategies, list(texts), skip_invalid=skip_invalid))
+    def specs(texts: Sequence[Override]) -> list[StrategySpec]:
+        return _on(tokens, specs_of(strategies, texts, skip_invalid=skip_invalid))
 
     overlays = load_overlays(sessions)
     reading = Reading(path, seed, start_ns, end_ns, tokens or None, settings.cache, overlays)

@@ -6,6 +6,7 @@ Never here: a default that a setting has; settings are read by `settings_of`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
     from parity.recording.pruning import Retention
     from parity.recording.rotation import Rotation
-    from parity.settings.drafts import StrategySpec
+    from parity.settings.drafts import Override, StrategySpec
     from parity.settings.settings import Settings
 
 Json = Annotated[
@@ -184,7 +185,10 @@ def recording_path(given: Path) -> Path:
 
 
 def specs_of(
-    sources: list[str] | None, overrides: list[str] | None, *, skip_invalid: bool = False
+    sources: list[str] | None,
+    overrides: Sequence[Override] | None,
+    *,
+    skip_invalid: bool = False,
 ) -> list[StrategySpec]:
     """Return the checked strategies of --strategies and --set; what is skipped is said."""
     from parity.settings.strategies import load_strategies

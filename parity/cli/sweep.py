@@ -10,7 +10,7 @@ from parity.cli.console import counted, say, show, show_json, table_of, told
 
 if TYPE_CHECKING:
     from parity.compose.modes import Reading
-    from parity.settings.drafts import StrategySpec
+    from parity.settings.drafts import Override, StrategySpec
     from parity.settings.variants import Variant
 
 _HEADS = {
@@ -28,7 +28,7 @@ _HEADS = {
 def run_sweep(
     reading: Reading,
     variants: Sequence[Variant],
-    specs_of: Callable[[Sequence[str]], list[StrategySpec]],
+    specs_of: Callable[[Sequence[Override]], list[StrategySpec]],
     out: Path | None,
     runs_dir: Path,
     as_json: bool,

@@ -18,7 +18,7 @@ from parity.recording.holding import is_bare
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from parity.settings.drafts import StrategySpec
+    from parity.settings.drafts import Override, StrategySpec
     from parity.settings.variants import Variant
 
 _LABEL_MAX: Final = 80  # characters of a label in a folder's name
@@ -34,7 +34,7 @@ class Swept(NamedTuple):
 def sweep(
     reading: Reading,
     variants: Sequence[Variant],
-    specs_of: Callable[[Sequence[str]], list[StrategySpec]],
+    specs_of: Callable[[Sequence[Override]], list[StrategySpec]],
     *,
     out: Path | None = None,
     runs_dir: Path,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -154,17 +154,39 @@ def _own(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if name not in _HEADS}
 
 
-def override(drafts: Sequence[Draft], overrides: Sequence[str]) -> None:
-    """Write `--set` texts into the drafts they name."""
-    for text in overrides:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise ConfigError(
-                f"--set {text}: expected [id.]parameter=value", cure="for example threshold=0.02"
-            )
+class Given(NamedTuple):
+    """A value as Python has it, where `--set` gives text.
+
+    Args:
+        name: the parameter, as `--set` names it.
+        value: what it is set to.
+    """
+
+    name: str
+    value: Any
+
+
+Override = str | Given
+
+
+def override(drafts: Sequence[Draft], overrides: Sequence[Override]) -> None:
+    """Write `--set` texts, and values of Python, into the drafts they name."""
+    for given in overrides:
+        if isinstance(given, Given):
+            name, value, text = given.name, given.value, f"{given.name}={shown(given.value)}"
+        else:
+            (name, equals, value), text = given.partition("="), given
+            if not equals or not name.strip():
+                raise ConfigError(
+                    f"--set {text}: expected [id.]parameter=value",
+                    cure="for example threshold=0.02",
+                )
         targets, parameter = _targets(drafts, name.strip(), text)
         for draft in targets:
-            _set(draft, parameter, value.strip(), text)
+            typed = value
+            if not isinstance(given, Given):
+                typed = _typed(draft, parameter, value.strip(), text)
+            _set(draft, parameter, typed, text)
 
 
 def _targets(drafts: Sequence[Draft], name: str, text: str) -> tuple[list[Draft], str]:
@@ -192,12 +214,15 @@ def _targets(drafts: Sequence[Draft], name: str, text: str) -> tuple[list[Draft]
     return having, name
 
 
-def _set(draft: Draft, parameter: str, value: str, text: str) -> None:
+def _typed(draft: Draft, parameter: str, value: str, text: str) -> Any:
     declared = (draft.type.declared or {}).get(parameter)
     if declared is not None and declared.kind in ("str", "path"):
-        typed: Any = value
-    else:
-        typed = parse_yaml(value, f"--set {text}").plain()
+        return value
+    return parse_yaml(value, f"--set {text}").plain()
+
+
+def _set(draft: Draft, parameter: str, typed: Any, text: str) -> None:
+    declared = (draft.type.declared or {}).get(parameter)
     if declared is None and parameter in ROW_LIMITS:
         try:
             draft.config = msgspec.structs.replace(

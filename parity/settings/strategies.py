@@ -17,6 +17,7 @@ from parity.model.values import StrategyConfig
 from parity.settings.document import Node, Place, node_of
 from parity.settings.drafts import (
     Draft,
+    Override,
     StrategySpec,
     StrategyType,
     faults_of,
@@ -47,7 +48,10 @@ READERS: Final[dict[str, Callable[[Path], Node]]] = {
 
 
 def load_strategies(
-    sources: Sequence[Path | str], overrides: Sequence[str] = (), *, skip_invalid: bool = False
+    sources: Sequence[Path | str],
+    overrides: Sequence[Override] = (),
+    *,
+    skip_invalid: bool = False,
 ) -> list[StrategySpec]:
     """Read every source and return its strategies, in order, disabled ones included.
 
@@ -167,7 +171,9 @@ def _finish(drafts: Sequence[Draft], invalid: _Invalid) -> list[StrategySpec]:
     return [*made, *invalid.specs]
 
 
-def apply_overrides(specs: Sequence[StrategySpec], overrides: Sequence[str]) -> list[StrategySpec]:
+def apply_overrides(
+    specs: Sequence[StrategySpec], overrides: Sequence[Override]
+) -> list[StrategySpec]:
     """Return the strategies with parameters replaced and checked again.
 
     Args:

@@ -1,17 +1,21 @@
-"""`--set` with several values: one set of overrides for every combination of them.
+"""A sweep's variants: one set of overrides for every combination of values.
 
-Never here: what a value means; each combination is read as a `--set` of one value each.
+Never here: what a value means; each combination is read as a `--set` of one value each, and a value
+of Python stays what it is.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, Final, NamedTuple
+
+import numpy as np
 
 from parity.model.errors import ConfigError
 from parity.model.parameters import shown
+from parity.settings.drafts import Given, Override
 
 VARIANTS_MAX: Final = 1_000
 _CLOSING: Final = {"[": "]", "{": "}", "(": ")"}
@@ -21,17 +25,27 @@ class Variant(NamedTuple):
     """One combination.
 
     Args:
-        values: what differs between variants, by the name that was set.
-        overrides: all of `--set`, each with one value.
+        values: what differs between variants, by the name that was set: text of the command line,
+            or a value of Python.
+        overrides: all that is set, each with one value.
     """
 
-    values: dict[str, str]
-    overrides: list[str]
+    values: dict[str, Any]
+    overrides: list[Override]
 
     @property
     def label(self) -> str:
         """How a person tells it from the others."""
         return ", ".join(f"{name}={value}" for name, value in self.values.items())
+
+
+class _Choice(NamedTuple):
+    """The values of one parameter, each with how it is set."""
+
+    said: str  # what an error begins with
+    name: str
+    values: list[tuple[Any, Override]]
+    labelled: bool
 
 
 def variants_of(overrides: Sequence[str]) -> list[Variant]:
@@ -46,56 +60,74 @@ def variants_of(overrides: Sequence[str]) -> list[Variant]:
     >>> [v.label for v in variants_of(["a=1,2", "b=[3,4]", "x.c=5,6"])]
     ['a=1, x.c=5', 'a=1, x.c=6', 'a=2, x.c=5', 'a=2, x.c=6']
     """
-    choices: list[list[tuple[str, str, bool]]] = []
-    count = 1
+    choices = []
     for text in overrides:
         name, equals, value = text.partition("=")
         parts = split_values(value)
-        several = len(parts) > 1
-        for part in parts:
-            if several and not part:
-                raise ConfigError(f"--set {text}: an empty value", cure="write name=1,2,3")
-            if parts.count(part) > 1:
-                raise ConfigError(f"--set {text}: {part} stands twice", cure="name it once")
-        count *= len(parts)
-        if count > VARIANTS_MAX:
-            raise ConfigError(
-                f"--set {text[:60]}: makes {count} variants, at most {VARIANTS_MAX} in a sweep",
-                cure="name fewer values, or sweep one parameter after the other",
-            )
+        several, said = len(parts) > 1, f"--set {text}"
+        if several and "" in parts:
+            raise ConfigError(f"{said}: an empty value", cure="write name=1,2,3")
+        _refuse_twice(said, parts)
         plain = [unquoted(part) for part in parts] if several else [value]
-        choices.append([(name.strip(), f"{name}{equals}{part}", several) for part in plain])
-    found = []
-    for chosen in itertools.product(*choices):
-        values = {n: text.partition("=")[2] for n, text, several in chosen if several}
-        found.append(Variant(values, [text for _, text, _ in chosen]))
-    return found
+        values: list[tuple[Any, Override]] = [(part, f"{name}{equals}{part}") for part in plain]
+        choices.append(_Choice(f"--set {text[:60]}", name.strip(), values, several))
+    return _product(choices)
 
 
-def of_mapping(parameters: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Return `--set` texts of values as Python has them; for variants_of().
+def of_mapping(parameters: Mapping[str, Sequence[Any]]) -> list[Variant]:
+    """Return every combination of values as Python has them; each keeps its type.
 
-    >>> of_mapping({"threshold": [0.01, 0.02], "names": [["a", "b"], None]})
-    ['threshold=0.01,0.02', 'names=["a", "b"],null']
+    Raises:
+        ConfigError: no list of values, a value that stands twice, or too many combinations.
+
+    >>> [v.values for v in of_mapping({"threshold": [0.01, 0.02], "name": ["it's"]})]
+    [{'threshold': 0.01, 'name': "it's"}, {'threshold': 0.02, 'name': "it's"}]
     """
-    made = []
+    choices = []
     for name, given in parameters.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"sweep: expected a parameter's name, was {shown(name)}")
         values = given.tolist() if hasattr(given, "tolist") else given  # an array of numpy
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise ConfigError(
                 f"sweep: {name}: expected a list of values, was {shown(values)}",
                 cure=f'write {{"{name}": [1, 2]}}',
             )
-        made.append(f"{name}={','.join(_text(value) for value in values)}")
-    return made
+        plain = [_plain(one) for one in values]
+        said = f"sweep: {name}"
+        _refuse_twice(said, [repr(one) for one in plain])
+        choices.append(_Choice(said, name, [(one, Given(name, one)) for one in plain], True))
+    return _product(choices)
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return f'"{value}"' if "," in value else value
-    if value is None or isinstance(value, bool | list | tuple | dict):
-        return json.dumps(value)
-    return str(value)
+def _plain(value: Any) -> Any:
+    """Return a number of numpy as Python's, and a path as the text that a row would have."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def _refuse_twice(said: str, values: Sequence[str]) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise ConfigError(f"{said}: {value} stands twice", cure="name it once")
+
+
+def _product(choices: Sequence[_Choice]) -> list[Variant]:
+    count = 1
+    for choice in choices:
+        count *= len(choice.values)
+        if count > VARIANTS_MAX:
+            raise ConfigError(
+                f"{choice.said}: makes {count} variants, at most {VARIANTS_MAX} in a sweep",
+                cure="name fewer values, or sweep one parameter after the other",
+            )
+    found = []
+    for chosen in itertools.product(*(choice.values for choice in choices)):
+        pairs = zip(choices, chosen, strict=True)
+        values = {choice.name: value for choice, (value, _) in pairs if choice.labelled}
+        found.append(Variant(values, [override for _, override in chosen]))
+    return found
 
 
 def split_values(text: str) -> list[str]:

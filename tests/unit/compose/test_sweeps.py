@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner
@@ -151,18 +152,20 @@ def test_python_gives_a_frame_and_the_runs(base: Path) -> None:
     rec = pt.open(base / "recording")
     assert isinstance(rec, pt.Recording)
     frame, runs = pt.sweep(
-        rec, "momentum", {"threshold": [0.001, 0.002], "lookback_periods": [5, 10]}
+        rec, "momentum", {"threshold": [0.001, 0.002], "lookback_periods": [5, 20]}
     )
     one = pt.sweep(rec, ["momentum"], {"threshold": [0.001]})
     totals = pl.concat([run.statistics.tail(1) for run in runs])
 
-    assert [(0.001, 5), (0.001, 10), (0.002, 5), (0.002, 10)] == frame.select(
+    assert [(0.001, 5), (0.001, 20), (0.002, 5), (0.002, 20)] == frame.select(
         "threshold", "lookback_periods"
     ).rows()
     for name in ("signals", "drops", "fills", "pnl", "max_drawdown", "hit_rate"):
         assert totals[name].to_list() == frame[name].to_list()
     assert [str(run.path) for run in runs] == frame["run"].to_list()
     assert [0.001] == one.frame["threshold"].to_list()
+    same = frame.filter(threshold=0.001, lookback_periods=20)  # which is its default
+    assert one.frame["signals"].to_list() == same["signals"].to_list()
     with pytest.raises(ConfigError, match="expected a list of values"):
         pt.sweep(rec, "momentum", {"threshold": 0.001})  # type: ignore[dict-item] # what is tried
 
@@ -187,14 +190,78 @@ def test_the_command_tabulates(base: Path, tmp_path: Path) -> None:
 
 
 def test_values_that_hold_commas_stay_whole() -> None:
-    """Brackets and quotes keep a value together; what Python has is written so that it does."""
+    """Brackets and quotes keep a value of --set together."""
     assert ["a=[1,2]"] == variants_of(["a=[1,2]"])[0].overrides
     assert [["a=x,y"], ["a=z"]] == [v.overrides for v in variants_of(["a='x,y',z"])]
-    assert [["a=[1, 2]"], ["a=3"]] == [
-        v.overrides for v in variants_of(of_mapping({"a": [[1, 2], 3]}))
-    ]
-    assert [["b=p,q"], ["b=r"]] == [
-        v.overrides for v in variants_of(of_mapping({"b": ["p,q", "r"]}))
-    ]
     assert [{}] == [v.values for v in variants_of(["a=1", "b=2"])]
     assert VARIANTS_MAX == len(variants_of([f"a={','.join(map(str, range(VARIANTS_MAX)))}"]))
+
+
+# Undeclared parameters: the strategy gets what was given, and nothing says what it should be.
+SAYING = """
+class Saying:
+    def __init__(self, config):
+        self.config = config
+    def get_required_history_length(self):
+        return 1
+    def supports_instrument(self, token):
+        return True
+    def get_strategy_name(self):
+        return "saying"
+    def process_tick(self, tick, history):
+        return None
+
+def create(config):
+    return Saying(config)
+"""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["it's", "b"],
+        ["a,b", "c"],
+        ["10", "true", "null", "[1"],
+        [10, "10"],
+        [True, None, 1.5],
+        ["", " padded ", 'say "it"'],
+        [[1, "a,b"], {"k": "v"}],
+    ],
+)
+def test_values_of_python_stay_what_they_are(base: Path, tmp_path: Path, values: list[Any]) -> None:
+    """Each value is one variant, and the strategy and the frame have it unchanged."""
+    (tmp_path / "saying.py").write_text(SAYING)
+    (tmp_path / "row.yaml").write_text(
+        "{strategy_type: saying, instruments: all, parameters: {said: 0}}"
+    )
+    frame, runs = pt.sweep(base / "recording", str(tmp_path), {"said": values})
+    kept = [run.folder.manifest.strategies[0].config["parameters"]["said"] for run in runs]
+
+    assert [(type(v), v) for v in values] == [(type(v), v) for v in kept]
+    assert len(values) == len(frame)
+    if {str} == {type(v) for v in values}:
+        assert values == frame["said"].to_list()
+
+
+def test_numbers_of_numpy_and_paths_are_plain_values() -> None:
+    """A row could hold them."""
+    found = of_mapping({"n": np.array([1, 2]), "x": [np.float64(0.5)], "model": [Path("a/b.onnx")]})
+
+    assert [{"n": 1, "x": 0.5, "model": "a/b.onnx"}, {"n": 2, "x": 0.5, "model": "a/b.onnx"}] == [
+        v.values for v in found
+    ]
+    assert [int, float, str] == [type(value) for value in found[0].values.values()]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"a": [1, 1]}, "sweep: a: 1 stands twice"),
+        ({5: [1, 2]}, "sweep: expected a parameter's name, was 5"),
+        ({"a": list(range(VARIANTS_MAX + 1))}, "sweep: a: makes 1001 variants"),
+    ],
+)
+def test_a_mapping_that_makes_no_sweep_is_refused(parameters: Any, words: str) -> None:
+    """What is wrong is named, with the parameter."""
+    with pytest.raises(ConfigError, match=words):
+        of_mapping(parameters)
