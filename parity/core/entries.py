@@ -1,11 +1,18 @@
-"""The queue of an executor in a segment: what was found by detect and waits to be decided."""
+"""The queue of an executor in a segment: what was found by detect and waits to be decided.
+
+Here it gets its place, its moment and its name. Never here: a verdict.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from parity.core.found import NOT_DUE, Failed, Found, candidate_of
+from parity.model.effects import Candidate, Failure
+
 if TYPE_CHECKING:
-    from parity.model.effects import Candidate, Failure
+    from parity.core.view import View
 
 # What can be due at one row, in this order; BEGAN, WARMED and COOLED are of the lifecycle.
 BEGAN, WARMED, FAILED, COOLED, SAID = range(5)
@@ -31,3 +38,55 @@ class Entry(NamedTuple):
 def place_of(entry: Entry) -> tuple[int, int, int, int]:
     """Return its place among the others."""
     return entry[:4]
+
+
+class Namer:
+    """Gives what one executor found its place in the queue, and its name.
+
+    Args:
+        key: strategy_id and broker.
+        tokens: instrument token by dense id.
+        proposed: its processor sees the portfolio, so what it says is no candidate of detect.
+    """
+
+    def __init__(self, key: tuple[str, str], tokens: Mapping[int, int], *, proposed: bool) -> None:
+        self._key = key
+        self._tokens = tokens
+        self._proposed = proposed
+
+    def place(self, of: Found | Failed, view: View) -> tuple[int, int, int]:
+        """Return row, deadline and token of the deadline, as an Entry has them."""
+        if of.due_ns == NOT_DUE:
+            return view.position(of.row), NOT_DUE, 0
+        return of.row, of.due_ns, self._tokens[of.dense]
+
+    def entries(
+        self, view: View, found: Sequence[Found], failed: Sequence[Failed], seq: int
+    ) -> list[Entry]:
+        """Return errors and candidates as entries, in the order of each.
+
+        Args:
+            view: where they were found.
+            found: what is to become candidates.
+            failed: errors.
+            seq: of the event behind a deadline that no tick made due.
+        """
+        entries = []
+        for wrong in failed:
+            at, token, _, _ = self._moment(wrong, view, seq)
+            what = Failure(at, *self._key, token, wrong.error)
+            entries.append(Entry(*self.place(wrong, view), FAILED, what))
+        for one in found:
+            moment = self._moment(one, view, seq)
+            said = candidate_of(one, self._key, moment, proposed=self._proposed)
+            entries.append(Entry(*self.place(one, view), SAID, said))
+        return entries
+
+    def _moment(self, of: Found | Failed, view: View, seq: int) -> tuple[int, int, int, int]:
+        """Return seq, token, ts_event and ordinal of a tick, or of a deadline."""
+        segment = view.segment
+        if of.due_ns != NOT_DUE:
+            at_seq = int(segment.seq[of.row]) if len(segment) else seq
+            return at_seq, self._tokens[of.dense], of.due_ns, -1
+        at, token = view.position(of.row), self._tokens[int(view.inst[of.row])]
+        return int(segment.seq[at]), token, int(segment.ts_event[at]), int(segment.ordinals[at])

@@ -19,8 +19,8 @@ from parity.core.clocks import Overtaking, OwnTimes, Rows
 from parity.core.deadlines import Deadlines, Due
 from parity.core.detect import DriverCall, KernelDetector
 from parity.core.digest import Chain, canonical, signal_id, signal_prefix
-from parity.core.entries import BEGAN, COOLED, FAILED, SAID, WARMED, Entry, place_of
-from parity.core.found import NOT_DUE, Failed, Found, candidate_of
+from parity.core.entries import BEGAN, COOLED, WARMED, Entry, Namer, place_of
+from parity.core.found import NOT_DUE, Failed, Found
 from parity.core.lifecycle import RESUME, RETRY, Change, ErrorTerms, Life
 from parity.core.orders import OUTSIDE
 from parity.core.outcomes import outcome, outside_fill
@@ -115,6 +115,7 @@ class Executor:
         shown = PortfolioView(self.broker.portfolio, self.broker.projected)
         self.detector = detector_of(plan, self.tokens, stores, table, seed, shown)
         self._aware = self.detector if isinstance(self.detector, AwareDetector) else None
+        self._namer = Namer(self.key, self.tokens, proposed=self._aware is not None)
         bars = self.detector.bars
         self.bars = None if bars is None else BarFeed(bars, self.tokens, table, self.on)
         own = None
@@ -180,16 +181,10 @@ class Executor:
         if found and len(view.segment):
             found = spoken(found, view)
         queue += self._queue[self._at :]
-        queue += [Entry(*self._place(f, view), FAILED, self._failure(f, view)) for f in failed]
-        queue += [Entry(*self._place(f, view), SAID, self._candidate(f, view)) for f in found]
+        queue += self._namer.entries(view, found, failed, self._seq)
         if len(queue) > 1:
             queue.sort(key=place_of)
         self._queue, self._at = queue, 0
-
-    def _place(self, of: Found | Failed, view: View) -> tuple[int, int, int]:
-        if of.due_ns == NOT_DUE:
-            return view.position(of.row), NOT_DUE, 0
-        return of.row, of.due_ns, self.tokens[of.dense]
 
     def _steps(self, view: View, rows: Rows | None, failed: list[Failed]) -> list[Entry]:
         """Return where it had its first tick, where it is warm, and where it is so no longer."""
@@ -206,25 +201,8 @@ class Executor:
                 if warm:
                     steps.append(Entry(view.position(row), NOT_DUE, 0, WARMED, None))
                 else:
-                    steps.append(Entry(*self._place(next(cooled), view), COOLED, None))
+                    steps.append(Entry(*self._namer.place(next(cooled), view), COOLED, None))
         return steps
-
-    def _failure(self, failed: Failed, view: View) -> Failure:
-        seq, token, _, _ = self._moment(failed, view)
-        return Failure(seq, *self.key, token, failed.error)
-
-    def _moment(self, of: Found | Failed, view: View) -> tuple[int, int, int, int]:
-        """Return seq, token, ts_event and ordinal of a tick, or of a deadline."""
-        segment = view.segment
-        if of.due_ns != NOT_DUE:
-            seq = int(segment.seq[of.row]) if len(segment) else self._seq
-            return seq, self.tokens[of.dense], of.due_ns, -1
-        at, token = view.position(of.row), self.tokens[int(view.inst[of.row])]
-        return int(segment.seq[at]), token, int(segment.ts_event[at]), int(segment.ordinals[at])
-
-    def _candidate(self, found: Found, view: View) -> Candidate:
-        moment = self._moment(found, view)
-        return candidate_of(found, self.key, moment, proposed=self._aware is not None)
 
     # -- decide ------------------------------------------------------------------------------
 
