@@ -16,11 +16,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from parity.compose import modes, proofs
-from parity.compose.arguments import Instant, Strategy, folder_of, ns_of, recorded, specs_of
+from parity.compose.arguments import (
+    Instant,
+    Strategy,
+    folder_of,
+    ns_of,
+    recorded,
+    strategies_of,
+    warn_of_skipped,
+)
 from parity.model.errors import ConfigError
 from parity.recording.reader import Recording, open_recording
 from parity.recording.runs import MANIFEST, RunFolder
-from parity.settings.strategies import apply_overrides
 
 if TYPE_CHECKING:
     import polars as pl
@@ -285,6 +292,7 @@ def backtest(
     instruments: Sequence[int] | None = None,
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
+    skip_invalid: bool = False,
 ) -> Run:
     """Run strategies over a recording.
 
@@ -297,6 +305,10 @@ def backtest(
         instruments: tokens; None means all.
         out: the run's folder; default a temporary one, gone when Python ends.
         overrides: as `--set` takes them: "threshold=0.02".
+        skip_invalid: leave out rows that are wrong instead of refusing them all.
+
+    Warns:
+        StrategyWarning: a strategy is skipped: its row is wrong, or its model does not load.
 
     Raises:
         ConfigError: a strategy or an argument is wrong.
@@ -305,13 +317,14 @@ def backtest(
     folder = Path(out) if out is not None else _temporary()
     finished = modes.backtest(
         path,
-        apply_overrides(specs_of(strategies), overrides),
+        strategies_of(strategies, skip_invalid=skip_invalid).specs(overrides),
         out=folder,
         seed=seed,
         start_ns=ns_of(start, "start"),
         end_ns=ns_of(end, "end"),
         instruments=instruments,
     )
+    warn_of_skipped([finished.run])
     return Run(finished.run, finished.seconds)
 
 
@@ -341,6 +354,7 @@ def sweep(
     end: Instant = None,
     instruments: Sequence[int] | None = None,
     out: str | Path | None = None,
+    skip_invalid: bool = False,
 ) -> Sweep:
     """Run every combination of parameters over one reading of a recording.
 
@@ -355,6 +369,10 @@ def sweep(
         end: first instant not wanted any more.
         instruments: tokens; None means all.
         out: folder for the runs' folders; default a temporary one, gone when Python ends.
+        skip_invalid: leave out rows that are wrong; a value that is wrong is refused in any case.
+
+    Warns:
+        StrategyWarning: a strategy is skipped: its row is wrong, or its model does not load.
 
     Raises:
         ConfigError: a strategy or a value is wrong, or there are more than 1 000 variants.
@@ -369,18 +387,13 @@ def sweep(
         if isinstance(strategies, Sequence) and not isinstance(strategies, str)
         else [strategies]
     )
-    specs = specs_of(several)
+    loaded = strategies_of(several, skip_invalid=skip_invalid)
     tokens = None if instruments is None else tuple(instruments)
     reading = modes.Reading(path, seed, ns_of(start, "start"), ns_of(end, "end"), tokens)
     folder = Path(out) if out is not None else _temporary()
-    swept = sweeps.sweep(
-        reading,
-        of_mapping(parameters),
-        lambda overrides: apply_overrides(specs, overrides),
-        out=folder,
-        runs_dir=folder,
-    )
+    swept = sweeps.sweep(reading, of_mapping(parameters), loaded.specs, out=folder, runs_dir=folder)
     folders = [one.finished.run for one in swept]
+    warn_of_skipped(folders)
     values = [one.variant.values for one in swept]
     frame = sweep_frame(values, compared(folders), [str(f.path) for f in folders])
     return Sweep(frame, [Run(f) for f in folders])
@@ -405,8 +418,9 @@ def replay(run: Run | str | Path, *strategies: Strategy, overrides: Sequence[str
         strategies: instead of the run's own.
         overrides: as `--set` takes them: "threshold=0.02".
     """
-    specs = specs_of(strategies) if strategies else None
-    return proofs.replay(_path(run), specs=specs, overrides=overrides)
+    if not strategies:
+        return proofs.replay(_path(run), overrides=overrides)
+    return proofs.replay(_path(run), specs=strategies_of(strategies).specs(overrides))
 
 
 def check(
@@ -428,7 +442,7 @@ def check(
     from parity.compose.checks import check as run_checks
 
     path = None if on is None else recorded(on)
-    return run_checks(apply_overrides(specs_of(strategies), overrides), on=path)
+    return run_checks(strategies_of(strategies).specs(overrides), on=path)
 
 
 def diff(a: Run | str | Path, b: Run | str | Path) -> Comparison:

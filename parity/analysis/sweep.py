@@ -73,7 +73,7 @@ def _values(name: str, values: Sequence[Any]) -> pl.Series:
 
 
 def variant_json(
-    values: Mapping[str, str], row: Mapping[str, Any], run: RunFolder
+    values: Mapping[str, Any], row: Mapping[str, Any], run: RunFolder
 ) -> dict[str, Any]:
     """Return a variant as plain values, money as text."""
     report = run.manifest.report
@@ -84,4 +84,5 @@ def variant_json(
         **{n: exact_text(v) if n in results.MONEY else v for n, v in shown.items()},
         "digests": {"candidates": report.candidate_digest, "decisions": report.decision_digest},
         "run": str(run.path),
+        "skipped": run.manifest.skipped,
     }

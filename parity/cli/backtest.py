@@ -20,8 +20,9 @@ from parity.cli.options import (
     StrategyFiles,
     instant,
     recording_path,
+    say_refused,
     settings_of,
-    specs_of,
+    strategies_of,
     tokens_of,
 )
 from parity.model.errors import ConfigError
@@ -90,8 +91,10 @@ def command(
     from parity.compose.sessions import load_overlays
     from parity.settings.variants import variants_of
 
+    loaded = strategies_of(strategies, skip_invalid=skip_invalid)
+
     def specs(texts: Sequence[Override]) -> list[StrategySpec]:
-        return _on(tokens, specs_of(strategies, texts, skip_invalid=skip_invalid))
+        return _on(tokens, loaded.specs(texts))
 
     overlays = load_overlays(sessions)
     reading = Reading(path, seed, start_ns, end_ns, tokens or None, settings.cache, overlays)
@@ -101,7 +104,9 @@ def command(
 
         run_sweep(reading, variants, specs, out, settings.runs_dir, as_json)
         return
-    finished = _run(reading, specs(variants[0].overrides), out, settings.runs_dir)
+    checked = specs(variants[0].overrides)
+    say_refused(checked)
+    finished = _run(reading, checked, out, settings.runs_dir)
     for warning in finished.warnings:
         say("warning: ", warning, style="yellow")
     _say_if_empty(finished, start, end)

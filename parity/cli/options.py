@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from parity.recording.pruning import Retention
     from parity.recording.rotation import Rotation
     from parity.settings.drafts import Override, StrategySpec
+    from parity.settings.loaded import Loaded
     from parity.settings.settings import Settings
 
 Json = Annotated[
@@ -184,6 +185,13 @@ def recording_path(given: Path) -> Path:
     return below if below.exists() else given
 
 
+def strategies_of(sources: list[str] | None, *, skip_invalid: bool = False) -> Loaded:
+    """Return the strategies of --strategies, read once."""
+    from parity.settings.strategies import read_strategies
+
+    return read_strategies(sources or [], skip_invalid=skip_invalid)
+
+
 def specs_of(
     sources: list[str] | None,
     overrides: Sequence[Override] | None,
@@ -191,13 +199,16 @@ def specs_of(
     skip_invalid: bool = False,
 ) -> list[StrategySpec]:
     """Return the checked strategies of --strategies and --set; what is skipped is said."""
-    from parity.settings.strategies import load_strategies
+    specs = strategies_of(sources, skip_invalid=skip_invalid).specs(overrides or [])
+    say_refused(specs)
+    return specs
 
-    specs = load_strategies(sources or [], overrides or [], skip_invalid=skip_invalid)
+
+def say_refused(specs: Sequence[StrategySpec]) -> None:
+    """Say which rows are left out because they are wrong."""
     for spec in specs:
         if spec.refused:
             say("skipped: ", f"{spec.strategy_id}: {spec.refused}", style="yellow")
-    return specs
 
 
 def start_of(text: str) -> str:

@@ -10,6 +10,7 @@ from parity.cli.console import counted, say, show, show_json, table_of, told
 
 if TYPE_CHECKING:
     from parity.compose.modes import Reading
+    from parity.compose.sweeps import Swept
     from parity.settings.drafts import Override, StrategySpec
     from parity.settings.variants import Variant
 
@@ -40,6 +41,7 @@ def run_sweep(
     with told(f"backtest of {counted(len(variants), 'variant')}") as tell:
         swept = sweep(reading, variants, specs_of, out=out, runs_dir=runs_dir, progress=tell)
     runs = [one.finished.run for one in swept]
+    _say_skipped(swept)
     for warning in swept[0].finished.warnings:
         say("warning: ", warning, style="yellow")
     found = [
@@ -54,6 +56,18 @@ def run_sweep(
         return
     show("", _table(found), "")
     show(f"{counted(report.ticks, 'tick')} read once; {seconds:.2f} s, runs {runs[0].path.parent}")
+
+
+def _say_skipped(swept: Sequence[Swept]) -> None:
+    """Say once which strategies did not run, and in which variants where it is not all of them."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for one in swept:
+        for skipped in one.finished.skipped:
+            key = skipped["strategy_id"], skipped["reason"]
+            where.setdefault(key, []).append(one.variant.label)
+    for (name, reason), labels in where.items():
+        some = f" of {'; '.join(labels)}" if len(labels) < len(swept) else ""
+        say("skipped: ", f"{name}{some}: {reason}", style="yellow")
 
 
 def _table(found: Sequence[dict[str, Any]]) -> Any:

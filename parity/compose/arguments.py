@@ -5,15 +5,21 @@ Nothing is read or run here, except the files that strategies stand in.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from parity.model.errors import ConfigError
+from parity.compose.plans import DISABLED
+from parity.model.errors import ConfigError, StrategyWarning
 from parity.recording.reader import Recording
 from parity.settings.cells import spec_of_function
-from parity.settings.strategies import StrategySpec, load_strategies
+from parity.settings.strategies import Loaded, read_strategies
 from parity.strategies.functional import FunctionStrategy
+
+if TYPE_CHECKING:
+    from parity.recording.runs import RunFolder
 
 Strategy = FunctionStrategy | str | Path
 Instant = int | datetime | None
@@ -33,8 +39,13 @@ def folder_of(given: str | Path, what: str, cure: str) -> Path:
     return Path(given)
 
 
-def specs_of(strategies: Sequence[Strategy]) -> list[StrategySpec]:
-    """Return checked strategies; raises ConfigError for what is none, or stands twice."""
+def strategies_of(strategies: Sequence[Strategy], *, skip_invalid: bool = False) -> Loaded:
+    """Return strategies, read once; raises ConfigError for what is none, or stands twice.
+
+    Args:
+        strategies: functions, files, folders, or names of shipped strategies.
+        skip_invalid: leave out rows that are wrong instead of refusing them all.
+    """
     if not strategies:
         raise ConfigError("no strategies given", cure="pass a @pt.strategy function or a file")
     for one in strategies:
@@ -43,15 +54,18 @@ def specs_of(strategies: Sequence[Strategy]) -> list[StrategySpec]:
                 f"expected a @pt.strategy function, a file or a name, was {one!r}",
                 cure="give each as an argument of its own; a class by the file it stands in",
             )
-    found = [spec_of_function(one) for one in strategies if isinstance(one, FunctionStrategy)]
+    made = [spec_of_function(one) for one in strategies if isinstance(one, FunctionStrategy)]
     files = [one for one in strategies if not isinstance(one, FunctionStrategy)]
-    if files:  # together: a row may name a strategy of a file beside it
-        found += load_strategies(files)
-    ids = [spec.strategy_id for spec in found]
-    twice = sorted({i for i in ids if ids.count(i) > 1})
-    if twice:
-        raise ConfigError(f"strategy id {twice[0]!r} stands twice", cure="rename one of them")
-    return found
+    # Together: a row may name a strategy of a file beside it.
+    return read_strategies(files, skip_invalid=skip_invalid, made=made)
+
+
+def warn_of_skipped(runs: Sequence[RunFolder]) -> None:
+    """Warn once of each strategy that runs were started without, unless it is only disabled."""
+    found = {(s["strategy_id"], s["reason"]) for run in runs for s in run.manifest.skipped}
+    for name, reason in sorted(found):
+        if reason != DISABLED:
+            warnings.warn(f"strategy {name} is skipped: {reason}", StrategyWarning, stacklevel=3)
 
 
 def ns_of(instant: Instant, name: str) -> int | None:

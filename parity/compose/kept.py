@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from parity.compose.beginning import keep_sources
+from parity.compose.models import KeptModel
 from parity.compose.plans import Prepared, digest_of, prepare
 from parity.model.errors import ConfigError, RecordingCorrupt
 from parity.model.values import StrategyConfig
@@ -21,8 +22,6 @@ from parity.settings.strategies import spec_of
 from parity.settings.validators import validator_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from parity.core.executor import ExecutorPlan
     from parity.recording.runs import RunFolder, RunWriter
     from parity.settings.drafts import StrategySpec
@@ -42,14 +41,30 @@ def todays_specs(run: RunFolder) -> list[StrategySpec]:
     return [_spec(run, kept, today=True) for kept in _one_each(run)]
 
 
-def kept_models(run: RunFolder) -> dict[str, Path]:
-    """Return the run's own copy of each strategy's model, by strategy_id."""
-    return _models(run, run.manifest.strategies)
+def prepare_today(folder: RunFolder, specs: Sequence[StrategySpec]) -> Prepared:
+    """Prepare a run's strategies as they are today; a model that nothing changed is the kept one.
+
+    Where it lay once is not known any more, and a file of its name may be another today.
+    """
+    parameters = {spec.strategy_id: _plain(spec.config.parameters) for spec in specs}
+    models = {}
+    for kept in folder.manifest.strategies:
+        name = kept.config["strategy_id"]
+        for found in _models(folder, [kept]).values():
+            same = parameters.get(name) == _plain(kept.config["parameters"])
+            models[name] = found if same else found._replace(name=kept.model)
+    _check(models)
+    return prepare(specs, models=models)
 
 
-def _models(run: RunFolder, strategies: Iterable[KeptStrategy]) -> dict[str, Path]:
+def _plain(parameters: Any) -> Any:
+    # As JSON: a manifest went through it, and there a tuple comes back as a list.
+    return msgspec.json.decode(msgspec.json.encode(parameters))
+
+
+def _models(run: RunFolder, strategies: Iterable[KeptStrategy]) -> dict[str, KeptModel]:
     return {
-        kept.config["strategy_id"]: run.path / "models" / f"{kept.model_sha256}.onnx"
+        kept.config["strategy_id"]: KeptModel(run.path / "models" / f"{kept.model_sha256}.onnx")
         for kept in strategies
         if kept.model_sha256
     }
@@ -57,16 +72,22 @@ def _models(run: RunFolder, strategies: Iterable[KeptStrategy]) -> dict[str, Pat
 
 def prepare_kept(folder: RunFolder) -> Prepared:
     """Prepare exactly what the run kept; raises RecordingCorrupt where that cannot be had."""
-    return _prepared(folder, kept_specs(folder), kept_models(folder))
+    return _prepared(folder, kept_specs(folder), _models(folder, folder.manifest.strategies))
 
 
-def _prepared(folder: RunFolder, specs: list[StrategySpec], models: dict[str, Path]) -> Prepared:
-    for path in models.values():
+def _check(models: Mapping[str, KeptModel]) -> None:
+    for path, _ in models.values():
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != path.stem:
             raise RecordingCorrupt(
                 f"{path}: the kept model is missing, or not what its name says",
                 cure="restore it; without it nothing can be proved",
             )
+
+
+def _prepared(
+    folder: RunFolder, specs: list[StrategySpec], models: dict[str, KeptModel]
+) -> Prepared:
+    _check(models)
     prepared = prepare(specs, models=models)
     for skipped in prepared.skipped:
         raise RecordingCorrupt(
@@ -118,10 +139,12 @@ class KeptPlanner:
         except msgspec.ValidationError as error:
             raise ConfigError(f"a control's strategy: {error}") from None
         specs = [_spec(self._run, kept, today=self._today)]
+        models = _models(self._run, [kept])
         if self._today:
-            prepared = prepare(specs)
+            _check(models)
+            prepared = prepare(specs, models=models)
         else:
-            prepared = _prepared(self._run, specs, _models(self._run, [kept]))
+            prepared = _prepared(self._run, specs, models)
         for one in prepared.kept:
             key = (one.config["strategy_id"], one.broker)
             self.then[key], self.now[key] = kept, one

@@ -24,6 +24,7 @@ from parity.compose.beginning import (
     other_configuration,
 )
 from parity.compose.kept import KeptPlanner
+from parity.compose.models import Models
 from parity.compose.plans import Prepared, prepare
 from parity.compose.sessions import kept_sessions, live_sessions, recorded_sessions, sessions_in
 from parity.core.engine import Engine
@@ -156,10 +157,10 @@ def backtests(
         warnings = _build_cache(source) if reading.cache == "build" else ()
         warnings += not_covered(reading.recording, source.manifest)
         clocks = recorded_sessions(source, reading.sessions or {})
-        begun = []
+        begun, models = [], Models()
         with _left_whole([folder for _, folder, _ in variants]):
             for specs, folder, run_id in variants:
-                prepared = prepare(specs)
+                prepared = prepare(specs, read=models)
                 seed, plans = reading.seed, prepared.plans
                 engine = Engine(source.table, plans, seed=seed, sessions=clocks)
                 reference = _reference(reading, source, folder)

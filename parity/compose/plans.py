@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from parity.compose.models import KeptModel, Models
 from parity.compose.parts import equip, learned_parts, model_path_of
 from parity.core.executor import ExecutorPlan
 from parity.model.errors import ConfigError, ParityError
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from parity.live.inference import OnnxModel
     from parity.settings.drafts import StrategySpec
     from parity.settings.pyfile import PythonFile
+
+
+DISABLED: Final = "disabled"  # why a strategy is skipped that a row turns off
 
 
 class Prepared(NamedTuple):
@@ -48,39 +52,47 @@ class _Source(NamedTuple):
 def prepare(
     specs: Sequence[StrategySpec],
     *,
-    models: Mapping[str, Path] | None = None,
+    models: Mapping[str, KeptModel] | None = None,
+    read: Models | None = None,
 ) -> Prepared:
     """Make executor plans of specs.
 
     Args:
         specs: checked strategies; disabled ones are skipped.
-        models: model file by strategy_id, where a run's own copy is to be used.
+        models: a run's own copies, by strategy_id, where these are to be used.
+        read: models that were read before, by runs that begin together.
 
     Raises:
         ConfigError: nothing is left to run.
         KernelError: a kernel cannot be compiled.
     """
-    made = gather(specs, models=models)
+    made = gather(specs, models=models, read=read)
     if not made.plans:
         reasons = "; ".join(f"{s['strategy_id']}: {s['reason']}" for s in made.skipped)
         raise ConfigError(f"no strategy left to run ({reasons})", cure="enable or mend one")
     return made
 
 
-def gather(specs: Sequence[StrategySpec], *, models: Mapping[str, Path] | None = None) -> Prepared:
+def gather(
+    specs: Sequence[StrategySpec],
+    *,
+    models: Mapping[str, KeptModel] | None = None,
+    read: Models | None = None,
+) -> Prepared:
     """Do the same, where it may be that nothing is left; `skipped` says why."""
     made = Prepared([], [], [], {}, {})
+    read = Models() if read is None else read
     for spec in specs:
-        _prepare_one(spec, (models or {}).get(spec.strategy_id), made)
+        _prepare_one(spec, (models or {}).get(spec.strategy_id), read, made)
     return made
 
 
-def _prepare_one(spec: StrategySpec, model_file: Path | None, made: Prepared) -> None:
+def _prepare_one(spec: StrategySpec, kept: KeptModel | None, read: Models, made: Prepared) -> None:
     if spec.refused:
         made.skipped.append({"strategy_id": spec.strategy_id, "reason": f"invalid: {spec.refused}"})
         return
     if not spec.config.enabled:
-        made.skipped.append({"strategy_id": spec.strategy_id, "reason": "disabled"})
+        made.skipped.append({"strategy_id": spec.strategy_id, "reason": DISABLED})
         return
     config = _plain(spec)
     built = spec.build()
@@ -91,7 +103,7 @@ def _prepare_one(spec: StrategySpec, model_file: Path | None, made: Prepared) ->
 
         try:
             model_path = model_path_of(built)
-            model = _load_model(spec, model_path, model_file) if model_path else None
+            model = read.of(spec, model_path, kept) if model_path else None
             equip(built, model)
         except (ModelUnavailable, ConfigError) as error:
             made.skipped.append({"strategy_id": spec.strategy_id, "reason": str(error)})
@@ -153,20 +165,6 @@ def _builder(spec: StrategySpec, model: OnnxModel | None) -> Callable[[], Any]:
         return built
 
     return build
-
-
-def _load_model(spec: StrategySpec, name: str, kept: Path | None) -> OnnxModel:
-    from parity.live.inference import ModelMissing, load_model, shipped_models
-
-    if kept is not None:
-        return load_model(kept.name, root=kept.parent)
-    try:
-        return load_model(name, root=spec.folder.resolve())
-    except ModelMissing as near:  # a damaged one is never replaced by another of its name
-        try:
-            return load_model(name, root=shipped_models())
-        except ModelMissing:
-            raise near from None
 
 
 def _source_of(spec: StrategySpec) -> _Source:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from parity.compose.fingerprint import changes, fingerprint
-from parity.compose.kept import KeptPlanner, prepare_kept, todays_specs
+from parity.compose.kept import KeptPlanner, prepare_kept, prepare_today, todays_specs
 from parity.compose.plans import prepare
 from parity.compose.sessions import sessions_in
 from parity.core.engine import Engine
@@ -74,7 +74,7 @@ def replay(
     today = apply_overrides(specs if specs is not None else todays_specs(folder), overrides)
     with open_recording(folder.recording_path, cached=False) as recording:
         _check_recording(folder, recording)
-        prepared = prepare(today)
+        prepared = prepare(today) if specs is not None else prepare_today(folder, today)
         # Other strategies are compared as they are: what controls brought belongs to the run's own.
         planner = KeptPlanner(folder, today=True) if specs is None else None
         manifest = folder.manifest

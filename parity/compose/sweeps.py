@@ -45,7 +45,7 @@ def sweep(
     Args:
         reading: what they all read.
         variants: at least one.
-        specs_of: gives the checked strategies of a variant's overrides.
+        specs_of: gives the checked strategies of a variant's overrides; it reads no file.
         out: folder that the runs' folders are made in, new or empty; default one below runs_dir.
         runs_dir: where a sweep without `out` goes.
         progress: called with (ticks done, ticks of the recording).

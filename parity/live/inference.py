@@ -117,20 +117,69 @@ def load_model(path: str | Path, *, root: Path, outside_root: bool = False) -> O
         ModelMissing: there is no such file under the root.
         ModelUnavailable: outside the root, not a model, or not one of our kind.
     """
-    found = _resolve(Path(path), root, outside_root=outside_root)
+    if outside_root and Path(path).is_absolute():
+        root = Path(path).parent
+    return read_model(find_model(path, [root]), name=str(path))
+
+
+def find_model(path: str | Path, places: Sequence[Path]) -> Path:
+    """Return the first file of this name below one of several folders.
+
+    Args:
+        path: relative to the folders, or absolute and inside one of them.
+        places: the folders; a path that leads out of all of them is refused.
+
+    Raises:
+        ModelMissing: there is no such file; names every place looked at.
+        ModelUnavailable: it leads out of every folder.
+    """
+    bases = [place.resolve() for place in places]
+    try:  # joining an absolute path gives that path
+        found = [file for base in bases if (file := (base / path).resolve()).is_relative_to(base)]
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL, or links in a circle
+        raise _unavailable(ascii(str(path)), f"is no path: {error}") from error
+    if not found:
+        raise _unavailable(
+            str(path),
+            f"leads outside {_folders(bases)}",
+            cure="put the model into such a folder, and name it by its path from there",
+        )
+    for file in found:
+        if file.exists():  # a damaged one is never replaced by another of its name
+            return file
+    raise ModelMissing(
+        f"model {path}: there is no file {' or '.join(str(file) for file in found)}",
+        cure="put the model there, or mend model_path",
+    )
+
+
+def _folders(bases: Sequence[Path]) -> str:
+    if len(bases) == 1:
+        return f"the model folder {bases[0]}"
+    return f"the folders a model may lie in: {', '.join(str(base) for base in bases)}"
+
+
+def read_model(file: Path, *, name: str) -> OnnxModel:
+    """Read the model of a file.
+
+    Args:
+        file: where it lies.
+        name: what errors call it.
+
+    Raises:
+        ModelMissing: it is not there.
+        ModelUnavailable: it is not a model, or not one of our kind.
+    """
     try:
-        with found.open("rb") as file:
-            data = file.read(MODEL_BYTES_MAX + 1)
+        with file.open("rb") as opened:
+            data = opened.read(MODEL_BYTES_MAX + 1)
     except FileNotFoundError:
-        raise ModelMissing(
-            f"model {path}: there is no file {found}",
-            cure="put the model there, or mend model_path",
-        ) from None
+        raise ModelMissing(f"model {name}: there is no file {file}") from None
     except OSError as error:
-        raise _unavailable(str(path), f"cannot be read: {error}") from error
+        raise _unavailable(name, f"cannot be read: {error}") from error
     if len(data) > MODEL_BYTES_MAX:
-        raise _unavailable(str(path), f"larger than {MODEL_BYTES_MAX >> 20} MB")
-    return OnnxModel(data, name=str(path))
+        raise _unavailable(name, f"larger than {MODEL_BYTES_MAX >> 20} MB")
+    return OnnxModel(data, name=name)
 
 
 def model_fingerprint() -> dict[str, Any]:
@@ -172,16 +221,6 @@ def _onnxruntime() -> Any:
             f"onnxruntime cannot be imported: {_line(error)}", cure="pip install 'parity[ml]'"
         ) from error
     return onnxruntime
-
-
-def _resolve(path: Path, root: Path, *, outside_root: bool) -> Path:
-    base = root.resolve()
-    found = (base / path).resolve()  # joining an absolute path gives that path
-    if found.is_relative_to(base) or (outside_root and path.is_absolute()):
-        return found
-    raise _unavailable(
-        str(path), f"leads outside the model folder {base}", cure="put the model into that folder"
-    )
 
 
 def _session(data: bytes, name: str) -> Any:

@@ -7,7 +7,7 @@ the executor. Everything wrong is reported at once, each with its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -148,6 +148,15 @@ class Draft:
         """Return the draft of a configuration whose parameters have no lines of their own."""
         given, node = dict(config.parameters), Node(place, {})
         return cls(config, given, node, type_, folder, validator=validator)
+
+    @classmethod
+    def of_spec(cls, spec: StrategySpec) -> Draft:
+        """Return the draft of a strategy that was finished before."""
+        return cls.of(spec.config, spec.place, spec.type, spec.folder, spec.validator)
+
+    def copy(self) -> Draft:
+        """Return one that can be written into without this one being changed."""
+        return replace(self, given=dict(self.given), set_by=dict(self.set_by))
 
 
 def _own(parameters: Mapping[str, Any]) -> dict[str, Any]:

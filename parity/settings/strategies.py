@@ -20,23 +20,25 @@ from parity.settings.drafts import (
     Override,
     StrategySpec,
     StrategyType,
-    faults_of,
     finish_all,
     override,
 )
 from parity.settings.entries import STRATEGIES, entry_names, load_entry
 from parity.settings.jsonrows import load_json
+from parity.settings.loaded import Invalid, Loaded
 from parity.settings.pyfile import FoundStrategy, PythonFile, load_python_file, strategy_at
 from parity.settings.rows import Problem, Row, RowReader, raise_problems
 from parity.settings.validators import ValidatorType, registered
 from parity.settings.yaml import load_yaml
 
 __all__ = [
+    "Loaded",
     "StrategySpec",
     "StrategyType",
     "apply_overrides",
     "load_rows",
     "load_strategies",
+    "read_strategies",
     "spec_of",
 ]
 
@@ -55,19 +57,38 @@ def load_strategies(
 ) -> list[StrategySpec]:
     """Read every source and return its strategies, in order, disabled ones included.
 
+    Args:
+        sources: as read_strategies takes them.
+        overrides: `--set` texts, see Loaded.specs.
+        skip_invalid: as read_strategies takes it.
+
+    Raises:
+        ConfigError: naming everything that is wrong, each with file, line, key, value and cure.
+    """
+    return read_strategies(sources, skip_invalid=skip_invalid).specs(overrides)
+
+
+def read_strategies(
+    sources: Sequence[Path | str],
+    *,
+    skip_invalid: bool = False,
+    made: Sequence[StrategySpec] = (),
+) -> Loaded:
+    """Read every source once; what is set may then be tried over and over.
+
     A strategy of a Python file runs on every instrument with its defaults, unless a row of the
     same call names it as its strategy_type.
 
     Args:
         sources: files, folders, or names of shipped strategies.
-        overrides: `--set` texts, see apply_overrides.
         skip_invalid: give back an invalid row as a spec that is `refused`, behind the others,
             instead of refusing them all; one good row is needed.
+        made: strategies that are no files, which come first.
 
     Raises:
-        ConfigError: naming everything that is wrong, each with file, line, key, value and cure.
+        ConfigError: naming every file and row that cannot be read.
     """
-    if not sources:
+    if not sources and not made:
         raise ConfigError("no strategies given", cure="name a file or folder: --strategies FILE")
     files: list[Path] = []
     names: list[str] = []
@@ -75,8 +96,9 @@ def load_strategies(
         _expand(source, files, names)
     python = _load_python(files, {Path(s) for s in sources})
     types = _Types(python)
-    drafts = [_bare(t, name) for name in names if (t := types.get(name)) is not None]
-    invalid = _Invalid(skip_invalid)
+    drafts = [Draft.of_spec(spec) for spec in made]
+    drafts += [_bare(t, name) for name in names if (t := types.get(name)) is not None]
+    invalid = Invalid(skip_invalid)
     for file in files:
         if file.suffix in READERS:
             drafts += _read_rows(file, types, invalid)
@@ -85,8 +107,7 @@ def load_strategies(
     for path, loaded in python.items():
         drafts += [_bare(t, str(path)) for t in types.of_file(loaded) if t.name not in named]
     _refuse_duplicates(drafts)
-    override(drafts, overrides)
-    return _finish(drafts, invalid)
+    return Loaded(drafts, invalid)
 
 
 def load_rows(
@@ -105,7 +126,7 @@ def load_rows(
     for source in sources:
         _expand(source, files, [])
     types = _Types(_load_python(files, {Path(s) for s in sources}))
-    invalid = _Invalid(False)
+    invalid = Invalid(False)
     drafts = []
     for number, row in enumerate(rows, 1):
         if not isinstance(row, Mapping):
@@ -117,58 +138,7 @@ def load_rows(
         drafts += _read_nodes([node_of(row, place)], None, Path(), types, invalid)
     invalid.settle(drafts)
     _refuse_duplicates(drafts)
-    return _finish(drafts, invalid)
-
-
-class _Invalid:
-    """What is wrong with rows: reasons to refuse the set, or refused specs to be shown."""
-
-    def __init__(self, skip: bool) -> None:
-        self.skip = skip
-        self.specs: list[StrategySpec] = []
-        self._problems: list[Problem] = []
-
-    def add(self, node: Node, problems: Sequence[Problem]) -> None:
-        """Take what is wrong with a row."""
-        self._problems += problems
-        row: dict[str, Any] = node.plain() if isinstance(node.value, dict) else {}
-        given = [row.get(key) for key in ("strategy_id", "strategy_name", "id")]
-        here = f"{node.place.file}:{node.place.line}"
-        name = next((g for g in given if isinstance(g, str) and g), here)
-        reason = "; ".join(f"{p}; {p.cure}" if p.cure else str(p) for p in problems)
-        self._refuse(name, node.place, reason)
-
-    def drop(self, draft: Draft, error: ConfigError) -> None:
-        """Take a row whose strategy cannot be made."""
-        self._refuse(draft.config.strategy_id, draft.node.place, str(error).replace("\n", "; "))
-
-    def _refuse(self, name: str, place: Place, reason: str) -> None:
-        config = StrategyConfig(strategy_id=name, strategy_type="invalid", enabled=False)
-        kind = StrategyType("invalid", "invalid", _no_strategy, None)
-        self.specs.append(StrategySpec(config, place, kind, Path(), refused=reason))
-
-    def settle(self, drafts: Sequence[Draft]) -> None:
-        """Refuse everything, unless invalid rows are skipped and a good one is left."""
-        if self._problems and (not self.skip or not drafts):
-            raise_problems([*self._problems, *faults_of(drafts)])  # all there is, at once
-
-
-def _no_strategy(parameters: Mapping[str, Any]) -> Any:
-    raise ConfigError("an invalid row has no strategy", cure="mend the row")
-
-
-def _finish(drafts: Sequence[Draft], invalid: _Invalid) -> list[StrategySpec]:
-    if not invalid.skip:
-        return finish_all(drafts)
-    made: list[StrategySpec] = []
-    for draft in drafts:
-        try:
-            made += finish_all([draft])
-        except ConfigError as error:
-            invalid.drop(draft, error)
-    if not made:
-        return finish_all(drafts)  # which says what is wrong with each
-    return [*made, *invalid.specs]
+    return finish_all(drafts)
 
 
 def apply_overrides(
@@ -178,12 +148,9 @@ def apply_overrides(
 
     Args:
         specs: what load_strategies returned.
-        overrides: `id.parameter=value` for one strategy, `parameter=value` for each that has it;
-            `risk.cooldown_sec=…` and `id.risk.cooldown_sec=…` reach the risk block.
+        overrides: as Loaded.specs takes them.
     """
-    drafts = [
-        Draft.of(s.config, s.place, s.type, s.folder, s.validator) for s in specs if not s.refused
-    ]
+    drafts = [Draft.of_spec(spec) for spec in specs if not spec.refused]
     override(drafts, overrides)
     return [*finish_all(drafts), *(s for s in specs if s.refused)]
 
@@ -356,7 +323,7 @@ def _bare(type_: StrategyType, source: str) -> Draft:
     return Draft.of(config, Place(source, type_.line), type_, folder)
 
 
-def _read_rows(file: Path, types: _Types, invalid: _Invalid) -> list[Draft]:
+def _read_rows(file: Path, types: _Types, invalid: Invalid) -> list[Draft]:
     nodes, default_id = _row_nodes(READERS[file.suffix](file), file)
     if file.suffix == ".json":  # a table keeps old rows, whose types may be gone
         nodes = [node for node in nodes if not _inactive(node)]
@@ -364,7 +331,7 @@ def _read_rows(file: Path, types: _Types, invalid: _Invalid) -> list[Draft]:
 
 
 def _read_nodes(
-    nodes: Sequence[Node], default_id: str | None, folder: Path, types: _Types, invalid: _Invalid
+    nodes: Sequence[Node], default_id: str | None, folder: Path, types: _Types, invalid: Invalid
 ) -> list[Draft]:
     drafts = []
     for node in nodes:

@@ -1,6 +1,7 @@
 """Which model a strategy gets, what a run keeps of it, and what happens where it cannot load."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 import parity as pt
 from parity.live.inference import shipped_models
-from parity.model.errors import RecordingCorrupt
+from parity.model.errors import RecordingCorrupt, StrategyWarning
 from parity.sources.synthetic import make_recording
 
 ROWS = """
@@ -23,6 +24,7 @@ strategies:
     parameters: {threshold: 0.002}
 """
 SHIPPED = shipped_models() / "momentum.onnx"
+SHIPPED_SHA256 = hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,8 @@ def test_a_strategy_without_its_model_is_skipped_visibly(
     folder = tmp_path / "below"
     folder.mkdir()
     (tmp_path / "momentum.onnx").write_bytes(SHIPPED.read_bytes())
-    summary = run(recording, folder, model).summary()
+    with pytest.warns(StrategyWarning, match="strategy ml is skipped"):
+        summary = run(recording, folder, model).summary()
 
     assert {"rules"} == set(summary["strategies"])
     assert ["ml"] == [skipped["strategy_id"] for skipped in summary["skipped"]]
@@ -97,7 +100,106 @@ def test_a_damaged_model_is_not_replaced_by_the_shipped_one(
 ) -> None:
     """A broken file beside the configuration is an error, though a whole one has its name."""
     (tmp_path / "momentum.onnx").write_bytes(SHIPPED.read_bytes()[:-20])
-    summary = run(recording, tmp_path).summary()
+    with pytest.warns(StrategyWarning, match="strategy ml is skipped"):
+        summary = run(recording, tmp_path).summary()
 
     assert {"rules"} == set(summary["strategies"])
     assert "is not an ONNX model" in summary["skipped"][0]["reason"]
+
+
+# A strategy with a model of its own, in a folder beside its configuration's.
+OWN = """
+class Own:
+    def __init__(self, model_path):
+        self.model_path = model_path
+    def use_model(self, model):
+        self.model = model
+    def get_required_history_length(self):
+        return 4
+    def supports_instrument(self, token):
+        return True
+    def get_strategy_name(self):
+        return "own"
+    def process_tick(self, tick, history):
+        from parity import SignalResult
+        said = self.model.predict([0.01, 0.02, tick.price % 1])
+        if said.sum() > 0 and tick.quantity > 1:
+            return SignalResult("BUY", 0.9, 1, tick.price)
+
+def create(config):
+    return Own(config["model_path"])
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of configurations, one of code, and a third one that is worked in."""
+    for name in ("configs", "code", "desk"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "desk")
+    (tmp_path / "code" / "own.py").write_text(OWN)
+    return tmp_path
+
+
+def own(project: Path, recording: Path, name: str) -> Any:
+    """Backtest it with this model_path, beside a shipped strategy."""
+    row = {"id": "own", "strategy_type": "own", "instruments": [900001]}
+    rows = [row | {"parameters": {"model_path": name}}, {"id": "m", "strategy_type": "momentum"}]
+    rows[1]["instruments"] = [900001]
+    (project / "configs" / "rows.json").write_text(json.dumps(rows))
+    return pt.backtest(recording, project / "configs" / "rows.json", project / "code" / "own.py")
+
+
+@pytest.mark.parametrize("place", ["configs", "code", "desk", "shipped", "absolute"])
+def test_the_places_of_a_model(recording: Path, project: Path, place: str) -> None:
+    """The configuration's folder, the strategy's, the shipped ones; never where one works."""
+    name = "momentum.onnx" if place == "shipped" else "mine.onnx"
+    folder = project / ("code" if place == "absolute" else place)
+    if place != "shipped":
+        (folder / "mine.onnx").write_bytes(SHIPPED.read_bytes())
+    if place == "desk":
+        with pytest.warns(StrategyWarning) as caught:
+            own(project, recording, name)
+        said = str(caught[0].message)
+        assert all(
+            str(folder / name) in said
+            for folder in (project / "configs", project / "code", SHIPPED.parent)
+        )
+        return
+    done = own(project, recording, str(folder / name) if place == "absolute" else name)
+
+    assert SHIPPED_SHA256 == done.folder.manifest.strategies[0].model_sha256
+
+
+def test_the_first_place_counts(recording: Path, project: Path) -> None:
+    """Beside the configuration comes before beside the code; a damaged file is not passed over."""
+    (project / "code" / "mine.onnx").write_bytes(SHIPPED.read_bytes())
+    (project / "configs" / "mine.onnx").write_bytes(b"damaged")
+
+    with pytest.warns(StrategyWarning, match="not an ONNX model"):
+        own(project, recording, "mine.onnx")
+
+
+@pytest.mark.parametrize("name", ["../desk/mine.onnx", "/elsewhere/mine.onnx"])
+def test_a_path_out_of_every_place_names_them(recording: Path, project: Path, name: str) -> None:
+    """The refusal says where a model may lie."""
+    (project / "desk" / "mine.onnx").write_bytes(SHIPPED.read_bytes())
+
+    with pytest.warns(StrategyWarning, match=r"leads outside .*configs, .*code, .*models"):
+        own(project, recording, name)
+
+
+def test_a_replay_asks_the_kept_model(recording: Path, project: Path) -> None:
+    """Where the file lay is not known any more; what a --set names is looked for as ever."""
+    model = project / "code" / "mine.onnx"
+    model.write_bytes(SHIPPED.read_bytes())
+    done = own(project, recording, "mine.onnx")
+    model.unlink()
+    same = pt.replay(done, overrides=["m.threshold=0.5"])
+    other = pt.replay(done, overrides=["own.model_path=other.onnx"])
+
+    assert done.summary()["strategies"]["own"]["signals"] > 0
+    assert ["m: parameters.threshold 0.01 -> 0.5"] == same.changed
+    assert [] == same.notes
+    assert ["skipped own: model other.onnx:"] == [note[:30] for note in other.notes]
+    assert [] == pt.replay(done, overrides=["own.model_path=momentum.onnx"]).notes

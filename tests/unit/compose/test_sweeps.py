@@ -1,5 +1,6 @@
 """Sweeps: every variant is what a single run with its values is, and nothing else is left."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import parity as pt
 from parity.cli import app
 from parity.compose.modes import Reading
 from parity.compose.sweeps import sweep
-from parity.model.errors import ConfigError
-from parity.settings.strategies import load_strategies
+from parity.live.inference import shipped_models
+from parity.model.errors import ConfigError, StrategyWarning
+from parity.recording.runs import RunFolder
+from parity.settings.strategies import read_strategies
 from parity.settings.variants import VARIANTS_MAX, of_mapping, variants_of
 from parity.sources.synthetic import make_recording
 
@@ -69,7 +72,7 @@ def swept(base: Path, out: Path, *sets: str, progress: Any = None) -> list[Any]:
     return sweep(
         Reading(base / "recording", seed=3),
         variants_of(sets),
-        lambda texts: load_strategies([base / "strategies"], texts),
+        read_strategies([base / "strategies"]).specs,
         out=out,
         runs_dir=base,
         progress=progress,
@@ -168,6 +171,95 @@ def test_python_gives_a_frame_and_the_runs(base: Path) -> None:
     assert one.frame["signals"].to_list() == same["signals"].to_list()
     with pytest.raises(ConfigError, match="expected a list of values"):
         pt.sweep(rec, "momentum", {"threshold": 0.001})  # type: ignore[dict-item] # what is tried
+
+
+# It spoils its own files as soon as it is built, and its model as soon as it has it.
+SPOILING = """
+import pathlib
+HERE = pathlib.Path(HOME)
+class Spoiling:
+    model_path = "own.onnx"
+    def __init__(self, odds):
+        self.odds = odds
+    def use_model(self, model):
+        (HERE / "own.onnx").write_bytes(b"another")
+    def get_required_history_length(self):
+        return 2
+    def supports_instrument(self, token):
+        return True
+    def get_strategy_name(self):
+        return "spoiling"
+    def process_tick(self, tick, history):
+        return None
+
+def create(config):
+    (HERE / "rows.yaml").write_text("{nothing")
+    (HERE / "spoiling.py").write_text("1 +")
+    return Spoiling(config["odds"])
+"""
+
+
+def test_files_are_read_once_for_all_variants(base: Path, tmp_path: Path) -> None:
+    """What is edited while a sweep begins reaches no variant: row, code and model are one each."""
+    model = (shipped_models() / "momentum.onnx").read_bytes()
+    (tmp_path / "own.onnx").write_bytes(model)
+    (tmp_path / "spoiling.py").write_text(SPOILING.replace("HOME", repr(str(tmp_path))))
+    row = "{id: spoiling, strategy_type: spoiling, instruments: all, parameters: {odds: 1}}"
+    (tmp_path / "rows.yaml").write_text(row)
+    words = ["backtest", str(base / "recording"), "-s", str(tmp_path), "--set", "odds=1,2,3"]
+    done = RUNNER.invoke(app, [*words, "--out", str(tmp_path / "out"), "--json"])
+
+    assert 0 == done.exit_code, done.output
+    runs = [pt.Run(RunFolder(Path(one["run"]))) for one in json.loads(done.stdout)["variants"]]
+    kept = [run.folder.manifest.strategies[0] for run in runs]
+    assert [1, 2, 3] == [one.config["parameters"]["odds"] for one in kept]
+    assert 1 == len({one.source_sha256 for one in kept})
+    assert {hashlib.sha256(model).hexdigest()} == {one.model_sha256 for one in kept}
+
+
+INVALID = """
+strategies:
+  - {strategy_name: good, strategy_type: momentum, instruments: all}
+  - {strategy_name: bad, strategy_type: momentum, instruments: all, parameters: {treshold: 1}}
+"""
+
+
+def test_a_skipped_row_is_said_once_and_kept(base: Path, tmp_path: Path) -> None:
+    """The table's page names it once, each variant's JSON and run has it, Python warns."""
+    (tmp_path / "rows.yaml").write_text(INVALID)
+    where = [str(base / "recording"), "-s", str(tmp_path / "rows.yaml")]
+    words = ["backtest", *where, "--set", "threshold=0.001,0.002", "--skip-invalid"]
+    done = RUNNER.invoke(app, [*words, "--out", str(tmp_path / "out"), "--json"])
+    variants = json.loads(done.stdout)["variants"]
+
+    assert 1 == done.stderr.count("skipped: bad: invalid: ")
+    assert [["bad"], ["bad"]] == [[s["strategy_id"] for s in one["skipped"]] for one in variants]
+    sets = {"threshold": [0.001, 0.002]}
+    rows = tmp_path / "rows.yaml"
+    with pytest.warns(StrategyWarning, match="strategy bad is skipped: .*treshold") as caught:
+        frame, runs = pt.sweep(base / "recording", rows, sets, skip_invalid=True)
+    with pytest.warns(StrategyWarning, match="strategy bad is skipped: .*treshold"):
+        alone = pt.backtest(
+            base / "recording", rows, overrides=["threshold=0.002"], skip_invalid=True
+        )
+    assert 1 == len(caught)
+    assert [one["signals"] for one in variants] == frame["signals"].to_list()
+    assert alone.signals.equals(runs[1].signals)
+    with pytest.raises(ConfigError, match="treshold"):
+        pt.sweep(base / "recording", rows, sets)
+
+
+def test_a_wrong_value_is_never_a_skipped_row(base: Path, tmp_path: Path) -> None:
+    """A variant without the strategy that is varied would compare nothing."""
+    (tmp_path / "rows.yaml").write_text(INVALID)
+    where = [str(base / "recording"), "-s", str(tmp_path / "rows.yaml"), "--skip-invalid"]
+    for values in ("threshold=0.001,-3", "threshold=-3"):
+        out = ["--out", str(tmp_path / "out")]
+        done = RUNNER.invoke(app, ["backtest", *where, "-s", "breakout", *out, "--set", values])
+        assert (2, True) == (done.exit_code, "error: --set threshold=-3: " in done.stderr), (
+            done.output
+        )
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
