@@ -9,10 +9,18 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-from typing import TYPE_CHECKING, Any
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Bytes = bytes | memoryview
+_SHARE_BYTES: Final = 1 << 22  # of a file, worth a thread
 
 _sync_file_range: Any = getattr(ctypes.CDLL(None), "sync_file_range", None)
 if _sync_file_range is not None:
@@ -77,6 +85,31 @@ class HashedFile:
             os.close(descriptor)
 
 
+def bytes_of(path: Path, *, threads: int = 1) -> Bytes:
+    """Return a whole file, read by so many threads where it is large; ends where the file does."""
+    # Into numpy's memory, which comes in large pages: half of what bytes of its own take.
+    with path.open("rb", buffering=0) as file:
+        descriptor = file.fileno()
+        memory: Any = np.empty(os.fstat(descriptor).st_size, np.uint8)
+        room = memoryview(memory)
+        share = max(_SHARE_BYTES, -(-len(room) // threads))
+        starts = range(0, len(room), share)
+        if len(starts) <= 1:
+            return room[: _read_into(descriptor, room, 0)].toreadonly()
+        with ThreadPoolExecutor(len(starts)) as pool:
+            shares = [room[at : at + share] for at in starts]
+            done = list(pool.map(partial(_read_into, descriptor), shares, starts))
+    ends = next((at + n for at, n in zip(starts, done, strict=True) if n < share), len(room))
+    return room[:ends].toreadonly()
+
+
+def _read_into(descriptor: int, room: memoryview, at: int) -> int:
+    done = 0
+    while count := os.preadv(descriptor, [room[done:]], at + done):
+        done += count
+    return done
+
+
 def write_all(descriptor: int, data: Any) -> None:
     """Write a whole buffer, however many calls the system makes of it."""
     view = memoryview(data).cast("B")
@@ -102,6 +135,18 @@ def replace_file(path: Path, data: bytes) -> None:
         file.finish(path)
     finally:
         file.close()
+
+
+def remove_behind(path: Path) -> None:
+    """Remove a large file; its name is gone at once, its room while the caller goes on.
+
+    The system frees a file when the last of its descriptors closes, which takes a thread's time.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.unlink(path)
+    finally:
+        threading.Thread(target=os.close, args=(descriptor,), name="remove").start()
 
 
 def sync_folder(folder: Path) -> None:

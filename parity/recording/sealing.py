@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parity.model.errors import InputRefused, RecordingCorrupt
-from parity.recording.disk import sync_folder
+from parity.recording.disk import remove_behind, sync_folder
 from parity.recording.journal import lock_journal
 from parity.recording.layout import ROW_GROUP_ROWS
 from parity.recording.manifest import (
@@ -89,9 +89,9 @@ def seal_ended(folder: Path, upto: int, *, stop: Callable[[], bool] = lambda: Fa
 
 
 def _seal_segments(folder: Path, manifest: Manifest) -> Manifest:
-    for segment in _ahead(checked_segments(folder, manifest)):
+    for segment in _ahead(checked_segments(folder, manifest, threads=cpu_count())):
         manifest = _seal_segment(folder, manifest, segment, hurry=True)
-        segment.path.unlink()
+        remove_behind(segment.path)
     return manifest
 
 

@@ -36,13 +36,11 @@ import numpy.typing as npt
 from parity.model.errors import RecordingCorrupt
 from parity.model.events import Control
 from parity.recording import passes
-from parity.recording.disk import sync_folder, write_all
+from parity.recording.disk import Bytes, bytes_of, sync_folder, write_all
 from parity.recording.manifest import repair_cure
 
 if TYPE_CHECKING:
     from parity.recording.manifest import Manifest
-
-Bytes = bytes | memoryview
 
 MAGIC: Final = b"PARITYJ\n"
 JOURNAL_FORMAT: Final = 1
@@ -157,7 +155,7 @@ def number_of(path: Path) -> int:
 
 
 def checked_segments(
-    folder: Path, manifest: Manifest, *, upto: int | None = None
+    folder: Path, manifest: Manifest, *, upto: int | None = None, threads: int = 1
 ) -> Iterator[Segment]:
     """Yield the segments not sealed yet, each checked in full, one in memory at a time.
 
@@ -165,21 +163,11 @@ def checked_segments(
         folder: of the recording.
         manifest: its manifest.
         upto: only the segments up to this number, all of which must have ended.
+        threads: how many read a file at once.
     """
     paths = [p for p in segment_files(folder) if upto is None or number_of(p) <= upto]
-    files = [(path, partial(_bytes_of, path)) for path in paths]
+    files = [(path, partial(bytes_of, path, threads=threads)) for path in paths]
     return checked(files, manifest, all_ended=upto is not None)
-
-
-def _bytes_of(path: Path) -> Bytes:
-    # Into numpy's memory, which comes in large pages: half of what bytes of its own take.
-    with path.open("rb", buffering=0) as file:
-        memory: Any = np.empty(os.fstat(file.fileno()).st_size, np.uint8)
-        room = memoryview(memory)
-        done = 0
-        while count := file.readinto(room[done:]):
-            done += count
-    return room[:done].toreadonly()
 
 
 def checked(
