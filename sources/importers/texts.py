@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from parity.model.extensions import Extension
     from parity.model.instruments import InstrumentTable
 
-_FROM_SOURCE: Final = flag.KIND_BITS | flag.NO_VENUE_TIME | flag.CATCH_UP | flag.WARMUP
+_FROM_SOURCE: Final = (
+    flag.KIND_BITS | flag.NO_VENUE_TIME | flag.CATCH_UP | flag.WARMUP | flag.HALTED | flag.AUCTION
+)
 _MAKERS: Final = {"true": -1, "1": -1, "false": 1, "0": 1}
 
 

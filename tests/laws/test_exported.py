@@ -1,7 +1,7 @@
 """The law of exports: rows that `parity export` writes, `parity import` reads back, tick by tick.
 
 Over trades, quotes of one and two sides, index values and snapshots, late, repeated and untimed
-ticks, and an extension column of every kind.
+ticks, ticks of a halt or an auction, and an extension column of every kind.
 """
 
 import tempfile
@@ -50,6 +50,7 @@ def records(draw: st.DrawFn, table: InstrumentTable) -> Any:
             st.sampled_from((flag.TRADE, flag.TRADE, flag.QUOTE, flag.INDEX, flag.SNAPSHOT))
         )
         flags = kind | draw(st.sampled_from((0, 0, flag.NO_VENUE_TIME, flag.CATCH_UP, flag.WARMUP)))
+        flags |= draw(st.sampled_from((0, 0, flag.HALTED, flag.AUCTION)))
         row["instrument_token"] = draw(st.sampled_from((ONE, TWO)))
         row["ts_recv"] = now
         row["ts_event"] = now + draw(st.sampled_from((0, -(10**6), -(10**10), 6 * 10**9)))
