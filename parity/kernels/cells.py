@@ -1,9 +1,9 @@
 """Rows of comma-separated plain numbers to exact integers, in one pass over the bytes.
 
-Plain means: digits with at most one point and perhaps a minus, or nothing in their place; true and
-false, or one of some short words. Whatever else a cell may be (quoted, with an exponent, a date)
-stops the pass at its row and is for somebody slower. Nothing is rounded: a digit that the scale has
-no place for stops it too.
+Plain means: digits with at most one point and perhaps a minus, or nothing in their place; of an
+integer no zeros before it; true and false, or one of some short words. Whatever else a cell may be
+(quoted, with an exponent, a date) stops the pass at its row and is for somebody slower. Nothing is
+rounded: a digit that the scale has no place for stops it too.
 
 `read_cells(data, size, kinds, scales, words, found, values, first)` reads whole lines and returns
 how many:
@@ -246,6 +246,8 @@ def read_cells(
                 scale = scales[_U(column)]
                 if whole == 0 and (kind != DECIMAL or at != begin):
                     return rows
+                if kind == INTEGER and whole > 1 and data[_U(begin + minus)] == 48:
+                    return rows  # of a time, zeros say its unit
                 if whole + max(needed, scale) > DIGITS_MAX or 0 <= scale < needed:
                     return rows
                 if scale < 0 and kind == DECIMAL:
@@ -283,6 +285,8 @@ def words_of(
     begins = {}
     for column, words in columns.items():
         begins[column] = len(rows)
+        if not words:  # one that no cell is, or those of the next column would count for it
+            rows.append([column, WORD_BYTES_MAX + 1, 0, 0, 0, 0, 0])
         for word, number in words.items():
             said = word.lower().encode() if column in any_case else word.encode()
             letters = bytes(0x20 if column in any_case and b in _LETTERS else 0 for b in said)

@@ -65,8 +65,12 @@ def layout_of(sample: Sample) -> str:
         InputRefused: a version or a schema that is not read; bars with that word.
     """
     start = sample.start
+    if len(start) < START_BYTES:
+        raise InputRefused(
+            f"{sample.path}: the DBN header is cut after {len(start)} bytes", cure=_CURE
+        )
     version = start[3]
-    if version not in VERSIONS or len(start) < START_BYTES:
+    if version not in VERSIONS:
         raise InputRefused(
             f"{sample.path}: DBN version {version} is not read here, only 1, 2 and 3", cure=CSV_CURE
         )

@@ -440,18 +440,20 @@ def _each(work: Callable[[Any], _Done], blocks: Iterator[Any]) -> Iterator[_Done
             yield running.popleft().result()
 
 
-def may_be_plain(sample: Sample, mapped: Collection[str], constants: Collection[str]) -> bool:
+def may_be_plain(sample: Sample, mapped: Mapping[str, int], constants: Collection[str]) -> bool:
     """Return whether a file is worth it: big, of numbers (see `PlainTickFile`).
 
     Args:
         sample: the file.
-        mapped: our columns that the file has.
+        mapped: our columns that the file has -> their places in a row.
         constants: our columns that --map gives as text.
     """
     return (
         {*_SCALED, *_INTEGERS, *_TIMES, *NAMING, "buyer_maker", "side"}.issuperset(mapped)
         and set(NAMING).issuperset(constants)
         and bool(sample.data)
+        and max(mapped.values()) < len(sample.data[0])
+        and len(set(mapped.values())) == len(mapped)  # each has one kind and one scale
         and sample.path.stat().st_size >= PLAIN_BYTES_MIN
     )
 

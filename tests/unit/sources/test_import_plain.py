@@ -154,28 +154,57 @@ def _both(path: Path, folder: Path, **more: Any) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(
-        st.tuples(SIDE, st.sampled_from(["AB", "AB", "AB", "AB ", "ab", "CD"]), PLAIN, TIMES),
+        st.tuples(SIDE, st.sampled_from(["AB", "AB", "AB", "AB ", "ab", "CD", ""]), PLAIN, TIMES),
         min_size=1,
         max_size=9,
     ),
     same=st.booleans(),
+    venue=st.sampled_from(["X", ""]),
 )
-@example([("buy", "AB", "1.5", START), ("", "AB", "2", START), ("sell", "AB", "1", START)], True)
+@example(
+    [("buy", "AB", "1.5", START), ("", "AB", "2", START), ("sell", "AB", "1", START)], True, "X"
+)
+@example([("", "AB", "1.5", START), ("buy", "AB", "2", START)], True, "")
+@example([("", "", "1.5", START)], True, "X")
 def test_sides_and_names_are_read_as_the_texts_read_them(
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[tuple[str, str, str, int]],
     same: bool,
+    venue: str,
 ) -> None:
-    """Law: words of sides in any case, and the symbol of one instrument or of several."""
+    """Law: words of sides in any case, the symbol of one instrument or of several, or none."""
     folder = tmp_path_factory.mktemp("words")
     lines = [
-        f"{time},{rows[0][1] if same else symbol},{side},{price},0.5"
+        f"{time},{venue},{rows[0][1] if same else symbol},{side},{price},0.5"
         for side, symbol, price, time in rows
     ]
     path = folder / "ticks.csv"
-    path.write_text("\n".join(["ts_event,symbol,side,price,quantity", *lines]) + "\n")
+    path.write_text("\n".join(["ts_event,venue,symbol,side,price,quantity", *lines]) + "\n")
 
     _both(path, folder)
+
+
+ONE_OF_SCALES = InstrumentTable([Instrument(token=7, symbol="A", price_scale=2, quantity_scale=3)])
+
+
+@pytest.mark.parametrize(
+    ("lines", "more"),
+    [
+        (["1748736000000,1.5,7"], {"map": "ts_event=#1,price=#2,quantity=#2"}),
+        (["1748736000000,1.5", "1748736000001,1.5,7"], {"map": "ts_event=#1,price=#2,quantity=#3"}),
+        (["0001748736000,1.5,7"], {"map": "ts_event=#1,price=#2,quantity=#3"}),
+        (["1748736000000,1.5,7"], {"map": "ts_event=#1,price=#2,quantity=#3,open_interest=#3"}),
+    ],
+    ids=["one column for two", "a short first row", "zeros before a time", "of two kinds"],
+)
+def test_what_is_odd_is_read_as_the_texts_read_it(
+    tmp_path: Path, lines: list[str], more: dict[str, str]
+) -> None:
+    """A file's ticks and refusals do not change with its size."""
+    path = tmp_path / "ticks.csv"
+    path.write_text("\n".join(lines) + "\n")
+
+    _both(path, tmp_path, instrument_table=ONE_OF_SCALES, **more)
 
 
 @settings(max_examples=60, deadline=None)
@@ -393,6 +422,8 @@ def _integer(cell: str, kind: int, scale: int) -> int | None:
         return None
     value = Decimal(cell)
     whole = len(cell.partition(".")[0].lstrip("-"))
+    if kind == cells.INTEGER and whole > 1 and cell.lstrip("-")[0] == "0":
+        return None  # of a time they say its unit
     needed = len(cell.partition(".")[2].rstrip("0"))
     fits = needed <= scale and whole + max(needed, scale) <= cells.DIGITS_MAX
     return int(value.scaleb(scale)) if fits else None
