@@ -6,13 +6,15 @@ Never here: the writing, which is the writer's, all of it or nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from parity.model.errors import ConfigError, InputRefused
 from parity.model.instruments import InstrumentTable
-from parity.sources.importers.tables import Place
+from parity.model.ticks import NO_VENUE_TIME
+from parity.recording.inspect import iso
+from parity.sources.importers.tables import Place, merge_extensions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from parity.model.instruments import Instrument
     from parity.recording.manifest import Manifest
     from parity.recording.sequencer import Sequencer
-    from parity.sources.importers.tables import Records, Survey, TickFile
+    from parity.sources.importers.tables import Found, Records, Survey, TickFile
 
 _APART = "import all files anew, or these into a recording of their own"
 
@@ -43,7 +45,9 @@ class Before(NamedTuple):
                     "stays as it is",
                     cure="leave it out of the --instrument-table, or say the same of it",
                 )
-        return self._grown([one for one in given if one.token not in known])
+        self._check_columns([e.name for e in given.extensions], "the --instrument-table has")
+        extensions = merge_extensions([known.extensions, given.extensions])
+        return InstrumentTable((*known, *(i for i in given if i.token not in known)), extensions)
 
     def grown(
         self,
@@ -56,37 +60,35 @@ class Before(NamedTuple):
 
         Args:
             given: from `with_table`.
-            found: the instruments of the files.
+            found: the instruments that the files may add.
             files: to be appended.
             surveys: of the files.
 
         Raises:
             InputRefused: an instrument or column that the recording's parts cannot take.
         """
-        table = self._grown(
-            [one for one in (*given, *found) if one.token not in self.manifest.table], given
+        table = InstrumentTable(
+            (*given, *(one for one in found if one.token not in given)), given.extensions
         )
+        by_event = self.manifest.order == "ts_event"
+        timed = by_event and self._has_venue_times()
         for file, survey in zip(files, surveys, strict=True):
             for token, one in survey.instruments.items():
-                self._check_clock(table.by_token(token), one.rows_without_venue_time, file)
+                if token not in table:
+                    continue  # refused where it is read, by its row
+                if by_event:
+                    self._check_clock(table.by_token(token), one, file, timed=timed)
                 self._check_scales(table.by_token(token), file)
-        have = {e.name for e in self.manifest.table.extensions}
-        more = [e.name for e in table.extensions if e.name not in have]
-        more += [n for s in surveys for n in s.extensions if n not in have and n not in more]
-        if more:
-            raise InputRefused(
-                f"{self.folder}: has no column {', '.join(more)}, the files to append have",
-                cure=_APART,
-            )
+            self._check_columns(survey.extensions, f"{file.path} has")
         return table
 
-    def _grown(
-        self, more: Sequence[Instrument], given: InstrumentTable | None = None
-    ) -> InstrumentTable:
-        known = self.manifest.table
-        added = {one.token: one for one in reversed(more)}
-        extensions = known.extensions if given is None else given.extensions
-        return InstrumentTable((*known, *added.values()), extensions)
+    def _check_columns(self, names: Iterable[str], who_has: str) -> None:
+        have = {e.name for e in self.manifest.extensions}
+        more = [name for name in names if name not in have]
+        if more:
+            raise InputRefused(
+                f"{self.folder}: has no column {', '.join(more)}, {who_has}", cure=_APART
+            )
 
     def _check_scales(self, one: Instrument, file: TickFile) -> None:
         # The parts that are there have the recording's scales in their DECIMAL columns.
@@ -100,17 +102,23 @@ class Before(NamedTuple):
                     "--instrument-table, if no value needs more",
                 )
 
-    def _check_clock(self, one: Instrument, without: int, file: TickFile) -> None:
-        if self.manifest.order != "ts_event":
+    def _has_venue_times(self) -> bool:
+        # In ts_event order every tick has one, or none has: the clocks of a table do not say it.
+        from parity.recording.reader import open_recording
+
+        with open_recording(self.folder) as recording:
+            first = recording.sql("SELECT flags FROM ticks LIMIT 1").fetchall()
+        return not any(flags & NO_VENUE_TIME for (flags,) in first)
+
+    def _check_clock(self, one: Instrument, found: Found, file: TickFile, *, timed: bool) -> None:
+        if (found.rows_without_venue_time == 0) == timed:
             return
-        recorded = {i.clock for i in self.manifest.table}
-        if (without > 0) != ("recv" in recorded) or len(recorded) > 1:
-            has, lacks = ("has", "lacks") if without else ("lacks", "has")
-            raise InputRefused(
-                f"{file.path}: {one.symbol} {lacks} venue times, {self.folder} {has} them, and is "
-                "in ts_event order",
-                cure="import it into a recording of its own",
-            )
+        has, lacks = ("lacks", "has") if timed else ("has", "lacks")
+        raise InputRefused(
+            f"{file.path}: {one.symbol} {has} venue times, {self.folder} {lacks} them, and is in "
+            "ts_event order",
+            cure="import it into a recording of its own",
+        )
 
     def sequencer(self, table: InstrumentTable) -> tuple[Sequencer, int]:
         """Return a sequencer that has seen every tick of the recording, and its last time.
@@ -136,8 +144,6 @@ class Before(NamedTuple):
 
     def check_later(self, records: Records, end: int, file: TickFile) -> None:
         """Refuse a first tick that is not later than the recording's last."""
-        from parity.recording.inspect import iso
-
         order = self.manifest.order
         found = int(records[order][0])
         if found <= end:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 import msgspec
 import numpy as np
 
+from parity.core.calendars import check_calendars
 from parity.model.errors import ConfigError, InputRefused, did_you_mean
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.ticks import TickBatch
@@ -108,6 +109,8 @@ def import_ticks(
         if append:
             before = stack.enter_context(appending(target, order))
         given = given_table(instrument_table)
+        if given is not None:
+            check_calendars(given)
         grows = before is not None and given is None
         if before is not None:
             given = before.with_table(given)
@@ -222,13 +225,10 @@ class _Plan(NamedTuple):
 
 
 def _write(plan: _Plan, odd: Oddities, steps: Steps) -> list[str]:
-    from parity.core.calendars import check_calendars
     from parity.recording.scan import read_ahead
     from parity.recording.sequencer import Sequencer
     from parity.recording.writer import RecordingWriter
 
-    if plan.before is None:
-        check_calendars(plan.table)
     total = sum(survey.rows for survey in plan.surveys)
     sequencer, end = Sequencer(plan.table), -(2**63)
     if plan.before is not None:
@@ -247,8 +247,8 @@ def _write(plan: _Plan, odd: Oddities, steps: Steps) -> list[str]:
                 writer.append(batch)
                 steps.writing(writer.tick_rows, max(total, writer.tick_rows))
         for file, survey in zip(plan.files, plan.surveys, strict=True):
-            if isinstance(file, PlainTickFile):
-                survey.rows = file.rows  # where it was an estimate
+            if isinstance(file, PlainTickFile) and file.glanced:
+                survey.rows = file.rows  # it was an estimate
         total = sum(survey.rows for survey in plan.surveys)
         steps.writing(writer.tick_rows, total)
         if writer.tick_rows != total:

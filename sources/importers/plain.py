@@ -66,6 +66,10 @@ class PlainTickFile:
         naming: what columns of the file that name the instrument say.
         sides: words of the side column.
         equal_times: whether two equal times, in microseconds, say that the venue gave none.
+
+    Attributes:
+        glanced: whether its survey is of its start only, and its rows are an estimate.
+        rows: that `batches` gave, at its end.
     """
 
     def __init__(
@@ -89,12 +93,12 @@ class PlainTickFile:
         self._tokens: dict[int, int] = {}  # of codes that `naming` gives, once surveyed
         self._width = len(sample.data[0])
         self._plain = True
-        self._like_start = False
-        self.rows = 0  # that `batches` gave, at its end
+        self.glanced = False
+        self.rows = 0
 
     def survey(self, tell: Tell) -> Survey:
         """Count rows and decimals; by texts where a cell is not plain."""
-        self._like_start = False
+        self.glanced = False
         try:
             found = self._survey_all(tell) or self._survey_each(tell)
         except InputRefused:  # the texts know its row
@@ -174,7 +178,7 @@ class PlainTickFile:
         survey = None if lines is None else self._survey_each(lambda _: None, lines)
         if lines is None or survey is None:
             raise Unlike
-        self._like_start = True
+        self.glanced = True
         size = self._sample.size or lines[1]
         for one in survey.instruments.values():
             one.rows = one.rows * size // lines[1]
@@ -227,7 +231,7 @@ class PlainTickFile:
             else:
                 self.rows = done
                 return
-        if self._like_start:
+        if self.glanced:
             raise Unlike
         for records in self._texts.batches(table):  # says why, or goes on
             skipped = min(done, len(records))

@@ -38,15 +38,20 @@ def tokens_of(
         venue: as the file says, "" where it says none.
         symbol: in any case, where the table has it in no other.
         grows: whether the table may get instruments that it has not: a recording that is appended
-            to, where the same symbol of another venue is another instrument.
+            to. There a token that was made of two names stands for these two only, as if all files
+            had come at once. One that a table or a file gave stands for its symbol also where only
+            one of both says a venue.
     """
-    if given is None:
-        return [made_token(venue, symbol)]
-    named = [i for i in given if i.symbol == symbol]
-    named = named or [i for i in given if i.symbol.lower() == symbol.lower()]
+    made = made_token(venue, symbol)
+    if given is None or (grows and made in given):
+        return [made]
+    named = [i for i in given if i.symbol.lower() == symbol.lower()]
+    if grows:
+        named = [i for i in named if i.token != made_token(i.venue, i.symbol)]
+    named = [i for i in named if i.symbol == symbol] or named
     same = [i for i in named if i.venue == venue]
     if grows and not same:
         same = [i for i in named if not (i.venue and venue)]
         if not same:
-            return [made_token(venue, symbol)]
+            return [made]
     return [i.token for i in same or named]

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from vendor_files import TARDIS_TRADES, write_rows
 
 from parity.model.errors import ConfigError, InputRefused, RecordingCorrupt
+from parity.model.extensions import Extension
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.recording import reader, resume
 from parity.recording.manifest import load_manifest
@@ -218,3 +221,138 @@ def test_a_changed_part_is_refused_before_anything_is_written(tmp_path: Path) ->
         import_ticks(_tardis(tmp_path / "b.csv", 20, 9), tmp_path / "rec", append=True)
 
     assert [part] == list((tmp_path / "rec" / "ticks").iterdir())
+
+
+# -- as if all had come at once
+
+
+def _ticks(
+    path: Path, *rows: str, header: str = "ts_event,instrument_token,price,quantity"
+) -> Path:
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+NAMES = st.tuples(st.sampled_from(["X", "Y", "x", ""]), st.sampled_from(["AB", "ab", "CD"]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(names=st.lists(NAMES, min_size=2, max_size=3))
+@example(names=[("X", "AB"), ("", "AB")])
+@example(names=[("X", "AB"), ("X", "ab")])
+def test_names_mean_the_same_instruments_however_files_come(
+    names: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Law: files of any venues and symbols, appended or imported together."""
+    folder = tmp_path_factory.mktemp("names")
+    header = "ts_event,venue,symbol,price,quantity"
+    files = [
+        _ticks(folder / f"{n}.csv", f"{START_US + n},{venue},{symbol},1,1", header=header)
+        for n, (venue, symbol) in enumerate(names)
+    ]
+    import_ticks(files, folder / "whole")
+    import_ticks(files[0], folder / "rec")
+    for file in files[1:]:
+        import_ticks(file, folder / "rec", append=True)
+
+    assert _rows(folder / "whole") == _rows(folder / "rec")
+    assert load_manifest(folder / "whole").table == load_manifest(folder / "rec").table
+
+
+def test_an_instrument_that_a_table_named_stays_the_files_own(tmp_path: Path) -> None:
+    """What a table calls otherwise, without a venue say, is found again by its symbol."""
+    one = InstrumentTable([Instrument(token=7, symbol="xbtusd", price_scale=1)])
+    import_ticks(_tardis(tmp_path / "a.csv", 0, 2), tmp_path / "rec", instrument_table=one)
+
+    import_ticks(_tardis(tmp_path / "b.csv", 50, 2), tmp_path / "rec", append=True)
+
+    assert [7] * 4 == [row[2] for row in _rows(tmp_path / "rec")]
+
+
+def test_a_calendar_that_is_not_known_is_refused_before_anything(tmp_path: Path) -> None:
+    """With --append, too, and whether or not a file has the instrument."""
+    import_ticks(_tardis(tmp_path / "a.csv", 0, 2), tmp_path / "rec")
+    before = load_manifest(tmp_path / "rec")
+    table = InstrumentTable([Instrument(token=7, symbol="ETHUSD", price_scale=1, calendar="MARS")])
+
+    with pytest.raises(ConfigError, match=r"instrument 7 \(ETHUSD\): .*MARS"):
+        import_ticks(
+            _tardis(tmp_path / "b.csv", 50, 2), tmp_path / "rec", append=True,
+            instrument_table=table,
+        )  # fmt: skip
+
+    assert before == load_manifest(tmp_path / "rec")
+
+
+CONDITION = Extension("condition", "text", ("a",))
+
+
+def test_columns_of_the_recording_go_on_with_more_words(tmp_path: Path) -> None:
+    """A word that comes later, in the files or the table, is kept as if it had come at once."""
+    header = "ts_event,instrument_token,price,quantity,condition"
+    one = Instrument(token=7, symbol="A", price_scale=0)
+    a = _ticks(tmp_path / "a.csv", f"{START_US},7,1,1,a", header=header)
+    b = _ticks(tmp_path / "b.csv", f"{START_US + 1},7,1,1,c", header=header)
+    wider = Extension("condition", "text", ("a", "b"))
+    import_ticks(a, tmp_path / "rec", instrument_table=InstrumentTable([one], [CONDITION]))
+
+    import_ticks(b, tmp_path / "rec", append=True, instrument_table=InstrumentTable([one], [wider]))
+
+    recording = open_recording(tmp_path / "rec")
+    assert ("a", "b", "c") == recording.table.extensions[0].words
+    said = recording.sql("SELECT condition FROM ticks ORDER BY seq").fetchall()
+    assert [("a",), ("c",)] == said
+
+
+@pytest.mark.parametrize(
+    ("extension", "words"),
+    [
+        (Extension("lots", "quantity"), "has no column lots, the --instrument-table"),
+        (Extension("condition", "integer"), "condition is text .* integer"),
+    ],
+)
+def test_a_column_that_the_recording_lacks_is_refused(
+    extension: Extension, words: str, tmp_path: Path
+) -> None:
+    """Its parts have no such column, and one that would be left out silently is no help."""
+    one = Instrument(token=7, symbol="A", price_scale=0)
+    header = "ts_event,instrument_token,price,quantity,condition,lots"
+    a = _ticks(tmp_path / "a.csv", f"{START_US},7,1,1,a,5", header=header)
+    b = _ticks(tmp_path / "b.csv", f"{START_US + 1},7,1,1,a,5", header=header)
+    import_ticks(a, tmp_path / "rec", instrument_table=InstrumentTable([one], [CONDITION]))
+
+    with pytest.raises(InputRefused, match=words):
+        import_ticks(
+            b, tmp_path / "rec", append=True, instrument_table=InstrumentTable([one], [extension])
+        )
+
+
+def test_a_token_that_no_table_has_is_refused_by_file_and_row(tmp_path: Path) -> None:
+    """An append with a table takes its instruments only, and says where another stands."""
+    import_ticks(_ticks(tmp_path / "a.csv", f"{START_US},7,1,1"), tmp_path / "rec")
+    b = _ticks(tmp_path / "b.csv", f"{START_US + 1},8,1,1", f"{START_US + 2},9,1,1")
+    table = InstrumentTable([Instrument(token=8, symbol="8", price_scale=0)])
+
+    with pytest.raises(InputRefused, match=r"b\.csv: row 2: instrument_token: .* was 9"):
+        import_ticks(b, tmp_path / "rec", append=True, instrument_table=table)
+
+
+@pytest.mark.parametrize("clocks", [("venue", "recv"), ("recv", "recv"), ("venue", "venue")])
+def test_venue_times_are_those_of_the_ticks_not_of_the_table(
+    clocks: tuple[str, str], tmp_path: Path
+) -> None:
+    """Whatever clocks a table declares: ticks with venue times follow such, others do not."""
+    table = InstrumentTable(
+        Instrument(token=n, symbol=str(n), price_scale=0, clock=clock)
+        for n, clock in enumerate(clocks, start=7)
+    )
+    rows = [f"{START_US},7,1,1", f"{START_US + 1},8,1,1"]
+    import_ticks(_ticks(tmp_path / "a.csv", *rows), tmp_path / "rec", instrument_table=table)
+    header = "ts_recv,instrument_token,price,quantity"
+    without = _ticks(tmp_path / "w.csv", f"{START_US + 2},8,1,1", header=header)
+
+    import_ticks(_ticks(tmp_path / "b.csv", f"{START_US + 2},8,1,1"), tmp_path / "rec", append=True)
+
+    assert 3 == len(_rows(tmp_path / "rec"))
+    with pytest.raises(InputRefused, match=r"8 lacks venue times, .* has them"):
+        import_ticks(without, tmp_path / "rec", append=True)
