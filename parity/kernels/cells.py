@@ -154,6 +154,24 @@ def _place_of(
 
 
 @njit(inline="always")
+def _word(
+    data: npt.NDArray[np.uint8],
+    at: int,
+    size: int,
+    words: npt.NDArray[np.uint64],
+    first: int,
+    last: bool,
+) -> tuple[int, int]:
+    """Return where a cell that begins here ends, and its place among the words of its column."""
+    end = _past(data, at, size)
+    if end >= size:
+        return end, -1
+    if last and end > at and data[_U(end - 1)] == 13:
+        end -= 1  # of a line end of two bytes
+    return end, _place_of(data, at, end - at, words, first)
+
+
+@njit(inline="always")
 def _number_at(
     data: npt.NDArray[np.uint8], at: int, size: int, point: bool
 ) -> tuple[int, int, int, int]:
@@ -230,14 +248,11 @@ def read_cells(
                 number = 5 - letters
                 at += letters
             elif kind == WORD:
-                end = _past(data, at, size)
-                place = -1
-                if at < size:
-                    place = _place_of(data, at, end - at, words, scales[_U(column)])
+                last = column == columns - 1
+                at, place = _word(data, at, size, words, scales[_U(column)], last)
                 if place < 0:
                     return rows
                 number = np.int64(words[place, 6])
-                at = end
             else:
                 begin, minus = at, at < size and data[_U(at)] == 45
                 at, number, whole, needed = _number_at(data, at + minus, size, kind == DECIMAL)

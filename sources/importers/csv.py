@@ -84,7 +84,8 @@ def open_layout(
     headerless = sample.header is None
     sources = with_map(layout.sources(sample), options, headerless=headerless)
     _check_sources(sample, sources)
-    by_row = options.sort is not None and layout.row_id in layout.where(sample)
+    numbered = layout.row_id in layout.where(sample) and "trade_id" not in options.columns
+    by_row = options.sort is not None and numbered
     if by_row:
         sources["trade_id"] = layout.where(sample)[layout.row_id]
     file = open_csv(sample, sources, layout.format, layout.name, options, layout=layout, only=only)

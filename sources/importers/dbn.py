@@ -153,7 +153,7 @@ class DbnTickFile:
             dense = dense_of(table, records["instrument_token"], place)
             records["stream"] = records["offset"] = records["trade_id"] = -1
             records["flags"] = flag.NO_VOLUME | flag.NO_OPEN_INTEREST | flag.NO_TRADE_ID
-            _fill_times(records, rows, place)
+            _fill_times(records, rows)
             trades = _are_trades(rows, place.of("action"), self.layout)
             records["flags"] |= np.where(trades, flag.TRADE, flag.QUOTE).astype(np.uint32)
             _fill_sides(records, rows, trades, place.of("side"))
@@ -187,6 +187,7 @@ class DbnTickFile:
                     whole = len(block) // kind.itemsize
                     rows = np.frombuffer(block, kind, whole)
                     self._check_kind(rows, block, first_row)
+                    _check_times(rows, Place(self.path, "ts_event", first_row, self.names))
                     if len(block) % kind.itemsize:
                         raise InputRefused(
                             f"{self.path}: row {first_row + whole + 1}: the file ends amid it, "
@@ -283,19 +284,24 @@ def _decimals(values: Ints, known: int) -> int:
     return known
 
 
-def _fill_times(records: Records, rows: Any, place: Place) -> None:
-    for name, absent in (("ts_event", flag.NO_VENUE_TIME), ("ts_recv", flag.NO_TS_RECV)):
-        undefined = rows[name] == _UNDEF_TIME
-        wrong = (rows[name] >= 2**63) & ~undefined
+def _check_times(rows: Any, place: Place) -> None:
+    # Before anything asks for a day.
+    neither = (rows["ts_event"] == _UNDEF_TIME) & (rows["ts_recv"] == _UNDEF_TIME)
+    if neither.any():
+        place.refuse(int(np.argmax(neither)), "", "expected a time", _CURE)
+    for name in ("ts_event", "ts_recv"):
+        wrong = (rows[name] >= 2**63) & (rows[name] != _UNDEF_TIME)
         if wrong.any():
             at = int(np.argmax(wrong))
             place.of(name).refuse(at, int(rows[name][at]), "expected a time up to 2262", _CURE)
+
+
+def _fill_times(records: Records, rows: Any) -> None:
+    for name, absent in (("ts_event", flag.NO_VENUE_TIME), ("ts_recv", flag.NO_TS_RECV)):
+        undefined = rows[name] == _UNDEF_TIME
         records[name] = np.where(undefined, 0, rows[name]).astype(np.int64)
         records["flags"][undefined] |= absent
     borrowed = (records["flags"] & flag.NO_VENUE_TIME) != 0
-    neither = borrowed & ((records["flags"] & flag.NO_TS_RECV) != 0)
-    if neither.any():
-        place.of("ts_event").refuse(int(np.argmax(neither)), "", "expected a time", _CURE)
     records["ts_event"][borrowed] = records["ts_recv"][borrowed]
 
 
@@ -335,7 +341,7 @@ def _scaled(raw: Any, there: Mask, scales: Scales, which: str, place: Place) -> 
         cure = "give the instrument a larger scale (--instrument-table)"
     else:
         limit = (10**DIGITS_MAX - 1) // 10 ** (scale - own)
-        wrong = np.abs(values) > limit
+        wrong = (values > limit) | (values < -limit)
         problem = f"expected at most {DIGITS_MAX} digits at scale {scale}"
         cure = "give the instruments smaller scales (--instrument-table)"
         values = np.where(wrong, 0, values) * 10 ** (scale - own)

@@ -109,7 +109,7 @@ def open_file(sample: Sample, format: str, options: Options) -> tuple[TickFile, 
     names = sample.header or (sample.schema.names if sample.schema is not None else [])
     refuse_bars(sample.path, names)
     found = [m for one in wanted for m in one.recognise(sample, options)]
-    if format == "auto" and not all(m.asked for m in found):
+    if format == "auto":
         found = [m for m in found if not m.asked]
     if len(found) == 1:
         match = found[0]

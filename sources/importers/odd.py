@@ -70,8 +70,6 @@ class Oddities:
         """Take ticks with their verdicts, and where each stood: file's place and row from 1."""
         self.rows += len(records)
         self.end_ns = int(records[self._order][-1])
-        if not len(records):
-            return
         flags = np.ascontiguousarray(records["flags"])
         some, every = int(np.bitwise_or.reduce(flags)), int(np.bitwise_and.reduce(flags))
         trades = (flags & flag.TRADE) != 0

@@ -100,7 +100,9 @@ class PlainTickFile:
         """Count rows and decimals; by texts where a cell is not plain."""
         self.glanced = False
         try:
-            found = self._survey_all(tell) or self._survey_each(tell)
+            found = self._survey_all(tell)
+            if found is None and (self._equal_times or self._naming.words()):
+                found = self._survey_each(tell)
         except InputRefused:  # the texts know its row
             found = None
         self._plain = found is not None

@@ -113,7 +113,8 @@ class SortedTickFile:
         others = records["instrument_token"] != token
         if others.any():
             at = int(np.argmax(others))
-            Place(self.path, "instrument_token", int(records["seq"][at]) - 1).refuse(
+            place = Place(self.path, "instrument_token", int(records["seq"][at]) - 1, self.names)
+            place.refuse(
                 0,
                 int(records["instrument_token"][at]),
                 f"expected one instrument ({token}) in a file to sort by id",

@@ -153,6 +153,29 @@ def test_what_is_not_plain_stops_it(row: str) -> None:
     assert (rows, found[0]) == (2, len(good))
 
 
+@pytest.mark.parametrize(
+    ("row", "is_read"), [("a,b\r", True), ("a\r,b", False), ("a,b\r\r", False)]
+)
+def test_a_line_end_of_two_bytes_is_no_part_of_a_word(row: str, is_read: bool) -> None:
+    """The last word of a row is what stands before it; anywhere else it is a byte like others."""
+    words, begins = cells.words_of({0: {"a": 3}, 1: {"b": 4}})
+    data = row.encode() + b"\n"
+    values = np.zeros((2, 1), np.int64)
+
+    rows = cells.read_cells(
+        np.frombuffer(data + bytes(cells.BEYOND), np.uint8),
+        len(data),
+        np.array([cells.WORD, cells.WORD]),
+        np.array([begins[0], begins[1]]),
+        words,
+        np.zeros(3, np.int64),
+        values,
+        0,
+    )
+
+    assert ([3, 4] if is_read else []) == values[:, :rows].ravel().tolist()
+
+
 def test_bytes_beyond_the_last_are_asked_for() -> None:
     """Without room to look ahead it reads nothing, and says so."""
     data = np.frombuffer(b"1\n", np.uint8)

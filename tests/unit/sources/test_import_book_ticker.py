@@ -9,7 +9,7 @@ from vendor_ticks import read_back
 from parity.model import ticks as flag
 from parity.model.errors import InputRefused
 from parity.recording.manifest import load_manifest
-from parity.sources.importers import import_ticks, plain
+from parity.sources.importers import formats, import_ticks, plain
 
 HEADER = (
     "update_id,best_bid_price,best_bid_qty,best_ask_price,best_ask_qty,transaction_time,event_time"
@@ -102,6 +102,29 @@ def test_a_spot_bookticker_with_times_is_read_where_it_is_called_so(tmp_path: Pa
 
     venues = [next(iter(load_manifest(tmp_path / n).table)).venue for n in ("auto", "spot")]
     assert ["BINANCE-USDM", "BINANCE-SPOT"] == venues
+
+
+def test_a_layout_that_is_asked_for_is_never_taken_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no other market's is there to take the file."""
+    path = _write(tmp_path / "BTCUSDT-bookTicker-2025-06-01.csv", [1, 2])
+    known = formats.registry()
+    spot = {name: known[name] for name in ("binance-spot", "csv")}
+    monkeypatch.setattr(formats, "registry", lambda: spot)
+
+    with pytest.raises(InputRefused):
+        import_ticks(path, tmp_path / "auto")
+    assert 2 == import_ticks(path, tmp_path / "spot", format="binance-spot").ticks
+
+
+def test_a_trade_id_that_the_map_gives_is_kept(tmp_path: Path) -> None:
+    """Then it is what `--sort id` sorts by, not the update id."""
+    path = _write(tmp_path / "BTCUSDT-bookTicker-2025-06-01.csv", [1, 2])
+
+    import_ticks(path, tmp_path / "rec", map="trade_id==5", sort="id")
+
+    assert [5, 5] == read_back(tmp_path / "rec")["trade_id"].tolist()
 
 
 def test_five_numbers_are_not_taken_for_quotes(tmp_path: Path) -> None:

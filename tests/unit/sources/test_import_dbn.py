@@ -12,7 +12,7 @@ from vendor_ticks import ONE, TABLE, TWO, quotes, read_back, same, trades
 
 from parity.model import ticks as flag
 from parity.model.errors import ConfigError, InputRefused
-from parity.model.instruments import InstrumentTable
+from parity.model.instruments import Instrument, InstrumentTable
 from parity.recording.manifest import load_manifest
 from parity.sources.importers import dbn as dbn_module
 from parity.sources.importers import import_ticks
@@ -130,6 +130,7 @@ def _patched(path: Path, at: int, data: bytes) -> Path:
         (16, (2**63 - 1).to_bytes(8, "little"), "row 2: price: expected a price, was ''"),
         (16, (-5).to_bytes(8, "little", signed=True), "row 2: price: expected a price above zero"),
         (8, (2**63).to_bytes(8, "little"), "row 2: ts_event: expected a time up to 2262"),
+        (32, (2**63).to_bytes(8, "little"), "row 2: ts_recv: expected a time up to 2262"),
         (32, (EARLY - 9).to_bytes(8, "little"), "row 2: ts_recv: expected rows in ts_recv"),
         (4, (77).to_bytes(4, "little"),
          "row 2: symbol (column instrument_id): expected one symbol for it on 2023-11-14, the "
@@ -150,6 +151,26 @@ def test_wrong_records_are_refused_by_name(
     assert f"{path}: {words}" in str(refused.value)
     assert refused.value.cure
     assert ["t.dbn"] == [p.name for p in tmp_path.iterdir()]
+
+
+def test_a_row_without_any_time_is_refused_as_that(tmp_path: Path) -> None:
+    """Not as one whose symbol has no day."""
+    path = dbn(tmp_path / "t.dbn", _trades(), TABLE)
+    for at in (8, 32):
+        _patched(path, at, b"\xff" * 8)
+
+    with pytest.raises(InputRefused, match="row 2: ts_event: expected a time, was ''"):
+        import_ticks(path, tmp_path / "rec")
+
+
+def test_the_lowest_price_of_64_bits_has_too_many_digits(tmp_path: Path) -> None:
+    """Its magnitude is no integer of 64 bits, and of a future it may be below zero."""
+    lowest = (-(2**63)).to_bytes(8, "little", signed=True)
+    path = _patched(dbn(tmp_path / "t.dbn", _trades(), TABLE), 16, lowest)
+    fine = Instrument(token=ONE, symbol="BTCUSDT", kind="future", price_scale=9)
+
+    with pytest.raises(InputRefused, match="row 2: price: expected at most 18 digits at scale 9"):
+        import_ticks(path, tmp_path / "rec", instrument_table=InstrumentTable([fine]))
 
 
 def test_every_cut_is_noticed(tmp_path: Path) -> None:

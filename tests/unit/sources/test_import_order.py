@@ -117,6 +117,9 @@ def test_sorting_needs_ids_and_one_instrument(tmp_path: Path) -> None:
         import_ticks(bare, tmp_path / "rec", sort="id")
     with pytest.raises(InputRefused, match="row 2: instrument_token: expected one instrument"):
         import_ticks(two, tmp_path / "rec", sort="id")
+    two.write_text(two.read_text().replace("instrument_token", "t"))
+    with pytest.raises(InputRefused, match=r"row 2: instrument_token \(column t\): expected one"):
+        import_ticks(two, tmp_path / "rec", sort="id", map="instrument_token=t")
     with pytest.raises(ConfigError, match="--sort: 'time' is not known"):
         import_ticks(two, tmp_path / "rec", sort="time")
 

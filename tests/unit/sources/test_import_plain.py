@@ -155,26 +155,32 @@ def _both(path: Path, folder: Path, **more: Any) -> None:
     ),
     same=st.booleans(),
     venue=st.sampled_from(["X", ""]),
+    end=st.sampled_from(["\n", "\r\n"]),
 )
 @example(
-    [("buy", "AB", "1.5", START), ("", "AB", "2", START), ("sell", "AB", "1", START)], True, "X"
+    [("buy", "AB", "1.5", START), ("", "AB", "2", START), ("sell", "AB", "1", START)],
+    True,
+    "X",
+    "\n",
 )
-@example([("", "AB", "1.5", START), ("buy", "AB", "2", START)], True, "")
-@example([("", "", "1.5", START)], True, "X")
+@example([("", "AB", "1.5", START), ("buy", "AB", "2", START)], True, "", "\n")
+@example([("", "", "1.5", START)], True, "X", "\r\n")
 def test_sides_and_names_are_read_as_the_texts_read_them(
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[tuple[str, str, str, int]],
     same: bool,
     venue: str,
+    end: str,
 ) -> None:
     """Law: words of sides in any case, the symbol of one instrument or of several, or none."""
     folder = tmp_path_factory.mktemp("words")
     lines = [
-        f"{time},{venue},{rows[0][1] if same else symbol},{side},{price},0.5"
+        f"{time},{venue},{side},{price},0.5,{rows[0][1] if same else symbol}"
         for side, symbol, price, time in rows
     ]
     path = folder / "ticks.csv"
-    path.write_text("\n".join(["ts_event,venue,symbol,side,price,quantity", *lines]) + "\n")
+    header = "ts_event,venue,side,price,quantity,symbol"
+    path.write_bytes("".join(line + end for line in [header, *lines]).encode())
 
     _both(path, folder)
 
@@ -227,6 +233,7 @@ def test_tardis_is_read_as_the_texts_read_it(
     ("name", "lines"),
     [
         ("ticks.csv", ["ts_event,symbol,side,price,quantity", f"{START},AB,Sell,1.5,2"]),
+        ("ticks.csv", ["ts_event,side,price,quantity,symbol\r", f"{START},Sell,1.5,2,AB\r"]),
         ("trades.csv", [TARDIS, f"deribit,BTC-PERPETUAL,{START},{START},7,buy,1.5,2"]),
     ],
 )
@@ -314,6 +321,25 @@ def test_blocks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     path.write_text("\n".join(lines).replace("41.25", "oops") + "\n")
     with pytest.raises(InputRefused, match=r"row 41: price \(column #2\): .* was 'oops'"):
         import_ticks(path, tmp_path / "other")
+
+
+def test_a_cell_that_is_not_plain_costs_no_pass_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of one instrument: what one pass stopped at, the other would stop at, too."""
+    path = tmp_path / "BTCUSDT-trades-2025-06.csv"
+    path.write_text(f"1,1e2,0.5,9,{START},True,True\n")
+    passes: list[int] = []
+    lines = PlainTickFile._lines
+
+    def counted(self: PlainTickFile, held: int) -> Any:
+        passes.append(held)
+        return lines(self, held)
+
+    monkeypatch.setattr(PlainTickFile, "_lines", counted)
+    import_ticks(path, tmp_path / "rec")
+
+    assert 1 == len(passes)
 
 
 def test_a_row_that_is_lost_between_the_passes_is_noticed(
