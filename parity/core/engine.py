@@ -37,7 +37,7 @@ SNAPSHOT_FORMAT: Final = 2
 # Ticks looked at together: what is made for them stays in the processor's cache (measured). Of
 # tick objects, which processors are shown, that holds fewer.
 _ROWS_MAX: Final = 16_384
-_OBJECTS_MAX: Final = 2048
+_OBJECTS_MAX: Final = 1024
 
 
 class LifecycleReport(msgspec.Struct, frozen=True):

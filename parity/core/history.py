@@ -7,6 +7,7 @@ more than its own length. Columns are kept only for the names somebody has asked
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import repeat
 from typing import Any, Final, cast, overload
 
@@ -16,7 +17,8 @@ import numpy.typing as npt
 from parity.model.ticks import TickBatch
 from parity.model.values import BatchTick, MarketTick
 
-_ROOM: Final = 512  # rows a store grows before it is cut back to its depth
+_ROOM: Final = 512  # rows a column grows before it is cut back to its depth
+_TICKS_ROOM: Final = 64  # and objects: those that are gone make room for the next in the cache
 
 
 class _ColumnBuffer:
@@ -58,7 +60,7 @@ class HistoryStore:
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
-        self.ticks: list[MarketTick] = []
+        self.ticks: list[MarketTick] = []  # always this list: histories hold it
         self.first = 0  # number of ticks before ticks[0]
         self._columns: dict[str, _ColumnBuffer] = {}
 
@@ -70,7 +72,7 @@ class HistoryStore:
         """
         if depth > self.depth and len(self.ticks) > self.depth:
             cut = len(self.ticks) - self.depth
-            self.ticks = self.ticks[cut:]
+            del self.ticks[:cut]
             self.first += cut
             self._columns = {}
         self.depth = depth
@@ -82,9 +84,9 @@ class HistoryStore:
 
     def cut(self) -> None:
         """Forget what lies behind the depth; places in `ticks` move, so only before a segment."""
-        if len(self.ticks) > self.depth + _ROOM:
-            gone = len(self.ticks) - self.depth
-            self.ticks = self.ticks[gone:]
+        gone = len(self.ticks) - self.depth
+        if gone > _TICKS_ROOM:
+            del self.ticks[:gone]
             self.first += gone
 
     def extend(
@@ -121,7 +123,7 @@ class HistoryStore:
             n: np.frombuffer(raw, dtype).copy() for n, (dtype, raw) in state["columns"].items()
         }
         batch = TickBatch(columns, table, extra_scale=state["extra_scale"])
-        self.ticks = market_ticks(batch) if columns else []  # a store before its first tick
+        self.ticks[:] = market_ticks(batch) if columns else []  # a store before its first tick
         self.first = state["total"] - len(self.ticks)
         self._columns = {}
 
@@ -132,17 +134,14 @@ class History:
     Valid during the call it is handed to; the ticks and columns taken from it stay valid.
     """
 
-    __slots__ = ("_end", "_length", "_store", "_ticks")
+    __slots__ = ("_end", "_length", "_places", "_store", "_ticks")
 
     def __init__(self, store: HistoryStore, length: int) -> None:
         self._store = store
         self._length = length
+        self._places = _places(length)
+        self._ticks = store.ticks
         self._end = 0  # place in the store's list behind the current tick
-        self._open()
-
-    def _open(self) -> None:
-        """Look at the store as it is now; before each pass, for a store cuts itself back."""
-        self._ticks = self._store.ticks
 
     def __len__(self) -> int:
         return self._length
@@ -152,18 +151,16 @@ class History:
     @overload
     def __getitem__(self, index: slice) -> list[MarketTick]: ...
     def __getitem__(self, index: int | slice) -> MarketTick | list[MarketTick]:
-        # Asked at nearly every tick: an index is tried first, a slice is what cannot be compared.
+        # Asked at nearly every tick: one lookup takes both signs, and refuses what is outside.
         try:
-            if index >= 0:  # type: ignore[operator] # a slice raises TypeError, caught below
-                if index < self._length:  # type: ignore[operator] # as above
-                    return self._ticks[self._end - self._length + index]  # type: ignore[operator] # as above
-            elif index >= -self._length:  # type: ignore[operator] # as above
-                return self._ticks[self._end + index]  # type: ignore[operator] # as above
+            return self._ticks[self._end + self._places[index]]  # type: ignore[operator] # a slice gives a tuple: TypeError, caught below
         except TypeError:
             if isinstance(index, slice):
                 return self._ticks[self._end - self._length : self._end][index]
             raise
-        raise IndexError(f"history[{index}]: expected an index below {self._length}")
+        except IndexError:
+            words = f"history[{index}]: expected an index below {self._length}"
+            raise IndexError(words) from None
 
     def __iter__(self) -> Iterator[MarketTick]:
         return iter(self[:])
@@ -197,6 +194,12 @@ class History:
     def side(self) -> npt.NDArray[np.int8]:
         """Aggressor sides."""
         return self.column("side")
+
+
+@lru_cache(maxsize=256)
+def _places(length: int) -> tuple[int, ...]:
+    """Return, by index into a history, its distance from the history's end."""
+    return tuple(range(-length, 0))
 
 
 def market_ticks(batch: TickBatch) -> list[MarketTick]:

@@ -204,16 +204,15 @@ class View:
         if len(self) < FEW_ROWS:
             self._feed_rows(stores)
             return
+        fed = [(d, stores[d]) for d in self.segment.instruments if d in stores]
+        for _, store in fed:
+            store.cut()  # first: the new ticks take the places of the old ones, still in the cache
         ends = np.zeros(len(self), np.int64)
         ticks = self.ticks
-        for dense in self.segment.instruments:
-            store = stores.get(dense)
-            if store is None:
-                continue
+        for dense, store in fed:
             rows = self.rows_of(dense)
             if not len(rows):
                 continue
-            store.cut()
             place = len(store.ticks) + 1
             ends[rows] = np.arange(place, place + len(rows))
             if len(rows) == len(ticks):
