@@ -279,7 +279,7 @@ def _as_float(frame: pl.DataFrame, name: str, which: str, table: InstrumentTable
     values = column.to_physical().cast(pl.Int64).fill_null(0).to_numpy()
     scales = np.full(len(values), column.dtype.scale)
     if "instrument_token" in frame.columns:
-        own = table.price_scales if which == "price" else table.quantity_scales
+        own = table.scales(which)
         dense = table.dense(frame["instrument_token"].to_numpy())
         values = values // 10 ** (scales - own[dense])  # without remainder: it was scaled up
         scales = own[dense]

@@ -84,9 +84,7 @@ def tick_rows(ticks: TickBatch, manifest: Manifest, times: str, *, text: bool) -
         elif name == "trade_id" and any(is_part(part) for part in known.names):
             made[name] = trade_id_texts(columns, _there(name, columns, ticks))
         elif name in known.scaled and text:
-            which = known.scaled[name][1]
-            scales = table.price_scales if which == "price" else table.quantity_scales
-            own = scales[ticks.column("inst")]
+            own = table.scales(known.scaled[name][1])[ticks.column("inst")]
             made[label] = decimal_texts(columns[name], own, _there(name, columns, ticks))
         else:
             made[label] = _nulled(stored.column(label), _there(name, columns, ticks))

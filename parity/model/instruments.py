@@ -96,6 +96,10 @@ class InstrumentTable:
         self.near = _lookup(self.tokens)  # for kernels.batch.survey
         self._divisors: dict[tuple[str, int], float | npt.NDArray[np.float64]] = {}
 
+    def scales(self, which: str) -> npt.NDArray[np.int64]:
+        """Return the scales of "price" or "quantity" by dense id."""
+        return self.price_scales if which == "price" else self.quantity_scales
+
     def divisor(self, which: str, extra: int = 0) -> float | npt.NDArray[np.float64]:
         """Return 10**scale: one float where all scales agree, else an array by dense id.
 
@@ -105,8 +109,7 @@ class InstrumentTable:
         """
         found = self._divisors.get((which, extra))
         if found is None:
-            scales = self.price_scales if which == "price" else self.quantity_scales
-            powers = [float(10 ** int(s + extra)) for s in scales]
+            powers = [float(10 ** int(s + extra)) for s in self.scales(which)]
             found = powers[0] if len(set(powers)) == 1 else np.array(powers)
             self._divisors[which, extra] = found
         return found

@@ -155,8 +155,7 @@ class BatchTick(msgspec.Struct, frozen=True, gc=False, eq=False):
         value = self.extension_int(name)
         if value is None or not known.scaled:
             return None if value is None else Decimal(value)
-        scales = table.price_scales if known.kind == "price" else table.quantity_scales
-        scale = int(scales[int(self._batch.column("inst")[self._row])])
+        scale = int(table.scales(known.kind)[int(self._batch.column("inst")[self._row])])
         return Decimal(value).scaleb(-scale, _EXACT)
 
     def _has(self, name: str) -> bool:

@@ -146,8 +146,7 @@ def _refuse_long(
 def scale_factors(name: str, table: InstrumentTable, scales: Mapping[str, int]) -> Column:
     """Return, per dense id, what an instrument's integers are multiplied with in Parquet."""
     which = table.columns.scaled[name][1]
-    own = table.price_scales if which == "price" else table.quantity_scales
-    return np.array([10 ** int(scales[which] - s) for s in own], np.int64)
+    return np.array([10 ** int(scales[which] - s) for s in table.scales(which)], np.int64)
 
 
 class Decoder:

@@ -372,9 +372,7 @@ def _texts(batch: TickBatch, field: str, left_out: npt.NDArray[np.bool_]) -> lis
             f"{int(batch.column('ts_event')[row])}: {name}: expected at most 18 digits, "
             f"was {int(column[row])}"
         )
-    scales = (table.price_scales if which == "price" else table.quantity_scales)[
-        batch.column("inst")
-    ]
+    scales = table.scales(which)[batch.column("inst")]
     return [
         None if out else decimal_text(value, scale)
         for value, scale, out in zip(

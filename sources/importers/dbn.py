@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from parity.sources.importers.tables import (
     dense_of,
     other_names,
 )
-from parity.sources.importers.tokens import tokens_of
+from parity.sources.importers.tokens import not_once, tokens_of
 
 if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
@@ -183,7 +183,7 @@ class DbnTickFile:
                 header = read_header(self._sample, file)
                 fields: Any = _TRADE + (_BOOK if self.layout == "mbp-1" else [])
                 kind = np.dtype(fields + (_SENT if header.sent else []))
-                while block := _read(file, kind.itemsize * BATCH_ROWS):
+                while block := file.read(kind.itemsize * BATCH_ROWS):
                     whole = len(block) // kind.itemsize
                     rows = np.frombuffer(block, kind, whole)
                     self._check_kind(rows, block, first_row)
@@ -250,13 +250,7 @@ class DbnTickFile:
     def _token_of(self, symbol: str, place: Place, row: int) -> int:
         tokens = tokens_of(self._given, self._venue, symbol, grows=self._grows)
         if len(tokens) != 1:
-            place.of("symbol").refuse(
-                row,
-                symbol,
-                f"expected a symbol that stands once in the instrument table, not {len(tokens)} "
-                "times",
-                "mend the --instrument-table",
-            )
+            place.of("symbol").refuse(row, symbol, *not_once(tokens, self._venue))
         return tokens[0]
 
     def _symbol_of(self, token: int) -> str:
@@ -266,15 +260,6 @@ class DbnTickFile:
         for name in ("ts_event", "ts_recv"):
             found.note_without(name, rows[name] == _UNDEF_TIME, first_row)
         found.rows_without_ts_recv += int((rows["ts_recv"] == _UNDEF_TIME).sum())
-
-
-def _read(file: IO[bytes], size: int) -> bytes:
-    """Read so many bytes, fewer at the end only."""
-    pieces = []
-    while size and (piece := file.read(size)):
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
 
 
 def _decimals(values: Ints, known: int) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from parity.sources.importers.decimals import DIGITS_MAX, encode
+from parity.sources.importers.tables import divided
 
 if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
@@ -106,7 +107,7 @@ class Who:
 
     def scales(self, which: str) -> Ints:
         """Return the scales that may occur, one for each instrument, or the only one."""
-        scales = self.table.price_scales if which == "price" else self.table.quantity_scales
+        scales = self.table.scales(which)
         return scales if self._one is None else scales[self._one : self._one + 1]
 
     def dense(self, values: Ints) -> Any:
@@ -125,15 +126,13 @@ class Who:
         """
         scales = self.scales(which)
         largest = int(scales.max())
-        all_scales = self.table.price_scales if which == "price" else self.table.quantity_scales
-        room = DIGITS_MAX - (int(all_scales.max()) - largest)
+        room = DIGITS_MAX - (int(self.table.scales(which).max()) - largest)
         if room < DIGITS_MAX and int(np.abs(values).max()) >= 10**room:
             return None
         if int(scales.min()) == largest:
             return values
-        divisors = np.power(np.int64(10), (largest - scales).astype(np.int64))[dense]
-        quotients, remainders = np.divmod(values, divisors)
-        return None if remainders.any() else np.asarray(quotients)
+        quotients, inexact = divided(values, scales, dense)
+        return None if inexact.any() else quotients
 
 
 def _numbered(words: list[str]) -> dict[str, int]:

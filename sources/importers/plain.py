@@ -27,6 +27,7 @@ from parity.sources.importers.naming import COLUMNS as NAMING
 from parity.sources.importers.naming import Who
 from parity.sources.importers.sample import UNPACKING_ERRORS
 from parity.sources.importers.tables import Place, Survey, check_values
+from parity.sources.importers.times import DECIMALS
 
 if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
@@ -48,8 +49,6 @@ _TIMES: Final = ("ts_event", "ts_recv")
 _INTEGERS: Final = ("open_interest", "trade_id")
 _SCALED: Final = {name: (field, which) for field, (name, which) in SCALED.items()}
 _MICROSECOND: Final = 1000
-# digits of a time -> ns a unit; 19 digits are left to the texts, as all else
-_UNITS: Final = {10: 10**9, 13: 10**6, 16: 10**3}
 
 
 class Unlike(Exception):
@@ -465,5 +464,6 @@ def may_be_plain(sample: Sample, mapped: Mapping[str, int], constants: Collectio
 
 
 def _unit_of(time: int) -> int | None:
-    unit = _UNITS.get(len(str(time))) if time > 0 else None
+    decimals = DECIMALS.get(len(str(time))) if time > 0 else None  # 19 digits are for the texts
+    unit = None if decimals is None else 10**decimals
     return unit if unit is not None and time * unit < 2**63 else None

@@ -98,7 +98,7 @@ class Sample:
         return self.name.rpartition(".")[0] or self.name
 
     def open(self) -> IO[bytes]:
-        """Open the unpacked bytes."""
+        """Open the unpacked bytes; a read gives fewer than asked for at the end only."""
         try:
             self._opened, self.used = _unpacked(self.path, self._member), None
             file: IO[bytes] = self._opened[0]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from parity.model.errors import InputRefused
 from parity.model.extensions import PRESENT, Extension
 from parity.model.instruments import InstrumentTable
+from parity.recording.inspect import decimal_text
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -158,31 +159,40 @@ class Scales(msgspec.Struct, frozen=True):
 
     def recording(self, which: str) -> int:
         """Return the recording's scale for "price" or "quantity"."""
-        return int(self._of(which).max())
+        return int(self.table.scales(which).max())
 
     def fit(self, values: Ints, valid: Mask, dense: Ints, which: str, place: Place) -> Ints:
         """Bring values at the recording's scale to their instruments' scales, or refuse."""
-        scales = self._of(which)
+        scales = self.table.scales(which)
         largest = int(scales.max())
         if (scales == largest).all():
             return values
-        divisors = np.power(np.int64(10), (largest - scales).astype(np.int64))[dense]
-        quotients, remainders = np.divmod(values, divisors)
-        wrong = (remainders != 0) & valid
+        quotients, inexact = divided(values, scales, dense)
+        wrong = inexact & valid
         if wrong.any():
             at = int(np.argmax(wrong))
             instrument = self.table.by_dense(int(dense[at]))
             place.refuse(
                 at,
-                _plain(int(values[at]), largest),
+                decimal_text(int(values[at]), largest),
                 f"more decimals than the {which}_scale {scales[dense[at]]} of instrument "
                 f"{instrument.token} ({instrument.symbol})",
                 f"give it a larger {which}_scale (--instrument-table)",
             )
-        return np.asarray(quotients, np.int64)
+        return quotients
 
-    def _of(self, which: str) -> Ints:
-        return self.table.price_scales if which == "price" else self.table.quantity_scales
+
+def divided(values: Ints, scales: Ints, dense: Ints) -> tuple[Ints, Mask]:
+    """Bring values at the largest of some scales to their own; return also which do not fit it.
+
+    Args:
+        values: integers.
+        scales: one for each instrument.
+        dense: of each value, whose scale is its own.
+    """
+    divisors = np.power(np.int64(10), (scales.max() - scales).astype(np.int64))[dense]
+    quotients, remainders = np.divmod(values, divisors)
+    return np.asarray(quotients, np.int64), np.asarray(remainders != 0)
 
 
 def merge_extensions(all_of: Iterable[Iterable[Extension]]) -> tuple[Extension, ...]:
@@ -272,17 +282,10 @@ def _refuse_where(wrong: Mask, column: _Shown, place: Place, problem: str, cure:
     if wrong.any():
         at = int(np.argmax(wrong))
         scale = int(column.scales[column.dense[at]])
-        place.refuse(at, _plain(int(column.values[at]), scale), problem, cure)
+        place.refuse(at, decimal_text(int(column.values[at]), scale), problem, cure)
 
 
 def _absent(records: Records, name: str) -> Mask:
     from parity.model.ticks import FLAG_NAMES
 
     return np.asarray((records["flags"] & FLAG_NAMES[f"no_{name}"]) != 0)
-
-
-def _plain(value: int, scale: int) -> str:
-    digits = f"{abs(value):0{scale + 1}d}"
-    sign = "-" if value < 0 else ""
-    text = f"{digits[: len(digits) - scale]}.{digits[len(digits) - scale :]}" if scale else digits
-    return sign + text

@@ -32,7 +32,7 @@ from parity.sources.importers.tables import (
     place_of_words,
 )
 from parity.sources.importers.times import parse_times
-from parity.sources.importers.tokens import tokens_of
+from parity.sources.importers.tokens import not_once, tokens_of
 from parity.sources.importers.trade_ids import fill_ids, note_ids
 
 if TYPE_CHECKING:
@@ -210,10 +210,8 @@ class TextTickFile:
         venue, symbol = self._only
         named = tokens_of(self._given, venue, symbol, grows=self._grows)
         if len(named) != 1:
-            raise InputRefused(
-                f"{self.path}: symbol {symbol!r} stands {len(named)} times in the instrument table",
-                cure=f"add it to the --instrument-table once, with venue {venue!r}",
-            )
+            problem, cure = not_once(named, venue)
+            raise InputRefused(f"{self.path}: symbol: {problem}, was {symbol!r}", cure=cure)
         return named[0]
 
     def _tokens_of_symbols(self, columns: Columns, place: Place) -> Ints:
@@ -232,14 +230,7 @@ class TextTickFile:
             venue, symbol = venues[pair // len(names)] or "", names[pair % len(names)] or ""
             tokens = tokens_of(self._given, venue, symbol, grows=self._grows)
             if len(tokens) != 1:
-                place.refuse(
-                    int(np.argmax(pairs == pair)),
-                    symbol,
-                    "expected a symbol that stands once in the instrument table, not "
-                    f"{len(tokens)} times",
-                    "mend the --instrument-table"
-                    + (f": say which one has the venue {venue!r}" if tokens else ""),
-                )
+                place.refuse(int(np.argmax(pairs == pair)), symbol, *not_once(tokens, venue))
             found[pair] = tokens[0]
         return np.asarray(found[pairs])
 

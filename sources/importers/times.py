@@ -24,7 +24,9 @@ pc: Any = typed_pc  # its stubs refuse plain Python scalars, which it takes
 
 _NUMBER: Final = r"^(?P<whole>[0-9]+)\.?(?P<part>[0-9]*)$"
 _ZONED: Final = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
-_UNITS: Final = {10: 9, 13: 6, 16: 3, 19: 0}  # digits before the point -> decimals down to ns
+UNITS: Final = {"s": 9, "ms": 6, "us": 3, "ns": 0}  # unit -> decimals down to ns
+NS_DIGITS: Final = 19
+DECIMALS: Final = {NS_DIGITS - d: d for d in UNITS.values()}  # digits before the point -> decimals
 _CURE: Final = "use seconds, ms, µs or ns since 1970 (10, 13, 16 or 19 digits) or ISO 8601"
 
 
@@ -69,8 +71,8 @@ def _from_digits(numbers: Any) -> tuple[Ints, Mask]:
     lengths = _array(pc.utf8_length(numbers.field("whole"))).astype(np.int64)
     part = pc.utf8_rtrim(numbers.field("part"), "0")
     values = np.zeros(len(lengths), np.int64)
-    wrong = ~np.isin(lengths, list(_UNITS))
-    for digits, decimals in _UNITS.items():
+    wrong = ~np.isin(lengths, list(DECIMALS))
+    for digits, decimals in DECIMALS.items():
         here = lengths == digits
         if not here.any():
             continue
@@ -79,7 +81,9 @@ def _from_digits(numbers: Any) -> tuple[Ints, Mask]:
         wrong[here] |= _array(pc.greater(pc.utf8_length(rest), decimals))
         whole = numbers.field("whole").filter(chosen)
         text = pc.binary_join_element_wise(whole, pc.utf8_rpad(rest, decimals, "0"), "")
-        fits = pa.array(~wrong[here]) if digits != 19 else pc.less_equal(text, str(2**63 - 1))
+        fits = (
+            pa.array(~wrong[here]) if digits != NS_DIGITS else pc.less_equal(text, str(2**63 - 1))
+        )
         wrong[here] |= ~_array(fits)
         values[here] = _array(pc.cast(pc.if_else(pa.array(~wrong[here]), text, "0"), pa.int64()))
     return values, wrong

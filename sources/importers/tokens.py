@@ -9,7 +9,9 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from parity.model.instruments import InstrumentTable
+    from collections.abc import Sequence
+
+    from parity.model.instruments import Instrument, InstrumentTable
 
 TOKEN_BITS: Final = 48
 
@@ -45,13 +47,24 @@ def tokens_of(
     made = made_token(venue, symbol)
     if given is None or (grows and made in given):
         return [made]
-    named = [i for i in given if i.symbol.lower() == symbol.lower()]
-    if grows:
-        named = [i for i in named if i.token != made_token(i.venue, i.symbol)]
-    named = [i for i in named if i.symbol == symbol] or named
+
+    def own(one: Instrument) -> bool:
+        return not grows or one.token != made_token(one.venue, one.symbol)
+
+    named = [i for i in given if i.symbol == symbol and own(i)]
+    if not named:
+        lower = symbol.lower()
+        named = [i for i in given if i.symbol.lower() == lower and own(i)]
     same = [i for i in named if i.venue == venue]
     if grows and not same:
         same = [i for i in named if not (i.venue and venue)]
         if not same:
             return [made]
     return [i.token for i in same or named]
+
+
+def not_once(tokens: Sequence[int], venue: str) -> tuple[str, str]:
+    """Return what is wrong with a symbol that has not one of `tokens_of`, and the cure."""
+    problem = "expected a symbol that stands once in the instrument table, not "
+    cure = f"say which one has the venue {venue!r}" if tokens else f"add it, with venue {venue!r}"
+    return f"{problem}{len(tokens)} times", f"mend the --instrument-table: {cure}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as typed_pc
 
 from parity.sources.importers import decimals
+from parity.sources.importers.times import NS_DIGITS, UNITS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from parity.sources.importers.tables import Place, Records, Survey, Tell, TickFile
 
 pc: Any = typed_pc  # its stubs refuse plain Python scalars, which it takes
-
-_DIGITS: Final = {"s": 10, "ms": 13, "us": 16, "ns": 19}
-_NS: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 class Notes:
@@ -76,7 +74,7 @@ def instants(column: Any, place: Place, unit: str = "ns") -> Any:
         unit = kind.unit
     elif not pa.types.is_integer(kind):
         place.refuse(0, str(kind), f"expected integers ({unit}) or timestamps", "mend the column")
-    latest = (2**63 - 1) // _NS[unit]
+    latest = (2**63 - 1) // 10 ** UNITS[unit]
     values = pa.compute.cast(column, pa.int64(), safe=False)
     wrong = pc.or_(pc.less(values, 0), pc.greater(values, latest)).fill_null(False)
     if pc.any(wrong).as_py():
@@ -84,4 +82,4 @@ def instants(column: Any, place: Place, unit: str = "ns") -> Any:
         place.refuse(
             row, column[row].as_py(), "expected a time from 1970 to 2262", "mend or drop that row"
         )
-    return decimals.encode(pc.utf8_lpad(values.cast(pa.string()), _DIGITS[unit], "0"))
+    return decimals.encode(pc.utf8_lpad(values.cast(pa.string()), NS_DIGITS - UNITS[unit], "0"))

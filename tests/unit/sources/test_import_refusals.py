@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
+from vendor_files import dbn
 
+from parity.model import ticks as flag
 from parity.model.errors import ConfigError, InputRefused
+from parity.model.instruments import Instrument, InstrumentTable
 from parity.recording.manifest import load_manifest
 from parity.sources.importers import import_ticks
 
@@ -151,3 +155,46 @@ def test_what_is_left_out_of_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "table.json").write_bytes(msgspec.json.encode(table))
     report = import_ticks(sources, tmp_path / "kept", instrument_table=tmp_path / "table.json")
     assert not any("left out" in line for line in report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("venues", "words", "cure"),
+    [
+        ([], "not 0 times, was 'BTCUSDT'", "add it, with venue 'BINANCE-USDM'"),
+        (["x", "y"], "not 2 times, was 'BTCUSDT'", "say which one has the venue 'BINANCE-USDM'"),
+    ],
+)
+def test_a_symbol_that_a_table_lacks_or_has_twice_is_refused_alike(
+    venues: list[str], words: str, cure: str, tmp_path: Path
+) -> None:
+    """Whether the file's name says it, its rows, or the header of a DBN file."""
+    table = InstrumentTable(
+        [
+            Instrument(token=1, symbol="OTHER", price_scale=2),
+            *(
+                Instrument(token=n, symbol="BTCUSDT", venue=venue, price_scale=2)
+                for n, venue in enumerate(venues, start=2)
+            ),
+        ]
+    )
+    named = tmp_path / "BTCUSDT-trades-2025-06.csv"
+    named.write_text("1,1.5,2,3,1748736000000,True\n")
+    rows = tmp_path / "rows.csv"
+    rows.write_text(
+        "ts_event,venue,symbol,price,quantity\n1748736000000,BINANCE-USDM,BTCUSDT,1,2\n"
+    )
+    one = InstrumentTable([Instrument(token=1, symbol="BTCUSDT", price_scale=2)])
+    ticks = np.zeros(1, one.tick_dtype)
+    ticks["instrument_token"], ticks["price_int"], ticks["flags"] = 1, 150, flag.TRADE
+    ticks["ts_recv"] = ticks["ts_event"] = 1_748_736_000_000_000_000
+    binary = dbn(tmp_path / "t.dbn", ticks, one)
+
+    for path, where, more in (
+        (named, "symbol: ", {"format": "binance-um"}),
+        (rows, "row 1: symbol: ", {}),
+        (binary, r"row 1: symbol \(column instrument_id\): ", {"map": "venue==BINANCE-USDM"}),
+    ):
+        once = "expected a symbol that stands once in the instrument table, "
+        with pytest.raises(InputRefused, match=where + once + words) as refused:
+            import_ticks(path, tmp_path / "rec", instrument_table=table, **more)
+        assert refused.value.cure == f"mend the --instrument-table: {cure}"
