@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from parity.core.deadlines import Deadlines, Due
@@ -34,10 +34,12 @@ from parity.testing.generators import (
     partitions,
 )
 
+# From behind the clock to far ahead of it: most reach what is pending, and ticks come behind them.
+heartbeats = st.lists(st.sampled_from((-4, 0, 1, 3, 10, 40, 90)), max_size=8)
 # (first instant after START_NS, step of repeating or 0, token, kind) in half seconds
 timers = st.lists(
     st.tuples(
-        st.integers(-2, 60),
+        st.integers(-2, 60) | st.integers(60, 600),
         st.sampled_from((0, 0, 1, 3, 50)),
         st.sampled_from((0, ONE, TWO)),
         st.sampled_from(("retry", "expiry")),
@@ -125,10 +127,10 @@ def reference(
 
 
 def beaten(events: EventBatch, beats: Sequence[int]) -> EventBatch:
-    """Return the events with every gap made a heartbeat of some time."""
+    """Return the events with every gap made a heartbeat, so many half seconds from its arrival."""
     controls = [
         msgspec.structs.replace(
-            c, verb="heartbeat", detail={"ts_event": START_NS + half * SECOND_NS // 2}
+            c, verb="heartbeat", detail={"ts_event": c.ts_recv + half * SECOND_NS // 2}
         )
         for c, half in zip(events.controls, beats, strict=False)
     ]
@@ -141,7 +143,7 @@ def beaten(events: EventBatch, beats: Sequence[int]) -> EventBatch:
     timers,
     st.sampled_from(("trades", "quotes")),
     st.sampled_from((0, ONE, TWO)),
-    st.lists(st.integers(0, 80), max_size=5),
+    heartbeats,
 )
 def test_deadlines_run_where_the_reference_says(
     events: EventBatch,
@@ -158,6 +160,22 @@ def test_deadlines_run_where_the_reference_says(
     assert wanted == ran(engine_of(timed, on, token), [events])
     assert wanted == ran(engine_of(timed, on, token), list(cut(events, sizes)))
     assert wanted == ran(engine_of(timed, on, token), list(cut(events, [1] * 200)))
+
+
+def test_heartbeats_run_deadlines_in_these_streams() -> None:
+    """In one stream of five a heartbeat is what made something run: the law is about them, too."""
+    reached: list[bool] = []
+
+    @settings(phases=[Phase.generate], max_examples=100, derandomize=True, database=None)
+    @given(event_streams(), timers, heartbeats)
+    def look(events: EventBatch, timed: list[tuple[int, int, int, str]], beats: list[int]) -> None:
+        events = beaten(events, beats)
+        at = {c.seq for c in events.controls if c.verb == "heartbeat"}
+        reached.append(any(seq in at for seq, *_ in reference(timed, events, 0)))
+
+    look()
+
+    assert sum(reached) >= len(reached) // 5 >= 10
 
 
 @given(event_streams(), timers, st.data())

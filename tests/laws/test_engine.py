@@ -11,10 +11,10 @@ from functools import cache
 from typing import Any
 
 import msgspec
-import pytest
 from every_feature import all_events, every_plan
-from hypothesis import Phase, find, given, settings
+from hypothesis import find, given
 from hypothesis import strategies as st
+from reaching import GENERATED, unreached
 
 from parity.compose.plans import prepare
 from parity.core.engine import Engine, RunReport
@@ -178,9 +178,10 @@ def last_seq(events: EventBatch) -> int:
 
 @given(all_events(), partitions())
 def test_batch_boundaries_never_matter(events: EventBatch, sizes: list[int]) -> None:
-    """Any cutting of the same events gives the same effects, report and state."""
+    """Any cutting of the same events gives the same effects, in order, report and state."""
     whole = run([events])
 
+    assert in_order(whole[0])
     assert whole == run(list(cut(events, sizes)))
     assert whole == run(list(cut(events, [1] * 200)))
 
@@ -226,6 +227,14 @@ def test_snapshot_and_tail_equal_the_whole(events: EventBatch, data: Any) -> Non
 
     assert stored == restored
     assert run([events]) == (effects, second.report(), state_bytes(second.snapshot()))
+
+
+def in_order(effects: Sequence[Effect]) -> bool:
+    """Say whether effects rise by (seq, strategy_id, broker), and signals are numbered from 1."""
+    inner: list[Any] = [getattr(e, "candidate", e) for e in effects]
+    keys = [(e.seq, e.strategy_id, e.broker) for e in inner]
+    numbers = [e.signal_no for e in effects if isinstance(e, ApprovedSignal)]
+    return sorted(keys) == keys and list(range(1, len(numbers) + 1)) == numbers
 
 
 def own(effects: Sequence[Effect], wanted: Callable[[str], bool]) -> list[Any]:
@@ -280,29 +289,18 @@ def test_the_order_of_plans_does_not_matter(events: EventBatch, order: list[int]
     assert run([events]) == run([events], [plans[n] for n in order])
 
 
-@given(all_events())
-def test_effects_come_in_order(events: EventBatch) -> None:
-    """Effects rise by (seq, strategy_id, broker), and approved signals are numbered from 1."""
-    effects = run([events])[0]
-    inner: list[Any] = [getattr(e, "candidate", e) for e in effects]
-    keys = [(e.seq, e.strategy_id, e.broker) for e in inner]
-    numbers = [e.signal_no for e in effects if isinstance(e, ApprovedSignal)]
-
-    assert sorted(keys) == keys
-    assert list(range(1, len(numbers) + 1)) == numbers
-
-
 @given(all_events(min_ticks=40))
 def test_both_tiers_say_the_same(events: EventBatch) -> None:
     """The processor and the kernel give the same candidates, on trades and on quotes."""
+    pairs = {"momentum": "momentum_k", "momentum_q": "momentum_kq", "sma": "sma_k",
+             "breakout": "breakout_k"}  # fmt: skip
+    plans = [p for p in all_plans() if p.config.strategy_id in {*pairs, *pairs.values()}]
     digests = {
-        e.strategy_id: (e.candidates, e.candidate_digest) for e in run([events])[1].executors
+        e.strategy_id: (e.candidates, e.candidate_digest) for e in run([events], plans)[1].executors
     }
 
-    assert digests["momentum"] == digests["momentum_k"]
-    assert digests["momentum_q"] == digests["momentum_kq"]
-    assert digests["sma"] == digests["sma_k"]
-    assert digests["breakout"] == digests["breakout_k"]
+    for processor, kernel in pairs.items():
+        assert digests[processor] == digests[kernel]
 
 
 def test_the_streams_are_worth_it() -> None:
@@ -317,9 +315,8 @@ def test_the_streams_are_worth_it() -> None:
         wanted = {"price_band", "max_exposure", "circuit_breaker", "duplicate", "position_guard"}
         return wanted <= reasons
 
-    long = all_events(min_ticks=80)
-    assert find(long, limited, settings=settings(phases=[Phase.generate], max_examples=1000))
-    assert find(all_events(), loud, settings=settings(phases=[Phase.generate]))
+    assert find(all_events(min_ticks=80), limited, settings=GENERATED)
+    assert find(all_events(), loud, settings=GENERATED)
 
 
 def reached(events: EventBatch) -> frozenset[str]:
@@ -331,16 +328,13 @@ def reached(events: EventBatch) -> frozenset[str]:
     return frozenset({*kinds, *states, *bars, *report.controls})
 
 
-@pytest.mark.parametrize(
-    "feature",
-    [
-        "bar", "order", "outside", "stop_loss", "take_profit", "ERROR", "PAUSED", "gap",
-        "heartbeat", "fill", "fill_unknown_strategy", "policy_changed", "strategy_paused",
-        "flatten", "STOPPED",
-    ],
-)  # fmt: skip
-def test_the_streams_reach_every_feature(feature: str) -> None:
-    """Bars that trade, exits, lifecycles and controls of every kind happen in them."""
-    generated = settings(phases=[Phase.generate], max_examples=1000)
+FEATURES = {
+    "bar", "order", "outside", "stop_loss", "take_profit", "ERROR", "PAUSED", "gap",
+    "heartbeat", "fill", "fill_unknown_strategy", "policy_changed", "strategy_paused",
+    "flatten", "STOPPED",
+}  # fmt: skip
 
-    assert find(all_events(min_ticks=60), lambda e: feature in reached(e), settings=generated)
+
+def test_the_streams_reach_every_feature() -> None:
+    """Bars that trade, exits, lifecycles and controls of every kind happen in them."""
+    assert set() == unreached(all_events(min_ticks=60), FEATURES, reached)

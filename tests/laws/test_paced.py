@@ -10,11 +10,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from parity.compose.modes import Feed, backtest, paper
+from parity.compose.plans import prepare
 from parity.compose.proofs import verify
+from parity.core.engine import Engine
 from parity.model.events import EventBatch
 from parity.model.values import StrategyConfig
 from parity.recording.runs import RunFolder
@@ -25,7 +27,6 @@ from parity.testing.generators import TABLE, event_streams
 
 TERMS = {"risk": {"cooldown_sec": 2}, "paper": {"allow_short": True, "order_ttl_sec": 3}}
 RULE = {"lookback_periods": 2, "threshold": 0.0, "position_size": 1, **TERMS}
-EXAMPLES = 12  # each is a run with its disk, so fewer than of laws in memory
 USERS = '''
 """Bars, orders with exits and errors, as a user writes them."""
 from decimal import Decimal
@@ -112,7 +113,24 @@ def outcome(run: Path) -> dict[str, tuple[object, ...]]:
     }
 
 
-@settings(max_examples=EXAMPLES)
+@pytest.mark.parametrize("name", ["rule", "kernel", "quotes", "ml", "barring", "holding"])
+def test_the_streams_are_worth_it(users: tuple[StrategySpec, ...], name: str) -> None:
+    """Each speaks and is filled in one of them; the user's bars close and its errors happen."""
+    plans = prepare([s for s in (*specs(), *users) if s.config.strategy_id == name]).plans
+
+    def loud(events: EventBatch) -> bool:
+        engine = Engine(TABLE, plans, seed=5)
+        engine.process(events)
+        (one,) = engine.report().executors
+        barred = one.errors and one.bars
+        return bool(one.signals and one.fills and (barred or name != "barring"))
+
+    generated = settings(phases=[Phase.generate], max_examples=1000)
+
+    assert find(event_streams(), loud, settings=generated)
+
+
+@settings(max_examples=max(12, settings().max_examples // 8))  # each is three runs with a disk
 @given(
     event_streams(),
     st.sampled_from((None, 3_000.0, 50_000.0)),
