@@ -4,9 +4,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+import msgspec
+import pytest
+from hypothesis import find, given
 from hypothesis import strategies as st
+from reaching import GENERATED
 
+from parity.core.engine import ExecutorReport, LifecycleReport, RunReport
 from parity.model.errors import RecordingCorrupt
 from parity.model.extensions import Extension
 from parity.recording.manifest import (
@@ -56,7 +60,7 @@ recordings = st.builds(
     order=st.sampled_from(("ts_event", "ts_recv", "arrival")),
     created_by=texts,
     scales=st.dictionaries(texts, st.integers(0, 17), max_size=2),
-    instruments=st.just(TABLE.to_json()),
+    instruments=st.sampled_from((TABLE.to_json(), TABLE.to_json()[:1])),
     streams=st.lists(st.builds(Stream, st.integers(0, 9), texts, st.integers(0, 99)), max_size=3),
     parts=st.lists(parts, max_size=3),
     segments=st.lists(
@@ -69,6 +73,22 @@ recordings = st.builds(
     origin=mappings,
     gone=st.lists(gone, max_size=2),
 )
+counts = st.dictionaries(texts, seqs, max_size=2)
+lifecycles = st.builds(
+    LifecycleReport, gauge=st.integers(0, 5), entered=counts,
+    since_ns=st.none() | st.integers(-(2**63), 2**63 - 1), reason=texts,
+)  # fmt: skip
+executors = st.builds(
+    ExecutorReport, strategy_id=texts, broker=texts, state=texts, candidates=seqs, signals=seqs,
+    drops=counts, fills=seqs, errors=seqs, pnl=texts, candidate_digest=texts,
+    decision_digest=texts, lifecycle=st.none() | lifecycles, bars=seqs, left_out=seqs,
+    overtaken=seqs,
+)  # fmt: skip
+reports = st.builds(
+    RunReport, ticks=seqs, undelivered=seqs, controls=counts,
+    executors=st.lists(executors, max_size=2).map(tuple), candidate_digest=texts,
+    decision_digest=texts, refused_controls=counts,
+)  # fmt: skip
 kept = st.builds(
     KeptStrategy, config=mappings, broker=texts, kind=texts, type_name=texts, source=texts,
     source_sha256=texts, driver=texts, certificate=texts, model=texts, model_sha256=texts,
@@ -86,6 +106,7 @@ runs = st.builds(
     RunManifest,
     run_id=texts,
     mode=texts,
+    state=st.sampled_from(("open", "complete")),
     created_by=texts,
     started=texts,
     seed=st.integers(0, 2**64 - 1),
@@ -95,6 +116,8 @@ runs = st.builds(
     fingerprint=st.dictionaries(texts, texts, max_size=3),
     settings=mappings,
     last_seq=seqs,
+    report=st.none() | reports,
+    files=st.dictionaries(texts, texts, max_size=3),
 )
 
 
@@ -136,3 +159,31 @@ def test_a_runs_manifest_comes_back(manifest: RunManifest) -> None:
         RunWriter(Path(scratch, "run"), manifest)
 
         assert manifest == RunFolder(Path(scratch, "run")).manifest
+
+
+@pytest.mark.parametrize(
+    ("drawn", "kind"),
+    [
+        (recordings, Manifest),
+        (parts, Part),
+        (gone, Gone),
+        (runs, RunManifest),
+        (kept, KeptStrategy),
+        (references, RecordingReference),
+        (reports, RunReport),
+        (executors, ExecutorReport),
+        (lifecycles, LifecycleReport),
+    ],
+)
+def test_every_field_is_drawn(drawn: Any, kind: Any) -> None:
+    """No field is left to its default, which would come back whoever wrote nothing."""
+    fields = {*kind.__struct_fields__} - {"format"}
+
+    for field in sorted(fields):
+        values: list[Any] = []
+
+        def other(one: Any, field: str = field, values: list[Any] = values) -> bool:
+            values.append(msgspec.json.encode(getattr(one, field)))
+            return values[0] != values[-1]
+
+        assert find(drawn, other, settings=GENERATED), field
