@@ -1,5 +1,6 @@
 """Commands that read recordings and runs: their JSON, their words, and what wrong input does."""
 
+import contextlib
 import json
 import os
 import pty
@@ -8,8 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -250,31 +252,12 @@ def test_progress_is_shown_on_a_terminal_only(
     runs: Path, tmp_path: Path, no_color: str | None, colours: bool
 ) -> None:
     """On a terminal stderr has a progress line with rows; NO_COLOR takes the colours away."""
-    leader, follower = pty.openpty()
     environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
     environment |= {"TERM": "xterm-256color"} | ({"NO_COLOR": no_color} if no_color else {})
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "parity",
-            "backtest",
-            DEMO,
-            *RULES,
-            "--out",
-            tmp_path / "a",
-            "--json",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=follower,
-        env=environment,
-        cwd=ROOT,
-        check=True,
-    )
-    os.close(follower)
-    said = read_all(leader)
+    command = [sys.executable, "-m", "parity", "backtest", DEMO, *RULES, "--out", tmp_path / "a"]
+    printed, said = on_a_terminal([*command, "--json"], environment)
 
-    assert 40_000 == json.loads(done.stdout)["ticks"]
+    assert 40_000 == json.loads(printed)["ticks"]
     assert "40 000 ticks" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
     assert colours == bool(re.search(r"\x1b\[[0-9;]*3[0-9]", said))
 
@@ -285,20 +268,16 @@ def test_an_import_shows_each_of_its_passes(tmp_path: Path) -> None:
     file = tmp_path / "ticks.csv"
     file.write_text("\n".join(["ts_event,price,quantity", *lines, ""]))
     command = [sys.executable, "-m", "parity", "import", file, "--map", "symbol==A", "--json"]
-    leader, follower = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1", "COLUMNS": "100"}
-    subprocess.run(
-        [*command, tmp_path / "a"],
-        stdout=subprocess.PIPE,
-        stderr=follower,
-        env=environment,
+    shown = on_a_terminal([*command, tmp_path / "a"], environment)[1]
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    quiet = subprocess.run(
+        [*command, tmp_path / "b"],
+        capture_output=True,
         cwd=ROOT,
         check=True,
-    )
-    os.close(follower)
-    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", read_all(leader))
-    quiet = subprocess.run(
-        [*command, tmp_path / "b"], capture_output=True, cwd=ROOT, check=True, text=True
+        text=True,
+        timeout=120,
     )
 
     assert re.search(r"import, pass 1 of 2 .* 0 ticks", said)
@@ -306,16 +285,34 @@ def test_an_import_shows_each_of_its_passes(tmp_path: Path) -> None:
     assert "" == quiet.stderr
 
 
-def read_all(descriptor: int) -> str:
-    """Return what a pseudo-terminal holds."""
-    pieces = []
+def on_a_terminal(command: Sequence[str | Path], environment: dict[str, str]) -> tuple[str, str]:
+    """Run a command with a terminal for its stderr; return stdout and what was shown."""
+    leader, follower = pty.openpty()
+    pieces: list[bytes] = []
+
+    def look() -> None:  # meanwhile: a terminal that nobody reads holds up who writes to it
+        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+            while piece := os.read(leader, 65536):
+                pieces.append(piece)
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
     try:
-        while piece := os.read(descriptor, 65536):
-            pieces.append(piece)
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(descriptor)
-    return b"".join(pieces).decode()
+        done = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=follower,
+            env=environment,
+            cwd=ROOT,
+            check=True,
+            text=True,
+            timeout=120,
+        )
+    finally:
+        os.close(follower)
+        looking.join(60)
+        os.close(leader)
+    return done.stdout, b"".join(pieces).decode()
 
 
 SLOW = """import time

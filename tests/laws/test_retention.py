@@ -333,9 +333,11 @@ def test_a_reader_whose_parts_go_is_told(recorded: Path) -> None:
             prune(recorded, Policy(keep_days=days), now_ns=NOW)
             with pytest.raises(RecordingCorrupt, match="while it was being read") as told:
                 ask(recording)
-            assert f"pruned ({load_manifest(recorded).gone[0].events} events" in str(told.value)
-        ask(open_recording(recorded))
-        assert name
+        gone = load_manifest(recorded).gone[0]
+        assert f"pruned ({gone.events} events" in str(told.value), name
+        with open_recording(recorded) as recording:
+            ask(recording)
+            assert [*range(gone.last_seq, 51)] == seqs_in(recording), name
 
 
 def test_opening_while_it_is_pruned(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,18 +391,21 @@ def test_recorded_sealed_pruned_and_read_at_once(tmp_path: Path) -> None:
         done.set()
 
     sealer = BackgroundSealer(folder, failures.append, then=pruned)
-    looking = threading.Thread(target=look_on, args=(folder, over, seen, wrong))
+    looking = threading.Thread(target=look_on, args=(folder, over, seen, wrong), daemon=True)
     looking.start()
-    with JournalWriter(folder, segment_bytes_max=4000, on_end=sealer.wake) as writer:
-        # As long as reader and sealer need, not by the clock.
-        while len({*seen}) < 5 and not wrong and not failures and writer.last_seq < 40_000:
-            done.clear()
-            for _ in range(8):
-                writer.append(ticks_from(writer.last_seq + 1, 10, NOW))
-            assert done.wait(60)
-    over.set()
-    looking.join()
-    sealer.stop()
+    try:
+        with JournalWriter(folder, segment_bytes_max=4000, on_end=sealer.wake) as writer:
+            # As long as reader and sealer need, not by the clock.
+            while len({*seen}) < 5 and not wrong and not failures and writer.last_seq < 40_000:
+                done.clear()
+                for _ in range(8):
+                    writer.append(ticks_from(writer.last_seq + 1, 10, NOW))
+                assert done.wait(60), "the sealer did not prune behind a segment"
+    finally:  # a failed assert must leave no thread behind that keeps the process alive
+        over.set()
+        looking.join(60)
+        sealer.stop()
+    assert not looking.is_alive()
     seal(folder)
     prune(folder, Policy(keep_bytes=20_000), now_ns=NOW)
     manifest = load_manifest(folder)
