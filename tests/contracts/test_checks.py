@@ -213,7 +213,7 @@ def test_an_honest_one_passes() -> None:
         (Peeks, r"Peeks: look_ahead: tick \d+ .*where the ticks behind it are not there yet"),
         (Mutates, r"Mutates: never_mutates: tick of \d+ at ts_event \d+: quantity_int was"),
         (Forgets, r"Forgets: snapshot: tick \d+ .*taken up from a snapshot at tick \d+"),
-        (Tampers, r"Tampers: "),
+        (Tampers, r"Tampers: history_length: tick of \d+ at ts_event \d+: 4 ticks, expected 5"),
         (hasty, r"hasty: silent_before_warm_up: tick 1 .*tick 1 of its instrument, of 50"),
     ],
 )  # fmt: skip

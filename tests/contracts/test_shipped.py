@@ -6,7 +6,7 @@ import pytest
 
 from parity.compose.checks import check
 from parity.compose.plans import prepare
-from parity.settings.strategies import load_strategies
+from parity.settings.strategies import load_rows, load_strategies
 from parity.strategies import REGISTRY
 from parity.testing.checks import broken, synthetic_market
 
@@ -24,11 +24,13 @@ def test_it_keeps_the_contract(name: str) -> None:
 @pytest.mark.parametrize("name", ["momentum", "mean_reversion"])
 def test_it_keeps_the_contract_on_quotes(name: str) -> None:
     """The same on the mids of two-sided quotes of one instrument beside a stranger's."""
-    (spec,) = load_strategies([name], ["cooldown_sec=5"])
-    (plan,) = prepare([spec]).plans
+    parameters = {"risk": {"cooldown_sec": 5}}
+    row = {"id": name, "strategy_type": name, "instruments": [256265], "parameters": parameters}
+    (plan,) = prepare(load_rows([{**row, "on": "quotes"}])).plans
     market = synthetic_market([256265], on="quotes", history=20)
 
-    assert [] == [one for one in broken(plan, market) if one.check != "speaks"]
+    assert "quotes" == plan.config.on
+    assert [] == broken(plan, market)
 
 
 def test_each_has_a_configuration_that_passes() -> None:

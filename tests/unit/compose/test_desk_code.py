@@ -101,15 +101,15 @@ def both(x: list[float], n: int) -> Said | None:
 
 @pytest.mark.parametrize("formula", [rising, fading, guessing, both])
 def test_signals_are_those_of_the_formulas(run: Any, formula: Any) -> None:
-    """At every tick: the side and confidence of the formula over plain floats, at its price."""
+    """At every tick: side and confidence of the formula over plain floats, its price and size."""
     x = prices(run)
-    expected = {n: said for n in range(len(x)) if (said := formula(x, n)) is not None}
-    given = found(run, formula.__name__)
+    size = 5.0 if formula is guessing else 10.0
+    expected = {
+        n: (*said, x[n], size) for n in range(len(x)) if (said := formula(x, n)) is not None
+    }
 
     assert len(expected) > 20
-    assert expected == {n: row[:2] for n, row in given.items()}
-    assert all(row[2] == x[n] for n, row in given.items())
-    assert {5.0 if formula is guessing else 10.0} >= {row[3] for row in given.values()} - {5.0}
+    assert expected == found(run, formula.__name__)
 
 
 def test_the_hybrid_says_what_it_merged(run: Any) -> None:

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import polars as pl
@@ -19,6 +19,7 @@ from parity.compose.modes import Feed, paper
 from parity.compose.plans import prepare
 from parity.core.engine import Engine
 from parity.core.validators.checks import STAGES
+from parity.model.effects import ApprovedSignal, Candidate, DroppedSignal
 from parity.model.events import EventBatch
 from parity.model.values import StrategyConfig
 from parity.recording.reader import open_recording
@@ -26,6 +27,9 @@ from parity.recording.runs import RunFolder
 from parity.settings.strategies import load_strategies, spec_of
 from parity.sources.synthetic import make_recording
 from parity.testing.generators import TABLE, event_streams
+
+if TYPE_CHECKING:
+    from parity.core.validators.trace import Asked
 
 ROWS = """
 strategies:
@@ -187,12 +191,25 @@ def engine(watch: Callable[..., None] | None) -> Engine:
 @given(event_streams())
 def test_watching_changes_no_byte(stream: EventBatch) -> None:
     """Effects and state are the same; unwatched, a gate holds the validators themselves."""
-    told: list[Any] = []
-    plain, watched = engine(None), engine(lambda candidate, asked: told.append(asked))
+    told: list[tuple[Candidate, Asked]] = []
+    plain, watched = engine(None), engine(lambda *one: told.append(one))
     bare = {stage.check for stage in STAGES}
 
-    assert plain.process(stream) == watched.process(stream)
+    effects = watched.process(stream)
+    assert plain.process(stream) == effects
     assert plain.report() == watched.report()
     assert plain.executors[0].gate.stages == watched.executors[0].gate.stages
     assert {check for _, check in plain.executors[0].gate._steps} <= bare
-    assert msgspec.json.encode(told)
+    # Told is what each validator said to each candidate, up to the one that dropped it.
+    stages, counted = watched.executors[0].gate.stages, 0
+    for effect in (e for e in effects if isinstance(e, ApprovedSignal | DroppedSignal)):
+        own = [asked for candidate, asked in told if candidate is effect.candidate]
+        counted += len(own)
+        refused = own[-1].reason
+        assert stages[: len(own)] == [asked.validator for asked in own]
+        assert {""} >= {asked.reason for asked in own[:-1]}
+        assert refused in ("", getattr(effect, "reason", ""))
+        assert refused or len(own) == len(stages)
+    assert counted == len(told)
+    assert all(asked.seen for _, asked in told)
+    assert msgspec.json.encode([asked for _, asked in told])  # plain values only

@@ -373,6 +373,7 @@ def test_a_checkpoint_of_another_form_is_passed_over_aloud(copy: Path) -> None:
         assert verdict == found.verdict
         assert int(form == SNAPSHOT_FORMAT) == found.covered["checkpoints"]
         assert (form < SNAPSHOT_FORMAT) == any("another form" in note for note in found.notes)
+        assert (form == SNAPSHOT_FORMAT) == (found.first_divergence is not None)
         if found.first_divergence is not None:
             shown = Console(width=80)
             with shown.capture() as text:

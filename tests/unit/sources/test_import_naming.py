@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from parity.model.errors import InputRefused
@@ -59,7 +59,6 @@ TABLE = InstrumentTable(
 )
 
 
-@settings(max_examples=120, deadline=None)
 @given(
     rows=st.lists(
         st.tuples(st.one_of(PLAIN_SYMBOL, PLAIN_SYMBOL, SYMBOL), VALUE, VALUE, st.integers(0, 2)),
@@ -136,7 +135,6 @@ def test_digits_that_the_recording_has_no_room_for(
     assert (digits > 13) == (f"row {len(lines)}: price" in str(texts[0]))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(
         st.tuples(st.sampled_from(["7", "9", "07", "9.0", "8", "x"]), PLAIN_SYMBOL, VALUE),
@@ -164,7 +162,6 @@ def test_tokens_and_symbols_side_by_side(
     assert [texts] * 3 == others
 
 
-@settings(max_examples=120, deadline=None)
 @given(
     rows=st.lists(st.tuples(PLAIN_SYMBOL, CELL, CELL, CELL, CELL), min_size=1, max_size=9),
     one=st.booleans(),

@@ -38,7 +38,6 @@ def _outcome(path: Path, to: Path, **more: Any) -> Any:
     return instruments, np.concatenate(batches).tolist(), report.warnings, report.order
 
 
-@settings(max_examples=120, deadline=None)
 @given(
     rows=st.lists(
         st.tuples(
@@ -146,7 +145,6 @@ def _both(path: Path, folder: Path, **more: Any) -> None:
         assert _outcome(path, folder / "glanced", **more) == slow
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(
         st.tuples(SIDE, st.sampled_from(["AB", "AB", "AB", "AB ", "ab", "CD", ""]), PLAIN, TIMES),
@@ -208,7 +206,6 @@ def test_what_is_odd_is_read_as_the_texts_read_it(
     _both(path, tmp_path, instrument_table=ONE_OF_SCALES, **more)
 
 
-@settings(max_examples=60, deadline=None)
 @given(rows=st.lists(st.tuples(SIDE, TIMES, TIMES, PLAIN), min_size=1, max_size=9))
 @example([("buy", START, START, "1"), ("unknown", START, START, "1")])
 @example([("buy", START, START, "1"), ("unknown", START, START + 1, "1")])
@@ -261,7 +258,7 @@ def _outcome_of(paths: list[Path], to: Path, **more: Any) -> Any:
         return recording.manifest.recording_id, recording.manifest.warnings
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=max(15, settings().max_examples // 8))
 @given(
     files=st.lists(
         st.lists(st.integers(0, 40), min_size=1, max_size=30).map(sorted), min_size=2, max_size=3
