@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from parity.cli.console import say
-from parity.model.errors import ParityError
+from parity.model.errors import ConfigError, ParityError
 
 NOT_SERVED: Final = 4  # a broker or disk that is needed
 DEFECT: Final = 70  # EX_SOFTWARE of sysexits.h
@@ -66,6 +66,13 @@ class Commands(TyperGroup):
         except KeyboardInterrupt as stopped:
             say("interrupted", f": {stopped}" if stopped.args else "", style="yellow")
             raise typer.Exit(INTERRUPTED) from None
+        except SystemExit as error:  # of a user's code: ended like this, all would look well
+            code = "" if error.code is None else error.code
+            _say_error(
+                f"a strategy ended the program: sys.exit({code})",
+                "a strategy raises where it cannot go on; it never calls sys.exit",
+            )
+            raise typer.Exit(ConfigError.exit_code) from None
         except BrokenPipeError:
             # Whatever is still buffered has no reader: give it somewhere to go at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,6 +14,7 @@ import msgspec
 
 from parity.compose.fingerprint import fingerprint
 from parity.compose.kept import kept_specs
+from parity.core.asked import history_length_of
 from parity.model.errors import ConfigError, InputRefused, did_you_mean
 from parity.model.instruments import InstrumentTable
 from parity.model.kernel import KernelStrategy
@@ -149,7 +150,7 @@ def strategy_needs(specs: Sequence[StrategySpec], tokens: Sequence[int]) -> Need
     for spec in specs:
         built = spec.build()
         length = built.history if isinstance(built, KernelStrategy) else 0
-        length = length or built.get_required_history_length()
+        length = length or history_length_of(built, spec.strategy_id)
         for token in spec.config.instrument_tokens or tokens:
             if token in tokens:
                 key = (spec.config.on, token)

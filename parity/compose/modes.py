@@ -336,9 +336,10 @@ def _paper(
     if (recording / MANIFEST).exists():
         with open_recording(recording) as kept:
             table = kept.table
-    writer = _paper_writer(run, seed, prepared, keeping.durability, feed, table)
-    planner, sessions = KeptPlanner(RunFolder(run)), sessions_in(writer.manifest)
-    engine = Engine(table, prepared.plans, seed=seed, sessions=sessions, planner=planner)
+    with _left_whole([run]):  # a new run whose strategies the engine refuses is none
+        writer = _paper_writer(run, seed, prepared, keeping.durability, feed, table)
+        planner, sessions = KeptPlanner(RunFolder(run)), sessions_in(writer.manifest)
+        engine = Engine(table, prepared.plans, seed=seed, sessions=sessions, planner=planner)
     outlets = dict.fromkeys(BROKERS, PAPER)  # whatever the row's own broker
     ledger = run / "deliveries" / "ledger.jsonl"
     run_id = writer.manifest.run_id

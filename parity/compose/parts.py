@@ -6,14 +6,19 @@ model is, or where its file lies.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from parity.core.asked import asked, name_of
+from parity.core.found import words_of
 from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from parity.live.inference import OnnxModel
 
 _DEPTH_MAX: Final = 8
+_MODEL_PATH: Final = 'a processor with use_model has a model_path: text, and "" for none'
+_USE_MODEL: Final = "mend it: it gets the loaded model before the first tick, or None"
 
 
 def learned_parts(processor: Any) -> list[Any]:
@@ -50,14 +55,21 @@ def model_path_of(processor: Any) -> str:
     Raises:
         ConfigError: they name several.
     """
-    paths = {str(p.model_path) for p in learned_parts(processor) if hasattr(p, "use_model")}
+    paths = {
+        asked(type(p).__name__, "model_path", partial(_path_of, p), cure=_MODEL_PATH)
+        for p in learned_parts(processor)
+        if hasattr(p, "use_model")
+    }
     if len(paths) > 1:
         raise ConfigError(
-            f"{processor.get_strategy_name()}: it names {len(paths)} models, "
-            f"{', '.join(sorted(paths))}",
+            f"{name_of(processor)}: it names {len(paths)} models, {', '.join(sorted(paths))}",
             cure="a strategy has one model",
         )
     return next(iter(paths), "")
+
+
+def _path_of(part: Any) -> str:
+    return str(part.model_path)
 
 
 def equip(processor: Any, model: OnnxModel | None) -> None:
@@ -67,15 +79,14 @@ def equip(processor: Any, model: OnnxModel | None) -> None:
         ConfigError: `load_model` failed, or said that it did.
     """
     for part in learned_parts(processor):
-        if hasattr(part, "use_model"):
-            part.use_model(model)
-            continue
         name = type(part).__name__
+        if hasattr(part, "use_model"):
+            asked(name, "use_model", partial(part.use_model, model), cure=_USE_MODEL)
+            continue
         try:
             loaded = part.load_model()
-        except Exception as error:  # a user's code may raise anything
-            said = f"{type(error).__name__}: {error}"
-            raise ConfigError(f"{name}: load_model failed: {said}") from error
+        except (Exception, SystemExit) as error:  # a user's code may raise anything
+            raise ConfigError(f"{name}: load_model failed: {words_of(error)}") from error
         if not loaded:
             raise ConfigError(
                 f"{name}: load_model gave {loaded!r}", cure="see that its model file is there"

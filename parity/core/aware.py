@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from parity.core.asked import name_of
 from parity.core.found import Failed, Found, found_of, words_of
 from parity.core.own_state import kept_state
 from parity.model.errors import ConfigError
@@ -44,8 +45,7 @@ class AwareDetector:
         self.bars = None
         if inner.bars is not None:
             raise ConfigError(
-                f"strategy {inner.processor.get_strategy_name()}: it asks for its portfolio and "
-                "for bars",
+                f"strategy {name_of(inner.processor)}: it asks for its portfolio and for bars",
                 cure="take one of them: no bar is shown with a portfolio",
             )
         self._view: View | None = None

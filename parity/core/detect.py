@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from parity.core.asked import asked, history_length_of, name_of
 from parity.core.digest import canonical, plain
 from parity.core.found import Failed, Found, exact_of, found_of, reasoning_of, words_of
 from parity.core.history import History, HistoryStore
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from parity.model.values import MarketTick
 
 Rows = npt.NDArray[np.int64]
+_CHECKPOINT: Final = "mend it: it takes back what snapshot() gave; parity check tries that"
 _OUT_ROWS: Final = 4096  # candidates a driver writes before it hands over
 
 
@@ -78,8 +80,9 @@ class ProcessorDetector:
         strategy_id: str,
     ) -> None:
         self._build = build
+        self._who = f"strategy {strategy_id}"
         self.processor = build()
-        self.history_length = max(1, self.processor.get_required_history_length())
+        self.history_length = history_length_of(self.processor, strategy_id)
         self._stores = stores
         self._histories = {d: History(s, self.history_length) for d, s in stores.items()}
         self._line = [self._histories.get(d) for d in range(max(stores, default=-1) + 1)]
@@ -274,7 +277,8 @@ class ProcessorDetector:
         self._begin = {int(d): self._stores[int(d)].total - n for d, n in state["ticks"].items()}
         self._cold = set(self._stores)
         if hasattr(self.processor, "restore"):
-            self.processor.restore(state["own"])
+            ask = self.processor.restore
+            asked(self._who, "restore", lambda: ask(state["own"]), cure=_CHECKPOINT)
         else:
             vars(self.processor).update(state["own"])
 
@@ -313,7 +317,7 @@ def declared_bars(processor: Any) -> Bars | None:
         return bars
     missing = "process_bar(bar, history)" if not takes else "bars = Bars(seconds=…)"
     raise ConfigError(
-        f"strategy {processor.get_strategy_name()}: bars without {missing}",
+        f"strategy {name_of(processor)}: bars without {missing}",
         cure="have both, or neither (parity.model.bars.Bars)",
     )
 

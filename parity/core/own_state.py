@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from parity.core.asked import name_of
+from parity.core.found import words_of
 from parity.model.bars import Bars
 from parity.model.errors import ParityError
 
@@ -28,7 +30,7 @@ def kept_state(processor: StrategyProcessor) -> bytes | None:
         return None
     try:
         return msgspec.msgpack.encode(snapshot())
-    except Exception:  # a strategy may raise anything; without a snapshot it warms up anew
+    except (Exception, SystemExit):  # a strategy may raise anything; without one it warms up anew
         return None
 
 
@@ -38,12 +40,15 @@ def state_of(processor: StrategyProcessor) -> Any:
     Raises:
         SnapshotUnavailable: the state would not come back from a checkpoint as it was.
     """
-    name = processor.get_strategy_name()
+    name = name_of(processor)
     cure = "give it snapshot() -> dict and restore(dict), of plain values"
     if hasattr(processor, "snapshot"):
-        kept = kept_state(processor)
-        if kept is None:
-            raise SnapshotUnavailable(f"{name}: snapshot() gives nothing storable", cure=cure)
+        try:
+            kept = msgspec.msgpack.encode(processor.snapshot())
+        except (Exception, SystemExit) as error:  # a strategy may raise anything
+            raise SnapshotUnavailable(
+                f"{name}: snapshot() gives nothing storable: {words_of(error)}", cure=cure
+            ) from error
         return msgspec.msgpack.decode(kept)
     own = vars(processor) if hasattr(processor, "__dict__") else None
     if own is not None:  # what bars it asks for is a declaration, no state

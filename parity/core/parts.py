@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from parity.core.asked import asked, history_length_of, name_of, supports
 from parity.core.aware import AwareDetector, is_aware
 from parity.core.detect import KernelDetector, ProcessorDetector
 from parity.core.found import NOT_DUE, Found
@@ -40,7 +41,8 @@ def tokens_of(plan: ExecutorPlan, table: InstrumentTable) -> dict[int, int]:
     made = plan.build()
     if not isinstance(made, KernelStrategy):
         _check_broker(made, plan)
-        configured = tuple(t for t in configured if made.supports_instrument(t))
+        name = plan.config.strategy_id
+        configured = tuple(t for t in configured if supports(made, name, t))
     if not configured:
         raise ConfigError(
             f"strategy {plan.config.strategy_id}: it supports no configured instrument"
@@ -49,11 +51,10 @@ def tokens_of(plan: ExecutorPlan, table: InstrumentTable) -> dict[int, int]:
 
 
 def _check_broker(made: StrategyProcessor, plan: ExecutorPlan) -> None:
-    supports = getattr(made, "supports_broker", None)
-    if supports is not None and not supports(plan.broker):
+    ask, who = getattr(made, "supports_broker", None), f"strategy {plan.config.strategy_id}"
+    if ask is not None and not asked(who, "supports_broker", lambda: bool(ask(plan.broker))):
         raise ConfigError(
-            f"strategy {plan.config.strategy_id}: {made.get_strategy_name()} does not support "
-            f"broker {plan.broker}",
+            f"{who}: {name_of(made)} does not support broker {plan.broker}",
             cure="name another one under `brokers`, or another strategy",
         )
 
@@ -113,7 +114,7 @@ def detector_of(
         if plan.driver is None:
             raise ConfigError(f"strategy {plan.config.strategy_id}: a kernel without its driver")
         return KernelDetector(made, plan.driver, tokens, len(table))
-    length = max(1, made.get_required_history_length())
+    length = history_length_of(made, plan.config.strategy_id)
     own = {dense: stores(dense, length) for dense in tokens}
     inner = ProcessorDetector(
         plan.build,  # type: ignore[arg-type] # build gives processors here, seen above

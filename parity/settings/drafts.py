@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from parity.core.asked import place_of
+from parity.core.found import words_of
 from parity.core.validators.limits import RISK_SPELLINGS
 from parity.model.errors import ConfigError, ParityError, did_you_mean
 from parity.model.kernel import KernelStrategy
@@ -100,11 +102,13 @@ class StrategySpec:
             Exception,
             SystemExit,
         ) as error:  # a user's factory
+            place = place_of(error)
             raise ConfigError(
-                f"{self.where}: {self.type.name} could not be built: "
-                f"{type(error).__name__}: {error}",
+                f"{self.where}: {self.type.name} could not be built: {words_of(error)}"
+                f"{place and f' ({place})'}",
                 cure=f"parameters were {shown(str(self.parameters))}",
             ) from error
+        _look_for_what_is_not_there(built, self)
         lacking = [m for m in PROCESSOR_METHODS if not callable(getattr(built, m, None))]
         if lacking and not isinstance(built, KernelStrategy):
             raise ConfigError(
@@ -122,6 +126,18 @@ class StrategySpec:
             return self.validator.build(self.config.parameters.get(BLOCK, {}))
         except ConfigError as error:
             raise ConfigError(f"{self.where}: {error.message}", cure=error.cure) from error
+
+
+def _look_for_what_is_not_there(built: Any, spec: StrategySpec) -> None:
+    # Optional methods are looked for by name, which a __getattr__ has to answer as Python says.
+    try:
+        getattr(built, "no_such_method", None)
+    except (Exception, SystemExit) as error:  # a user's method
+        raise ConfigError(
+            f"{spec.where}: {spec.type.name}: __getattr__ of {type(built).__name__} raised "
+            f"{type(error).__name__} for a name that is not there",
+            cure="let it raise AttributeError",
+        ) from error
 
 
 @dataclass(slots=True)

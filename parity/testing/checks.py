@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
+from parity.core.asked import asked, history_length_of, supports
 from parity.core.calendars import known_sessions
 from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
@@ -177,15 +178,15 @@ class _Trial:
     def _supported(self, tokens: Sequence[int]) -> list[int]:
         if isinstance(self.made, KernelStrategy):
             return list(tokens)
-        return [token for token in tokens if self.made.supports_instrument(token)]
+        name = self.plan.config.strategy_id
+        return [token for token in tokens if supports(self.made, name, token)]
 
     @property
     def history(self) -> int:
         """How many ticks it wants to see."""
         if isinstance(self.made, KernelStrategy):
             return self.made.history
-        asked = self.made.get_required_history_length()
-        return asked if isinstance(asked, int) else 1
+        return history_length_of(self.made, self.plan.config.strategy_id)
 
     def engine(self, plan: ExecutorPlan | None = None) -> Engine:
         """A new engine with the strategy alone, on those of its instruments that are there."""
@@ -269,15 +270,16 @@ def _stable(trial: _Trial) -> Iterator[Broken]:
         "get_strategy_name": made.get_strategy_name,
         "supports_instrument": lambda: [made.supports_instrument(token) for token in tokens],
     }
-    before = {name: ask() for name, ask in asks.items()}
+    who = f"strategy {trial.plan.config.strategy_id}"
+    before = {name: asked(who, name, ask) for name, ask in asks.items()}
     length = before["get_required_history_length"]
-    if not isinstance(length, int) or isinstance(length, bool) or length < 1:
+    if isinstance(length, bool) or length < 1:
         expected = "get_required_history_length: expected an integer ≥ 1"
         yield Broken("history_length", f"{expected}, was {length!r}")
     alone = msgspec.structs.replace(trial.plan, build=lambda: made)
     trial.engine(alone).process(trial.batch())
     for name, ask in asks.items():
-        if (now := ask()) != before[name]:
+        if (now := asked(who, name, ask)) != before[name]:
             check = "history_length" if "history" in name else name
             words = f"{name}() gave {before[name]!r} before the ticks and {now!r} behind them"
             yield Broken(check, words)
@@ -384,7 +386,11 @@ def _round_trip(trial: _Trial) -> Iterator[Broken]:
             yield Broken("snapshot", f"no checkpoints: {error.message}", "warning")
             return
         second = trial.engine()
-        second.restore(msgspec.msgpack.decode(kept))
+        try:
+            second.restore(msgspec.msgpack.decode(kept))
+        except ConfigError as error:  # it is restore() that raised
+            yield Broken("snapshot", error.message)
+            return
         tail = said(second.process(trial.batch(cut)))
         behind = f"taken up from a snapshot at {trial.at(int(trial.market.records['seq'][cut]))}"
         for text in trial.compare(trial.candidates, [*head, *tail], behind):
