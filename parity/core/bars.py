@@ -9,11 +9,12 @@ executor's kind whose interval the clock has left, or without a time, is counted
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from parity.core.told import Told
 from parity.core.view import FEW_ROWS, NO_TIME
 from parity.kernels.bars import Sums, bucket_of, grouped
 from parity.model.bars import Bar, Bars
@@ -26,20 +27,6 @@ if TYPE_CHECKING:
 EMPTY_MAX: Final = 1_000  # flat bars of an instrument in a row
 
 Rows = npt.NDArray[np.int64]
-
-
-class Closing(NamedTuple):
-    """A bar that closes before a row.
-
-    Args:
-        row: of the segment; 0 where no tick did it.
-        dense: instrument.
-        bar: what closes; its end is the deadline.
-    """
-
-    row: int
-    dense: int
-    bar: Bar
 
 
 class BarFeed:
@@ -71,7 +58,7 @@ class BarFeed:
         self.closed = 0
         self.left_out = 0
 
-    def feed(self, times: OwnTimes, view: View, rows: Rows | None) -> list[Closing]:
+    def feed(self, times: OwnTimes, view: View, rows: Rows | None) -> list[Told]:
         """Take a segment; return what closes in it.
 
         Args:
@@ -80,7 +67,7 @@ class BarFeed:
             rows: its own of them; None is all.
         """
         own, newest = times.both()
-        closings: list[Closing] = []
+        closings: list[Told] = []
         if len(own) < FEW_ROWS:
             mine = range(len(view)) if rows is None else rows.tolist()
             self._feed_few(own.tolist(), {view.position(r): r for r in mine}, view, closings)
@@ -89,12 +76,12 @@ class BarFeed:
             self._feed_many(own, newest, mine, view, closings)
         return closings
 
-    def advance(self, ns: int) -> list[Closing]:
+    def advance(self, ns: int) -> list[Told]:
         """Move the clock to an instant that no tick brought; return what closes.
 
         Before the first tick there is nothing to move.
         """
-        closings: list[Closing] = []
+        closings: list[Told] = []
         bucket = self._bucket_of(ns)
         if self._bucket is not None and bucket > self._bucket:
             self._leave(bucket, lambda number: 0, closings)
@@ -104,7 +91,7 @@ class BarFeed:
         return bucket_of(ns, self._length, self._offset)
 
     def _feed_few(
-        self, own: list[int], mine: Mapping[int, int], view: View, closings: list[Closing]
+        self, own: list[int], mine: Mapping[int, int], view: View, closings: list[Told]
     ) -> None:
         clock_ts, batch = view.segment.clock_ts, view.batch
         columns = [batch.column(name) for name in ("price_int", "quantity_int", "side")]
@@ -128,7 +115,7 @@ class BarFeed:
             self._open.setdefault(view.inst_list[row], Sums()).take(price, quantity, side)
 
     def _feed_many(
-        self, own: Rows, newest: Rows, mine: Rows, view: View, closings: list[Closing]
+        self, own: Rows, newest: Rows, mine: Rows, view: View, closings: list[Told]
     ) -> None:
         if self._bucket is None:
             begins = int(newest.searchsorted(NO_TIME, side="right"))
@@ -157,7 +144,7 @@ class BarFeed:
     def _buckets_of(self, ns: Rows) -> Rows:
         return bucket_of(ns, self._length, self._offset)  # type: ignore[arg-type, return-value] # one rule, for a column as well
 
-    def _leave(self, bucket: int, where: Callable[[int], int], closings: list[Closing]) -> None:
+    def _leave(self, bucket: int, where: Callable[[int], int], closings: list[Told]) -> None:
         """Close the bars of every interval before `bucket`, in the order (end, token).
 
         `where` gives the row at which the clock leaves an interval.
@@ -171,7 +158,8 @@ class BarFeed:
             for dense in self._tokens if self._fills_up else sorted(self._open):
                 sums = self._open.pop(dense, None) or self._flat(dense)
                 if sums is not None:
-                    closings.append(Closing(row, dense, self._bar(dense, number, sums)))
+                    bar, token = self._bar(dense, number, sums), self._tokens[dense]
+                    closings.append(Told(row, bar.end_ns, token, dense, bar))
             if len(closings) == before:
                 break  # nor will there be any later
         self.closed += len(closings) - first

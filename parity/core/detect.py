@@ -6,30 +6,32 @@ tick k, or a kernel that returns an error there, is rolled back to before k; k i
 
 from __future__ import annotations
 
-import inspect
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from parity.core.asked import asked, history_length_of, name_of
+from parity.core.asked import asked, history_length_of
+from parity.core.declared import TICK, declared_bars, declared_timers, parameters_of
 from parity.core.digest import canonical, plain
 from parity.core.found import Failed, Found, exact_of, found_of, reasoning_of, words_of
 from parity.core.history import History, HistoryStore
 from parity.core.own_state import kept_state, state_of
 from parity.core.rng import TickStream, stream_key
+from parity.core.told import Step, found_at, steps_of
 from parity.core.view import FEW_ROWS
-from parity.model.bars import Bars
-from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from parity.core.bars import Closing
+    from parity.core.portfolio import PortfolioView
+    from parity.core.told import Told
     from parity.core.view import View
+    from parity.model.bars import Bars
     from parity.model.kernel import KernelStrategy
     from parity.model.protocols import StrategyProcessor
+    from parity.model.timers import Declared
     from parity.model.values import MarketTick
 
 Rows = npt.NDArray[np.int64]
@@ -89,26 +91,27 @@ class ProcessorDetector:
         self._begin = {d: s.total for d, s in stores.items()}  # number its own history begins at
         self._cold = set(stores)  # those whose next tick may not be warm yet
         self.bars = declared_bars(self.processor)
-        self._ticks_take_rng = _takes_rng(self.processor.process_tick)
-        self._bars_take_rng = _takes_rng(getattr(self.processor, "process_bar", None))
+        self.timers = declared_timers(self.processor)
+        self._parameters = parameters_of(self.processor)
+        self._ticks_take_rng = "rng" in self._parameters[TICK]
         self._keys = (
             {d: stream_key(seed, strategy_id, t) for d, t in tokens.items()}
-            if self._ticks_take_rng or self._bars_take_rng
+            if any("rng" in names for names in self._parameters.values())
             else {}
         )
 
     def detect(
-        self, view: View, rows: Rows | None, closings: Sequence[Closing] = ()
+        self, view: View, rows: Rows | None, told: Sequence[Told] = ()
     ) -> tuple[list[Found], list[Failed]]:
         """Return what the processor found and where it raised, over its rows of the view.
 
         Args:
             view: the ticks of its kind.
             rows: its own of them; None is all.
-            closings: the bars that close before some of them, in order.
+            told: the bars that close before some of them, and the timers, in order.
         """
-        if closings or self._ticks_take_rng:
-            return self._detect_step_by_step(view, rows, closings)
+        if told or self._ticks_take_rng:
+            return self._detect_step_by_step(view, rows, told)
         found: list[Found] = []
         failed: list[Failed] = []
         before = kept_state(self.processor)
@@ -156,71 +159,112 @@ class ProcessorDetector:
         return [row for row in todo if ends[row] >= warm.get(inst[row], 0)]
 
     def _detect_step_by_step(
-        self, view: View, rows: Rows | None, closings: Sequence[Closing]
+        self, view: View, rows: Rows | None, told: Sequence[Told]
     ) -> tuple[list[Found], list[Failed]]:
         found: list[Found] = []
         failed: list[Failed] = []
         before = kept_state(self.processor)
-        todo = _steps(view, range(len(view)) if rows is None else rows.tolist(), closings)
+        todo = steps_of(view, range(len(view)) if rows is None else rows.tolist(), told)
         while todo:
             done, error = self._run_steps(view, todo, found)
             if error is None:
                 break
-            row, bar = todo[done]
-            anew = self._begins_anew(view, row if bar is None else row - 1, before)
-            if not anew:
+            failed.append(self.failed_at(view, todo[done], error, before))
+            if not failed[-1].anew:
                 self._run_steps(view, todo[:done], [])
-            if bar is None:
-                failed.append(Failed(row, error, anew=anew))
-            else:
-                failed.append(Failed(bar.row, error, bar.bar.end_ns, bar.dense, anew))
             before = kept_state(self.processor)
             todo = todo[done + 1 :]
         return found, failed
 
     def _run_steps(
-        self, view: View, todo: Sequence[_Step], found: list[Found]
+        self, view: View, todo: Sequence[Step], found: list[Found]
     ) -> tuple[int, str | None]:
         """Show rows and bars to the processor; return the step at which it raised, its words."""
-        warm, histories = self._opened(view)
+        warm, histories = self.opened(view)
+        ticks, inst, ends = view.ticks, view.inst_list, view.ends
         process: Any = self.processor.process_tick
-        process_bar: Any = getattr(self.processor, "process_bar", None)
-        done = -1
+        takes_rng, done = self._ticks_take_rng, -1
         try:
-            for row, closing in todo:
+            for step in todo:
                 done += 1
-                dense = view.inst_list[row] if closing is None else closing.dense
-                history = histories[dense]
-                history._end = (
-                    view.ends[row] if closing is None else self._end_before(view, dense, row)
-                )
-                if history._end < warm[dense]:
+                row, told = step
+                if told is not None:
+                    if self.warm_at(view, step, warm):
+                        said = self.tell(view, step)
+                        if said is not None:
+                            found.append(found_at(step, said))
                     continue
-                if closing is None:
-                    tick = view.ticks[row]
-                    rng = self._rng(self._ticks_take_rng, dense, tick.ts_event, view.ordinal(row))
-                    said = process(tick, history, **rng)
-                    if said is not None:
-                        found.append(found_of(row, said))
+                dense = inst[row]
+                if ends[row] < warm[dense]:
+                    continue
+                tick, history = ticks[row], histories[dense]
+                history._end = ends[row]
+                if takes_rng:
+                    rng = TickStream(self._keys[dense], tick.ts_event, view.ordinal(row))
+                    said = process(tick, history, rng=rng)
                 else:
-                    end_ns = closing.bar.end_ns
-                    rng = self._rng(self._bars_take_rng, dense, end_ns, -1)
-                    said = process_bar(closing.bar, history, **rng)
-                    if said is not None:
-                        found.append(found_of(closing.row, said, end_ns, dense))
+                    said = process(tick, history)
+                if said is not None:
+                    found.append(found_of(row, said))
         except (Exception, SystemExit) as error:  # a strategy may raise anything, sys.exit too
             return done, words_of(error)
         return 0, None
 
-    def _rng(self, taken: bool, dense: int, ns: int, ordinal: int) -> dict[str, TickStream]:
-        return {"rng": TickStream(self._keys[dense], ns, ordinal)} if taken else {}
+    # -- one step, also for those who decide in between --------------------------------------
+
+    def warm_at(self, view: View, step: Step, warm: Sequence[int]) -> bool:
+        """Say whether the instrument of a step has its history there; `warm` is of opened()."""
+        row, told = step
+        if told is None:
+            return view.ends[row] >= warm[view.inst_list[row]]
+        return self._end_before(view, told.dense, row) >= warm[told.dense]
+
+    def show(self, view: View, row: int, portfolio: PortfolioView) -> Any:
+        """Show the processor a tick and its portfolio; return what it says."""
+        tick, dense = view.ticks[row], view.inst_list[row]
+        more = self._more(TICK, dense, tick.ts_event, view.ordinal(row), portfolio)
+        return self.processor.process_tick(tick, self.history_at(view, row), **more)
+
+    def tell(self, view: View, step: Step, portfolio: PortfolioView | None = None) -> Any:
+        """Tell the processor of a bar or a timer; return what it says.
+
+        Args:
+            view: as it was opened.
+            step: where something is told, and the instrument is warm.
+            portfolio: for those who ask to see it.
+        """
+        told = step.told
+        assert told is not None  # a tick is shown
+        # Streams of what is told at one instant differ by numbers that no tick has.
+        more = self._more(told.method, told.dense, told.due_ns, -1 - told.turn, portfolio)
+        history = self.history_before(view, told.dense, step.row)
+        return getattr(self.processor, told.method)(told.what, history, **more)
+
+    def _more(
+        self, method: str, dense: int, ns: int, ordinal: int, portfolio: PortfolioView | None
+    ) -> dict[str, Any]:
+        names = self._parameters[method]
+        more: dict[str, Any] = {}
+        if "rng" in names:
+            more["rng"] = TickStream(self._keys[dense], ns, ordinal)
+        if "portfolio" in names:
+            more["portfolio"] = portfolio
+        return more
+
+    def failed_at(self, view: View, step: Step, error: str, before: bytes | None) -> Failed:
+        """Return an error, the processor being back where its state was `before`, or anew."""
+        row, told = step
+        if told is None:
+            return Failed(row, error, anew=self._begins_anew(view, row, before))
+        anew = self._begins_anew(view, row - 1, before)
+        return Failed(told.row, error, told.due_ns, told.dense, anew, told.turn)
 
     def _end_before(self, view: View, dense: int, row: int) -> int:
         """Return the place in an instrument's store behind its last tick before a row."""
         rows = view.rows_of(dense)
         return len(self._stores[dense].ticks) - len(rows) + int(rows.searchsorted(row))
 
-    def _opened(self, view: View) -> tuple[list[int], list[Any]]:
+    def opened(self, view: View) -> tuple[list[int], list[Any]]:
         """Return, by dense id, the place from which on it is warm, and its history made ready."""
         warm: list[int] = [0] * len(view.batch.table)
         histories: list[Any] = [None] * len(view.batch.table)
@@ -283,53 +327,11 @@ class ProcessorDetector:
             vars(self.processor).update(state["own"])
 
 
-class _Step(NamedTuple):
-    """A row of the view; or a bar that closes before it."""
-
-    row: int
-    closing: Closing | None
-
-
-def _steps(view: View, rows: Sequence[int], closings: Sequence[Closing]) -> list[_Step]:
-    """Return the rows with every closing bar in its place among them."""
-    steps: list[_Step] = []
-    at = 0
-    for closing in closings:
-        before = view.row_at(closing.row)  # the view's first row that has not happened by then
-        upto = bisect_left(rows, before)
-        steps += [_Step(row, None) for row in rows[at:upto]]
-        at = upto
-        steps.append(_Step(before, closing))
-    steps += [_Step(row, None) for row in rows[at:]]
-    return steps
-
-
-def declared_bars(processor: Any) -> Bars | None:
-    """Return the bars a processor asks for, or None.
-
-    Raises:
-        ConfigError: it has one of `process_bar` and `bars` without the other.
-    """
-    bars, takes = getattr(processor, "bars", None), hasattr(processor, "process_bar")
-    if not takes and not isinstance(bars, Bars):
-        return None  # an attribute of that name may be anything
-    if takes and isinstance(bars, Bars):
-        return bars
-    missing = "process_bar(bar, history)" if not takes else "bars = Bars(seconds=…)"
-    raise ConfigError(
-        f"strategy {name_of(processor)}: bars without {missing}",
-        cure="have both, or neither (parity.model.bars.Bars)",
-    )
-
-
-def _takes_rng(method: Any) -> bool:
-    return method is not None and "rng" in inspect.signature(method).parameters
-
-
 class KernelDetector:
     """Runs a kernel through its driver over whole batches."""
 
     bars: Bars | None = None
+    timers: tuple[Declared, ...] = ()
 
     def __init__(
         self, kernel: KernelStrategy, driver: DriverCall, tokens: Mapping[int, int], table_size: int
@@ -351,7 +353,7 @@ class KernelDetector:
         self._missing = dict.fromkeys(self._dense, self.history_length)  # ticks until warm
 
     def detect(
-        self, view: View, rows: Rows | None, closings: Sequence[Closing] = ()
+        self, view: View, rows: Rows | None, told: Sequence[Told] = ()
     ) -> tuple[list[Found], list[Failed]]:
         """Return what the kernel found and where it returned an error code."""
         found: list[Found] = []

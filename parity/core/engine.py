@@ -251,7 +251,7 @@ class Engine:
             executors: whose.
             ns: the instant, ns UTC.
             seq: of the event that brought it.
-            beat: it is a heartbeat, which closes bars too.
+            beat: it is a heartbeat, which closes bars and lets timers be due.
         """
         nothing = Segment(TickBatch.empty(self.table), self._scan)
         effects: list[Effect] = []
@@ -265,7 +265,7 @@ class Engine:
     def next_due(self) -> int | None:
         """Return the earliest instant at which something is due, or None."""
         found = [executor.deadlines.next_ns() for executor in self.executors]
-        found += [e.bars.next_ns() for e in self.executors if e.bars is not None]
+        found += [e.feeds.next_ns() for e in self.executors if e.feeds is not None]
         return min((ns for ns in found if ns is not None), default=None)
 
     def end(self, end_ns: int | None) -> list[Effect]:

@@ -19,25 +19,27 @@ BEGAN, WARMED, FAILED, COOLED, SAID = range(5)
 
 
 class Entry(NamedTuple):
-    """One thing in the queue of a segment, in the order of its first four values.
+    """One thing in the queue of a segment, in the order of its first five values.
 
     Args:
         row: of the segment, at which it stands, or before which it is due.
         due_ns: its deadline; NOT_DUE of what belongs to the tick at the row.
         token: instrument of the deadline, else 0.
+        turn: of what is told of the instrument then, else 0.
         kind: what it is.
     """
 
     row: int
     due_ns: int
     token: int
+    turn: int
     kind: int
     what: Candidate | Failure | None
 
 
-def place_of(entry: Entry) -> tuple[int, int, int, int]:
+def place_of(entry: Entry) -> tuple[int, int, int, int, int]:
     """Return its place among the others."""
-    return entry[:4]
+    return entry[:5]
 
 
 class Namer:
@@ -54,11 +56,11 @@ class Namer:
         self._tokens = tokens
         self._proposed = proposed
 
-    def place(self, of: Found | Failed, view: View) -> tuple[int, int, int]:
-        """Return row, deadline and token of the deadline, as an Entry has them."""
+    def place(self, of: Found | Failed, view: View) -> tuple[int, int, int, int]:
+        """Return row, deadline, token and turn of the deadline, as an Entry has them."""
         if of.due_ns == NOT_DUE:
-            return view.position(of.row), NOT_DUE, 0
-        return of.row, of.due_ns, self._tokens[of.dense]
+            return view.position(of.row), NOT_DUE, 0, 0
+        return of.row, of.due_ns, self._tokens[of.dense], of.turn
 
     def entries(
         self, view: View, found: Sequence[Found], failed: Sequence[Failed], seq: int

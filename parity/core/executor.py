@@ -14,7 +14,6 @@ import msgspec
 import numpy as np
 
 from parity.core.aware import AwareDetector
-from parity.core.bars import BarFeed, Closing
 from parity.core.clocks import Overtaking, OwnTimes, Rows
 from parity.core.deadlines import Deadlines, Due
 from parity.core.detect import DriverCall, KernelDetector
@@ -25,7 +24,7 @@ from parity.core.lifecycle import RESUME, RETRY, Change, ErrorTerms, Life
 from parity.core.orders import OUTSIDE
 from parity.core.outcomes import outcome, outside_fill
 from parity.core.paper_broker import ORDER_EXPIRY, Execution, PaperBroker, Terms
-from parity.core.parts import clocks_of, detector_of, own_rows, spoken, tokens_of
+from parity.core.parts import clocks_of, detector_of, feeds_of, own_rows, spoken, tokens_of
 from parity.core.portfolio import PortfolioView
 from parity.core.validators.gate import Gate
 from parity.core.validators.own import ERROR, OwnCheck
@@ -47,12 +46,13 @@ from parity.model.values import Lifecycle, StrategyConfig
 
 if TYPE_CHECKING:
     from parity.core.history import HistoryStore
+    from parity.core.told import Told
     from parity.core.view import Segment, View
     from parity.model.instruments import InstrumentTable
     from parity.model.sessions import SessionClock
 
 _SEEN: Final = msgspec.json.Encoder(decimal_format="string").encode
-BAR: Final = "bar"  # kind of the deadline at which a bar closes
+TOLD: Final = "bar"  # kind of a deadline at which the processor is told of a bar or a timer
 _LAST: Final = 1 << 63  # above every token
 _STEPS: Final = {BEGAN: Life.began, WARMED: Life.warmed, COOLED: Life.cooled}
 
@@ -116,14 +116,14 @@ class Executor:
         self.detector = detector_of(plan, self.tokens, stores, table, seed, shown)
         self._aware = self.detector if isinstance(self.detector, AwareDetector) else None
         self._namer = Namer(self.key, self.tokens, proposed=self._aware is not None)
-        bars = self.detector.bars
-        self.bars = None if bars is None else BarFeed(bars, self.tokens, table, self.on)
         own = None
         if plan.validator is not None:
             name, dense = plan.config.validator, self._dense
             own = OwnCheck(name, plan.validator, self.detector, self.on, dense)
         clocks = clocks_of(self.tokens.values(), table, sessions)
-        timed = self.bars is not None
+        self.feeds = feeds_of(self.detector, self.tokens, table, self.on, clocks)
+        self.bars = None if self.feeds is None else self.feeds.bars
+        timed = self.feeds is not None
         self.gate = Gate(
             plan.config, table, self.tokens, self.broker, own, clocks=clocks, timed=timed
         )
@@ -163,14 +163,14 @@ class Executor:
         """Turn the view's ticks into this segment's queue of candidates."""
         rows = None if self._takes_all else own_rows(view, self.tokens, self._mine)
         self._times = OwnTimes(view.segment, self.tokens, self._takes_all)
-        bars = None if self.ended else self.bars
-        self._detect(view, rows, () if bars is None else bars.feed(self._times, view, rows))
+        feeds = None if self.ended else self.feeds
+        self._detect(view, rows, () if feeds is None else feeds.feed(self._times, view, rows))
 
-    def _detect(self, view: View, rows: Rows | None, closings: Sequence[Closing]) -> None:
+    def _detect(self, view: View, rows: Rows | None, told: Sequence[Told]) -> None:
         self._queue, self._at, self._decided = [], 0, -1
         self.broker.enter(view.segment)
         if not self.ended:
-            found, failed = self.detector.detect(view, rows, closings)
+            found, failed = self.detector.detect(view, rows, told)
             self._put(view, self._steps(view, rows, failed), found, failed)
             self.gate.enter_segment()
 
@@ -192,14 +192,14 @@ class Executor:
         if not self._began and len(view) and (rows is None or len(rows)):
             self._began = True
             first = view.position(0 if rows is None else int(rows[0]))
-            steps.append(Entry(first, NOT_DUE, 0, BEGAN, None))
+            steps.append(Entry(first, NOT_DUE, 0, 0, BEGAN, None))
         anew = [f for f in failed if f.anew]
         if anew or not self._warmth.warm:
             behind = [f.row if f.due_ns == NOT_DUE else view.row_at(f.row) - 1 for f in anew]
             cooled = iter(anew)
             for row, warm in self._warmth.over(view, behind):
                 if warm:
-                    steps.append(Entry(view.position(row), NOT_DUE, 0, WARMED, None))
+                    steps.append(Entry(view.position(row), NOT_DUE, 0, 0, WARMED, None))
                 else:
                     steps.append(Entry(*self._namer.place(next(cooled), view), COOLED, None))
         return steps
@@ -235,7 +235,7 @@ class Executor:
         self._decided, self._signal_no = row, signal_no
         fills = self.broker.next_row() == row
         effects: list[Effect] = []
-        if self.deadlines or self._queued(row, due=True):
+        if self.deadlines or self._turn(row) is not None:
             effects += self._run_due(self._clock_at(row), int(segment.seq[row]), row, segment)
             fills = self.broker.next_row() == row  # what was due may have changed the orders
         shows = self._aware is not None and self._aware.next_row() == row
@@ -246,11 +246,22 @@ class Executor:
         while self._queued(row):
             effects += self._carry_out(int(segment.seq[row]), row, segment)
         if self._aware is not None and shows:
-            view, (found, failed) = segment.view(self.on), self._aware.step()
-            self._put(view, self._steps(view, None, failed) if failed else [], found, failed)
+            self._show(segment)
             while self._queued(row):
                 effects += self._carry_out(int(segment.seq[row]), row, segment)
         return effects
+
+    def _show(self, segment: Segment) -> None:
+        """Let a processor that sees its portfolio take its next step."""
+        assert self._aware is not None  # nobody else's turn comes here
+        view, (found, failed) = segment.view(self.on), self._aware.step()
+        self._put(view, self._steps(view, None, failed) if failed else [], found, failed)
+
+    def _turn(self, row: int) -> tuple[int, int] | None:
+        """Return deadline and token of what is next to be said, or told, before a row; or None."""
+        if self._queued(row, due=True):
+            return self._queue[self._at].due_ns, self._queue[self._at].token
+        return None if self._aware is None else self._aware.due(row)
 
     def _queued(self, row: int, *, due: bool = False) -> bool:
         """Say whether the next of the queue stands at a row, or is due before it."""
@@ -288,14 +299,17 @@ class Executor:
         effects: list[Effect] = []
         limit = max(ns, self.clock)
         while True:
-            found = self._queue[self._at] if self._queued(row, due=True) else None
-            before = (limit, _LAST, "") if found is None else (found.due_ns, found.token, BAR)
+            turn = self._turn(row)
+            before = (limit, _LAST, "") if turn is None else (*turn, TOLD)
             if (due := self.deadlines.pop(before)) is not None:
                 self.clock = max(self.clock, due[0])
                 effects += self.when_due[due[2]](Due(*due, seq, row, segment))
-            elif found is not None:
-                self.clock = max(self.clock, found.due_ns)
-                effects += self._carry_out(seq, row - 1, segment)
+            elif turn is not None:
+                self.clock = max(self.clock, turn[0])
+                if self._queued(row, due=True):
+                    effects += self._carry_out(seq, row - 1, segment)
+                else:
+                    self._show(segment)
             else:
                 return effects
 
@@ -309,13 +323,13 @@ class Executor:
             seq: of the event that brought it.
             nothing: a segment without ticks.
             signal_no: as for decide(), where it is a heartbeat.
-            beat: it is a heartbeat, which moves the detect clock too and so closes bars.
+            beat: it is a heartbeat, which moves the detect clock too: bars close, timers are due.
         """
         view = nothing.view(self.on)
         self._times = OwnTimes(nothing, self.tokens, self._takes_all)
         self._seq, self._signal_no = seq, signal_no
-        bars = self.bars if beat and not self.ended else None
-        self._detect(view, None, () if bars is None else bars.advance(ns))
+        feeds = self.feeds if beat and not self.ended else None
+        self._detect(view, None, () if feeds is None else feeds.advance(ns))
         effects = self._run_due(ns, seq, 0, nothing)
         self.clock = max(self.clock, ns)
         if beat:
@@ -453,7 +467,7 @@ class Executor:
             "broker": self.broker.snapshot(),
             "detector": None if self.ended else self.detector.snapshot(),
             "origin": self.origin,
-            "bars": None if self.bars is None else self.bars.snapshot(),
+            **({"bars": None} if self.feeds is None else self.feeds.snapshot()),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -474,5 +488,5 @@ class Executor:
         self.broker.restore(state["broker"])
         if not self.ended:
             self.detector.restore(state["detector"])
-        if self.bars is not None:
-            self.bars.restore(state["bars"])
+        if self.feeds is not None:
+            self.feeds.restore(state)

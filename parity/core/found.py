@@ -25,6 +25,7 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     Args:
         due_ns: the deadline; NOT_DUE at a tick.
         dense: the instrument at a deadline.
+        turn: among what is told of an instrument at one deadline.
     """
 
     row: int
@@ -38,6 +39,7 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     metadata_bytes: bytes
     due_ns: int = NOT_DUE
     dense: int = -1
+    turn: int = 0
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -47,6 +49,7 @@ class Failed(msgspec.Struct, frozen=True):
         due_ns: the deadline; NOT_DUE at a tick.
         dense: the instrument at a deadline.
         anew: the processor begins behind it without a past.
+        turn: among what is told of an instrument at one deadline.
     """
 
     row: int
@@ -54,6 +57,7 @@ class Failed(msgspec.Struct, frozen=True):
     due_ns: int = NOT_DUE
     dense: int = -1
     anew: bool = False
+    turn: int = 0
 
 
 def exact_of(quantity: Any) -> Decimal:
@@ -83,10 +87,10 @@ def reasoning_of(text: Any) -> str:
     return str(text)
 
 
-def found_of(row: int, said: Any, due_ns: int = NOT_DUE, dense: int = -1) -> Found:
+def found_of(row: int, said: Any, due_ns: int = NOT_DUE, dense: int = -1, turn: int = 0) -> Found:
     """Return what a processor said, checked and copied; raises ConfigError naming what is wrong."""
     if not isinstance(said, SignalResult):
-        method = "process_tick" if due_ns == NOT_DUE else "process_bar"
+        method = "process_tick" if due_ns == NOT_DUE else "on_timer" if turn else "process_bar"
         raise ConfigError(
             f"{method} returned {type(said).__name__}", cure="return SignalResult or None"
         )
@@ -112,6 +116,7 @@ def found_of(row: int, said: Any, due_ns: int = NOT_DUE, dense: int = -1) -> Fou
         canonical(metadata),
         due_ns,
         dense,
+        turn,
     )
 
 

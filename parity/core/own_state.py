@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from parity.core.asked import name_of
+from parity.core.declared import is_declaration
 from parity.core.found import words_of
-from parity.model.bars import Bars
 from parity.model.errors import ParityError
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def state_of(processor: StrategyProcessor) -> Any:
             ) from error
         return msgspec.msgpack.decode(kept)
     own = vars(processor) if hasattr(processor, "__dict__") else None
-    if own is not None:  # what bars it asks for is a declaration, no state
-        own = {name: value for name, value in own.items() if not isinstance(value, Bars)}
+    if own is not None:
+        own = {name: value for name, value in own.items() if not is_declaration(value)}
     seen: set[int] = set()
     lost = [n for n, v in (own or {}).items() if not _comes_back(v, seen)]
     if own is None or lost:

@@ -9,9 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from parity.core.asked import asked, history_length_of, name_of, supports
-from parity.core.aware import AwareDetector, is_aware
+from parity.core.aware import AwareDetector
+from parity.core.bars import BarFeed
+from parity.core.declared import is_aware
 from parity.core.detect import KernelDetector, ProcessorDetector
 from parity.core.found import NOT_DUE, Found
+from parity.core.timers import TimerFeed
+from parity.core.told import Feeds
 from parity.core.view import FEW_ROWS
 from parity.model import ticks as flag
 from parity.model.errors import ConfigError
@@ -124,6 +128,23 @@ def detector_of(
         strategy_id=plan.config.strategy_id,
     )
     return AwareDetector(inner, portfolio) if is_aware(made) else inner
+
+
+def feeds_of(
+    detector: ProcessorDetector | KernelDetector | AwareDetector,
+    tokens: Mapping[int, int],
+    table: InstrumentTable,
+    on: str,
+    clocks: Mapping[int, SessionClock],
+) -> Feeds | None:
+    """Return the bars and timers that a strategy asks for; None where it asks for neither."""
+    bars, timers = detector.bars, detector.timers
+    if bars is None and not timers:
+        return None
+    return Feeds(
+        None if bars is None else BarFeed(bars, tokens, table, on),
+        TimerFeed(timers, tokens, clocks) if timers else None,
+    )
 
 
 def own_rows(view: View, tokens: Mapping[int, int], mine: npt.NDArray[np.bool_]) -> Rows:

@@ -15,7 +15,7 @@ from parity.model.errors import ConfigError
 
 EMPTY_RULES: Final = ("skip", "flat")
 _NS: Final = 1_000_000_000
-_LENGTH_SEC: Final = (0.001, 7 * 86_400)
+LENGTH_SEC: Final = (0.001, 7 * 86_400)  # least and most
 _EXACT: Final = Context(prec=60)  # not the thread's own, which a strategy may have changed
 
 
@@ -39,7 +39,7 @@ class Bars(msgspec.Struct, frozen=True):
     empty: str = "skip"
 
     def __post_init__(self) -> None:
-        least, most = _LENGTH_SEC
+        least, most = LENGTH_SEC
         number = isinstance(self.seconds, int | float) and not isinstance(self.seconds, bool)
         if not (number and least <= self.seconds <= most):
             raise ConfigError(
@@ -57,12 +57,12 @@ class Bars(msgspec.Struct, frozen=True):
     @property
     def length_ns(self) -> int:
         """Length of a bar in ns."""
-        return round(Decimal(str(self.seconds)) * _NS)
+        return exact_ns(self.seconds)
 
     @property
     def offset_ns(self) -> int:
         """Where bars begin, in ns after the Unix epoch."""
-        return round(Decimal(str(self.offset_sec)) * _NS)
+        return exact_ns(self.offset_sec)
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -152,6 +152,11 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             raise ConfigError(f"bar: {name!r} is none of {', '.join(scales)}")
         value: int = getattr(self, f"{name}_int")
         return Decimal(value).scaleb(-scales[name], _EXACT)
+
+
+def exact_ns(seconds: float) -> int:
+    """Return seconds as whole nanoseconds, by their shortest decimal."""
+    return round(Decimal(str(seconds)) * _NS)
 
 
 def _power(scale: int) -> int:

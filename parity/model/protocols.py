@@ -46,7 +46,8 @@ class StrategyProcessor(Protocol):
     Optional: `snapshot() -> dict` and `restore(dict)` for own state (plain values), and further
     parameters of process_tick: `rng` receives the tick's own random stream, `portfolio` the
     strategy's portfolio, read-only; then several signals may be returned or yielded. With an
-    attribute `bars` (parity.model.bars.Bars) it has `process_bar(bar, history[, rng])` too. A
+    attribute `bars` (parity.model.bars.Bars) it has `process_bar(bar, history)` too, with `timers`
+    (parity.model.timers) `on_timer(timer, history)`, each with the same further parameters. A
     method `supports_broker(broker) -> bool` is asked at the start.
     """
 

@@ -325,16 +325,21 @@ def reached(events: EventBatch) -> frozenset[str]:
     kinds = {e.kind for e in effects if isinstance(e, Fill) and not e.reason}
     states = {e.now for e in effects if isinstance(e, Transition)}
     bars = {"bar" for e in effects if isinstance(e, ApprovedSignal) and e.candidate.ordinal < 0}
-    return frozenset({*kinds, *states, *bars, *report.controls})
+    timers = {
+        "timer" if e.candidate.strategy_id != "every_holds" else "timer_with_portfolio"
+        for e in effects
+        if isinstance(e, ApprovedSignal) and "timer" in e.candidate.metadata
+    }
+    return frozenset({*kinds, *states, *bars, *timers, *report.controls})
 
 
 FEATURES = {
     "bar", "order", "outside", "stop_loss", "take_profit", "ERROR", "PAUSED", "gap",
     "heartbeat", "fill", "fill_unknown_strategy", "policy_changed", "strategy_paused",
-    "flatten", "STOPPED",
+    "flatten", "STOPPED", "timer", "timer_with_portfolio",
 }  # fmt: skip
 
 
 def test_the_streams_reach_every_feature() -> None:
-    """Bars that trade, exits, lifecycles and controls of every kind happen in them."""
+    """Bars and timers that trade, exits, lifecycles and every kind of control happen in them."""
     assert set() == unreached(all_events(min_ticks=60), FEATURES, reached)

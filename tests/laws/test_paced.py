@@ -28,13 +28,15 @@ from parity.testing.generators import TABLE, event_streams
 TERMS = {"risk": {"cooldown_sec": 2}, "paper": {"allow_short": True, "order_ttl_sec": 3}}
 RULE = {"lookback_periods": 2, "threshold": 0.0, "position_size": 1, **TERMS}
 USERS = '''
-"""Bars, orders with exits and errors, as a user writes them."""
+"""Bars, timers, orders with exits and errors, as a user writes them."""
 from decimal import Decimal
 from parity.model.bars import Bars
+from parity.model.timers import Every
 from parity.model.values import SignalResult
 
 class Barring:
     bars = Bars(seconds=2)
+    timers = [Every(3)]
     calls = 0
     def get_required_history_length(self): return 2
     def supports_instrument(self, token): return True
@@ -51,17 +53,25 @@ class Barring:
         return SignalResult("BUY" if rng.uniform() < 0.5 else "SELL", 0.5, 1, tick.price, "", how)
     def process_bar(self, bar, history):
         return SignalResult("SELL", 1.0, 1, bar.close, "", {"high": bar.high, "n": self.calls})
+    def on_timer(self, timer, history, rng):
+        return SignalResult("BUY", rng.uniform(), 1, history[-1].price, "", {"at": timer.due_ns})
     def snapshot(self): return {"calls": self.calls}
     def restore(self, state): self.calls = state["calls"]
 
 class Holding:
     calls = 0
+    bars = Bars(seconds=5)
+    timers = [Every(3)]
     def get_required_history_length(self): return 1
     def supports_instrument(self, token): return True
     def get_strategy_name(self): return "holding"
     def process_tick(self, tick, history, portfolio):
         held = portfolio.position(tick.instrument_token)
         return SignalResult("SELL" if held > 0 else "BUY", 1.0, abs(held) or 1, tick.price)
+    def process_bar(self, bar, history, portfolio):
+        return SignalResult("BUY", 0.5, 1, bar.close, "", {"cash": str(portfolio.cash)})
+    def on_timer(self, timer, history, portfolio):
+        return SignalResult("SELL", 0.5, 1, history[-1].price, "", {"cash": str(portfolio.cash)})
 '''
 
 

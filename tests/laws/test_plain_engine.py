@@ -17,6 +17,7 @@ from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
 from parity.model.effects import ApprovedSignal, DroppedSignal, Effect, Failure, Fill
 from parity.model.events import EventBatch
+from parity.model.timers import Every
 from parity.model.values import SIDE_NAMES, SignalResult, StrategyConfig
 from parity.testing.generators import ONE, SECOND_NS, TABLE, TWO, cut, event_streams, partitions
 
@@ -70,6 +71,17 @@ class Rule:
         return SignalResult(side, confidence, quantity, history[-1].price)
 
 
+class TimedRule(Rule):
+    """The same, and compares at timers too; two of them meet every 35 seconds."""
+
+    timers = (Every(5), Every(7))
+
+    def on_timer(self, timer: Any, history: Any) -> SignalResult | None:
+        """Apply the rule to the newest tick, and to which timer it is."""
+        self.sees += timer.number + timer.due_ns // SECOND_NS % 3
+        return self.process_tick(history[-1], history)
+
+
 limits = st.fixed_dictionaries(
     {
         "on": st.sampled_from(("trades", "trades", "quotes")),
@@ -82,10 +94,12 @@ limits = st.fixed_dictionaries(
     }
 )
 rules = st.tuples(st.integers(1, 5), st.sampled_from((0, 1)))
-drawn_strategies = st.lists(st.tuples(rules, limits), min_size=1, max_size=4).map(
+drawn_strategies = st.lists(
+    st.tuples(st.sampled_from((Rule, TimedRule)), rules, limits), min_size=1, max_size=4
+).map(
     lambda drawn: [
-        PlainStrategy(f"s{number}", lambda rule=rule: Rule(*rule), **limit)
-        for number, (rule, limit) in enumerate(drawn)
+        PlainStrategy(f"s{number}", lambda kind=kind, rule=rule: kind(*rule), **limit)
+        for number, (kind, rule, limit) in enumerate(drawn)
     ]
 )
 
@@ -147,14 +161,16 @@ def test_the_engine_says_what_the_plain_one_says(
 
 
 def test_the_markets_reach_every_rule() -> None:
-    """Every reason, fills and errors happen: the law is not about silence."""
+    """Every reason, fills, errors and timers happen: the law is not about silence."""
     wanted = {
         "hold", "sanity_quantity", "sanity_confidence", "min_confidence", "max_quantity",
-        "cooldown", "order", "short_not_allowed", "insufficient_cash", "error", "",
+        "cooldown", "order", "short_not_allowed", "insufficient_cash", "error", "", "timer",
     }  # fmt: skip
     drawn = st.tuples(event_streams(min_ticks=60), drawn_strategies)
 
     def reached(drawn: Any) -> set[str]:
-        return {"error" if one[2] == "error" else str(one[-1]) for one in plain(*drawn)}
+        said = plain(*drawn)
+        timers = {"timer" for one in said if one[2] == "signal" and one[5] == -1 and not one[-1]}
+        return timers | {"error" if one[2] == "error" else str(one[-1]) for one in said}
 
     assert set() == unreached(drawn, wanted, reached)

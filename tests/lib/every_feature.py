@@ -1,6 +1,6 @@
 """Strategies that use what the engine offers, all at once, and events of every kind for them.
 
-Bars, orders of every type with exits and lives, random streams, errors with and without a
+Bars, timers, orders of every type with exits and lives, random streams, errors with and without a
 snapshot, lifecycles, portfolios, a broker whose fills come from outside. For the general laws; the
 rules themselves have references of their own beside `plain_engine.py`.
 """
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from parity.core.executor import ExecutorPlan
 from parity.model.bars import Bar, Bars
 from parity.model.events import EventBatch
+from parity.model.timers import AtClose, AtOpen, Every, Timer
 from parity.model.values import SignalResult, StrategyConfig
 from parity.testing.generators import ONE, SECOND_NS, TWO, event_streams
 
@@ -44,10 +45,11 @@ def order_of(number: int, price: Decimal) -> dict[str, Any]:
 
 
 class Everything:
-    """Speaks at ticks and at bars, by chance and by state; fails at one price in eleven."""
+    """Speaks at ticks, bars and timers, by chance and by state; fails at one price in eleven."""
 
     def __init__(self, seconds: float = 40, empty: str = "skip") -> None:
         self.bars = Bars(seconds=seconds, empty=empty)
+        self.timers = [Every(2), AtOpen(), Every(7, offset_sec=1), AtClose(-1), AtClose()]
         self.calls = 0
         self.last: list[float] = []
 
@@ -83,6 +85,16 @@ class Everything:
             return None
         how = {"low": bar.low, "high": bar.high, "ticks": bar.count, "rows": len(history)}
         return SignalResult("BUY", rng.uniform(), 1, bar.close, "", how)
+
+    def on_timer(self, timer: Timer, history: Any, rng: Any) -> SignalResult | None:
+        """Order at every other timer; fail at one in thirteen."""
+        self.calls += 1
+        if self.calls % 13 == 0:
+            raise ArithmeticError(f"timer at {self.calls}")
+        if self.calls % 2:
+            return None
+        how = {**order_of(self.calls, history[-1].last_price), "timer": timer.number}
+        return SignalResult("SELL", rng.uniform(), 1, history[-1].price, "", how)
 
     def snapshot(self) -> dict[str, Any]:
         """Return what it remembers."""
@@ -121,7 +133,10 @@ class Forgetful:
 
 
 class Holding(Forgetful):
-    """Proposes by what it holds: sells it, and orders anew."""
+    """Proposes by what it holds: sells it, and orders anew; at bars and timers, too."""
+
+    bars = Bars(seconds=3)
+    timers = (Every(4), AtClose(-2), AtOpen())
 
     def process_tick(  # type: ignore[override] # asks for more
         self, tick: Any, history: Any, portfolio: Any
@@ -134,6 +149,23 @@ class Holding(Forgetful):
         if tick.price_int % 13 == 0:
             raise ArithmeticError("thirteen")
         yield SignalResult("BUY", 0.8, 1, tick.price, "", order_of(self.calls, tick.last_price))
+
+    def process_bar(self, bar: Bar, history: Any, portfolio: Any) -> SignalResult | None:
+        """Buy where little is held."""
+        held = portfolio.projected(bar.instrument_token)
+        how = {"bar": bar.count, "held": str(held)}
+        return SignalResult("BUY", 0.7, 1, bar.close, "", how) if held < 2 else None
+
+    def on_timer(self, timer: Timer, history: Any, portfolio: Any) -> Iterator[SignalResult]:
+        """Leave what is held, and fail behind it now and then."""
+        self.calls += 1
+        held = portfolio.position(timer.instrument_token)
+        if held:
+            side = "SELL" if held > 0 else "BUY"
+            how = {"timer": timer.number, "cash": str(portfolio.cash)}
+            yield SignalResult(side, 1.0, abs(held), history[-1].price, "", how)
+        if self.calls % 11 == 0:
+            raise ArithmeticError("eleven")
 
 
 MAKERS: Final[tuple[tuple[str, Any, str, tuple[int, ...]], ...]] = (

@@ -1,8 +1,8 @@
 """A second engine, to hold the real one against: tick by tick, no batches, no merge, no columns.
 
-It shares no code with parity.core. It knows the rules that every strategy meets: histories, the
-lifecycle up to ACTIVE, roll-back, sanity, least confidence, largest quantity, cooldown, and orders
-through the plain broker.
+It shares no code with parity.core. It knows the rules that every strategy meets: histories, timers
+at equal steps, the lifecycle up to ACTIVE, roll-back, sanity, least confidence, largest quantity,
+cooldown, and orders through the plain broker.
 """
 
 from __future__ import annotations
@@ -27,6 +27,14 @@ class PlainTick(NamedTuple):
     price: float
     quantity: float
     side: int
+
+
+class PlainTimer(NamedTuple):
+    """What a processor is told when a timer is due."""
+
+    instrument_token: int
+    due_ns: int
+    number: int
 
 
 class PlainStrategy(NamedTuple):
@@ -78,6 +86,8 @@ class PlainEngine:
     def _show(self, hosted: _Hosted, row: Any, ordinal: int) -> None:
         token, seq = int(row["instrument_token"]), int(row["seq"])
         tick = self._seen(row, hosted.strategy.on)
+        if not int(row["flags"]) & flag.NO_VENUE_TIME:
+            self._pass_time(hosted, int(row["ts_event"]), seq)
         done = len(hosted.broker.said)
         hosted.broker.tick(row, self.scales[token][0])
         for fill in hosted.broker.said[done:]:
@@ -97,7 +107,31 @@ class PlainEngine:
             self.said.append((seq, hosted.strategy.strategy_id, "error", token))
             return
         if signal is not None:
-            self._judge(hosted, signal, tick, seq, ordinal)
+            self._judge(hosted, signal, (seq, token, tick.ts_event, ordinal))
+
+    def _pass_time(self, hosted: _Hosted, ns: int, seq: int) -> None:
+        before = hosted.broker.clock
+        if before is None:
+            return
+        due = []
+        for number, timer in enumerate(getattr(hosted.processor, "timers", ())):
+            step, offset = round(timer.seconds * 10**9), round(timer.offset_sec * 10**9)
+            first = before - (before - offset) % step + step
+            due += [(at, t, number) for at in range(first, ns + 1, step) for t in self.scales]
+        for at, token, number in sorted(due):
+            history = hosted.histories.get(token, ())
+            if len(history) < hosted.length:  # of an instrument that is not its own there is none
+                continue
+            hosted.broker.clock = at  # orders here live for ever: none is due
+            kept = copy.deepcopy(hosted.processor)
+            try:
+                signal = hosted.processor.on_timer(PlainTimer(token, at, number), list(history))
+            except ArithmeticError:
+                hosted.processor = kept
+                self.said.append((seq, hosted.strategy.strategy_id, "error", token))
+                continue
+            if signal is not None:
+                self._judge(hosted, signal, (seq, token, at, -1))
 
     def _seen(self, row: Any, on: str) -> PlainTick | None:
         bits, token = int(row["flags"]), int(row["instrument_token"])
@@ -113,18 +147,19 @@ class PlainEngine:
         quantity = int(row["quantity_int"]) / 10**quantity_scale
         return PlainTick(token, int(row["ts_event"]), price, quantity, int(row["side"]))
 
-    def _judge(self, hosted: _Hosted, signal: Any, tick: PlainTick, seq: int, ordinal: int) -> None:
-        reason = self._reason(hosted, signal, tick.instrument_token)
+    def _judge(self, hosted: _Hosted, signal: Any, moment: tuple[int, int, int, int]) -> None:
+        seq, token, ts, ordinal = moment
+        reason = self._reason(hosted, signal, token)
         numbers = (float(signal.price), float(signal.quantity), float(signal.confidence))
-        key = (seq, hosted.strategy.strategy_id, "signal", tick.instrument_token)
-        self.said.append((*key, tick.ts_event, ordinal, signal.signal_type, *numbers, reason))
+        key = (seq, hosted.strategy.strategy_id, "signal", token)
+        self.said.append((*key, ts, ordinal, signal.signal_type, *numbers, reason))
         if reason:
             return
         clock = hosted.broker.clock
         if clock is not None:
-            hosted.approved[tick.instrument_token] = clock
+            hosted.approved[token] = clock
         side = 1 if signal.signal_type == "BUY" else -1
-        hosted.broker.order(tick.instrument_token, side, Fraction(str(signal.quantity)), {})
+        hosted.broker.order(token, side, Fraction(str(signal.quantity)), {})
 
     def _reason(self, hosted: _Hosted, signal: Any, token: int) -> str:
         limits, clock = hosted.strategy, hosted.broker.clock

@@ -17,6 +17,7 @@ from parity.live.runner import Strategies
 from parity.live.start import start
 from parity.model import ticks as flag
 from parity.model.bars import Bar, Bars
+from parity.model.timers import Every, Timer
 from parity.model.values import SignalResult, StrategyConfig
 from parity.publishers.file import FilePublisher
 from parity.recording.reader import open_recording
@@ -88,6 +89,19 @@ class Closes:
         return SignalResult("BUY", 0.5, 1, bar.close)
 
 
+class Clocked(Closes):
+    """Says it at a timer of two seconds instead."""
+
+    def __init__(self) -> None:
+        self.timers = [Every(2)]
+
+    process_bar = None  # type: ignore[assignment] # it has no bars
+
+    def on_timer(self, timer: Timer, history: Any) -> SignalResult:
+        """Say BUY."""
+        return SignalResult("BUY", 0.5, 1, history[-1].price)
+
+
 class Silent:
     """A source with one tick, and then silence for a while."""
 
@@ -127,17 +141,20 @@ class Silent:
         """Nothing to close."""
 
 
-def plans() -> list[ExecutorPlan]:
-    """Return a strategy on bars."""
+def plans(kind: type[Closes]) -> list[ExecutorPlan]:
+    """Return a strategy on bars, or on timers."""
     config = StrategyConfig(strategy_id="closes", strategy_type="closes")
-    return [ExecutorPlan(config, "paper", Closes)]
+    return [ExecutorPlan(config, "paper", kind)]
 
 
-def test_a_silent_source_lets_bars_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One heartbeat is journaled when the bar's end has passed; a replay of it says the same."""
+@pytest.mark.parametrize(("kind", "turns", "sent"), [(Closes, 60, 1), (Clocked, 16, 2)])
+def test_a_silent_source_lets_deadlines_pass(
+    kind: type[Closes], turns: int, sent: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A heartbeat is journaled when a bar's end or a timer has passed; a replay says the same."""
     clock = count(START_NS, SECOND_NS // 4)
     monkeypatch.setattr(runner, "anchored_clock", lambda: lambda: next(clock))
-    run, engine = tmp_path / "run", Engine(TABLE, plans())
+    run, engine = tmp_path / "run", Engine(TABLE, plans(kind))
     manifest = RunManifest(
         run_id="run", mode="paper", created_by="test", started="", seed=0, strategies=[],
         skipped=[], recording=RecordingReference(path="recording"), fingerprint={},
@@ -149,18 +166,24 @@ def test_a_silent_source_lets_bars_close(tmp_path: Path, monkeypatch: pytest.Mon
     async def scenario() -> None:
         stop = asyncio.Event()
         await start(
-            run / "recording", TABLE, Silent(60), created_by="t", stop=stop, strategies=strategies
+            run / "recording",
+            TABLE,
+            Silent(turns),
+            created_by="t",
+            stop=stop,
+            strategies=strategies,
         )
 
     asyncio.run(scenario())
-    again = Engine(TABLE, plans())
+    again = Engine(TABLE, plans(kind))
     with open_recording(run / "recording") as recording:
         beats = [c for c in recording.controls() if c.verb == "heartbeat"]
         for batch in recording.batches():
             again.process(batch)
 
-    assert [2] == [c.seq for c in beats]
-    assert START_NS + 2 * SECOND_NS <= beats[0].detail["ts_event"]
-    assert 1 == engine.report().signals
+    assert [2, 3][:sent] == [c.seq for c in beats]
+    for number, beat in enumerate(beats, 1):
+        assert START_NS + 2 * number * SECOND_NS <= beat.detail["ts_event"]
+    assert sent == engine.report().signals
     assert engine.report() == again.report()
     assert np.all([e.overtaken == 0 for e in engine.report().executors])
