@@ -1,4 +1,4 @@
-"""Prices at a row of a segment: the last one of an instrument, and the open of its current bar.
+"""What the market was at a row of a segment: last prices, opens of bars, halts and auctions.
 
 What is carried from segment to segment is kept per instrument, so batches may end anywhere.
 """
@@ -103,6 +103,43 @@ class Prices:
         """Take back what snapshot() gave."""
         self._carried = {int(d): Decimal(p) for d, p in state.items()}
         self._watched.update(self._carried)
+
+
+class Halts:
+    """What the venue said of halts and auctions with the last tick of each instrument, of any kind.
+
+    For what is said at deadlines, which has no tick of its own.
+    """
+
+    _BITS: Final = flag.HALTED | flag.AUCTION
+
+    def __init__(self) -> None:
+        self._carried: dict[int, int] = {}  # by dense id: bits, where there are any
+
+    def at(self, dense: int, row: int, segment: Segment) -> int:
+        """Return the bits of the last tick up to a row; none where there was no tick."""
+        rows = segment.rows_of(dense)
+        before = int(rows.searchsorted(row, side="right"))
+        if not before:
+            return self._carried.get(dense, 0)
+        return int(segment.batch.column("flags")[rows[before - 1]]) & self._BITS
+
+    def leave(self, tokens: Iterable[int], segment: Segment) -> None:
+        """Carry the bits of the given instruments over to the next segment."""
+        for dense in {*tokens}.intersection(segment.instruments):
+            bits = self.at(dense, len(segment), segment)
+            if bits:
+                self._carried[dense] = bits
+            else:
+                self._carried.pop(dense, None)
+
+    def snapshot(self) -> dict[str, int]:
+        """Return what is carried."""
+        return {str(dense): bits for dense, bits in sorted(self._carried.items())}
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Take back what snapshot() gave."""
+        self._carried = {int(dense): bits for dense, bits in state.items()}
 
 
 class BarOpens:

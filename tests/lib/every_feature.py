@@ -49,7 +49,7 @@ class Everything:
 
     def __init__(self, seconds: float = 40, empty: str = "skip") -> None:
         self.bars = Bars(seconds=seconds, empty=empty)
-        self.timers = [Every(2), AtOpen(), Every(7, offset_sec=1), AtClose(-1), AtClose()]
+        self.timers = [Every(12), AtOpen(), Every(30, offset_sec=1), AtClose(-1), AtClose()]
         self.calls = 0
         self.last: list[float] = []
 
@@ -135,8 +135,8 @@ class Forgetful:
 class Holding(Forgetful):
     """Proposes by what it holds: sells it, and orders anew; at bars and timers, too."""
 
-    bars = Bars(seconds=3)
-    timers = (Every(4), AtClose(-2), AtOpen())
+    bars = Bars(seconds=10)
+    timers = (Every(15), AtClose(-2), AtOpen())
 
     def process_tick(  # type: ignore[override] # asks for more
         self, tick: Any, history: Any, portfolio: Any

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from parity.core.market import BarOpens, Prices
+from parity.core.market import BarOpens, Halts, Prices
 from parity.core.money import EXACT, WIDE
 from parity.core.orders import OUTSIDE
 from parity.core.validators.checks import STAGES, Validator, room, spared
@@ -44,7 +44,7 @@ class Gate:
         broker: where positions and pending orders are.
         own: the registered validator, asked last; None for the standard ones alone.
         clocks: session of an instrument, by token; those that trade round the clock have none.
-        timed: candidates come at deadlines too, where the last price may be of an older segment.
+        timed: candidates come at deadlines too, where the last tick may be of an older segment.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Gate:
         asked = every or priced or self.limits.exposure_max is not None
         self._prices = Prices(tokens if timed else ()) if asked else None
         self._bars = BarOpens(self.limits.bar_ns) if every or banded else None
+        self._halts = Halts() if timed else None
         self._fills: dict[str, Fill] = {
             "phase": self._fill_phase,
             "flags": self._fill_flags,
@@ -126,6 +127,10 @@ class Gate:
         """Go on with what another one of the same strategy remembers, as far as both ask for it."""
         self.follow(old.policy)
         self._past.restore(old._past.snapshot())
+        if self._halts is not None and old._halts is not None:
+            there = {str(dense) for dense in self._dense.values()}
+            halts = old._halts.snapshot()
+            self._halts.restore({d: bits for d, bits in halts.items() if d in there})
         if self._prices is not None:
             mine = {str(dense) for dense in self._dense.values()}
             known = old._prices.snapshot() if old._prices is not None else {}
@@ -199,6 +204,8 @@ class Gate:
         """Close the segment: carry prices and bars over to the next one."""
         if self._prices is not None:
             self._prices.leave(view.segment)
+        if self._halts is not None:
+            self._halts.leave(self._dense.values(), view.segment)
         if self._bars is not None:
             self._bars.leave(self._dense.values(), view)
 
@@ -218,8 +225,10 @@ class Gate:
             context.phase = clock.phase(context.clock_ns)
 
     def _fill_flags(self, context: Context, candidate: Candidate, row: int, seg: Segment) -> None:
-        if candidate.ordinal >= 0:  # at a deadline `row` is whatever tick came before it
+        if candidate.ordinal >= 0:
             context.flags = int(seg.batch.column("flags")[row])
+        elif self._halts is not None:  # at a deadline `row` is whatever tick came before it
+            context.flags = self._halts.at(self._dense[candidate.instrument_token], row, seg)
 
     def _fill_size(self, context: Context, candidate: Candidate, row: int, seg: Segment) -> None:
         try:
@@ -311,6 +320,7 @@ class Gate:
             "past": self._past.snapshot(),
             "prices": self._prices.snapshot() if self._prices is not None else {},
             "bars": self._bars.snapshot() if self._bars is not None else {},
+            **({} if self._halts is None else {"halts": self._halts.snapshot()}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -321,3 +331,5 @@ class Gate:
             self._prices.restore(state["prices"])
         if self._bars is not None:
             self._bars.restore(state["bars"])
+        if self._halts is not None:
+            self._halts.restore(state.get("halts", {}))  # older checkpoints have none
