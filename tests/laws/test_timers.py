@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +18,6 @@ from parity.core.timers import IDLE_MAX
 from parity.model import ticks as flag
 from parity.model.bars import Bar, Bars
 from parity.model.effects import ApprovedSignal, DroppedSignal, Effect, Failure, Fill
-from parity.model.errors import ConfigError
 from parity.model.events import Control, EventBatch
 from parity.model.sessions import SessionClock
 from parity.model.timers import AtClose, AtOpen, Declared, Every, Timer
@@ -443,51 +441,6 @@ def test_the_end_of_a_backtest_makes_timers_due() -> None:
     engine.end(START_NS + 25 * SECOND_NS)
 
     assert [9, 10, 20] == [(ns - START_NS) // SECOND_NS for ns, _, _ in made.seen]
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda: Every(0), r"Every: seconds: expected a number from 0.001 to 604800, was 0"),
-        (lambda: Every("1m"), r"Every: seconds: expected a number .* was '1m'"),
-        (lambda: Every(1, offset_sec=-1), r"Every: offset_sec: expected .* was -1"),
-        (lambda: AtOpen(90_000), r"AtOpen: offset_sec: expected .* from -86400 to 86400"),
-        (lambda: AtClose(float("nan")), r"AtClose: offset_sec: expected .* was nan"),
-    ],
-)
-def test_a_wrong_declaration_is_refused(make: Any, words: str) -> None:
-    """Naming the field and the value."""
-    with pytest.raises(ConfigError, match=words):
-        make()
-
-
-@pytest.mark.parametrize(
-    ("timers", "words"),
-    [
-        ((), r"strategy timing: on_timer without timers"),
-        (None, r"strategy timing: on_timer without timers"),
-        ((Every(1), 5), r"strategy timing: timers: expected Every, AtOpen or AtClose, was 5"),
-        (Every(1), r"strategy timing: timers: expected a list of them, was Every"),
-    ],
-)
-def test_a_wrong_list_is_refused_at_the_start(timers: Any, words: str) -> None:
-    """So is a method without timers."""
-    made = Timing(())
-    made.timers = timers
-
-    with pytest.raises(ConfigError, match=words):
-        engine_of([ExecutorPlan(StrategyConfig("t", "t"), "paper", lambda: made)])
-
-
-def test_timers_without_a_method_are_refused() -> None:
-    """Where what the attribute holds are timers; anything else of that name is the strategy's."""
-
-    class Deaf(Timing):
-        on_timer = None  # type: ignore[assignment] # what is tried
-
-    with pytest.raises(ConfigError, match=r"timers without on_timer\(timer, history\)"):
-        engine_of([ExecutorPlan(StrategyConfig("t", "t"), "paper", lambda: Deaf([Every(1)]))])
-    engine_of([ExecutorPlan(StrategyConfig("t", "t"), "paper", lambda: Deaf([]))])
 
 
 def test_the_streams_are_worth_it() -> None:
