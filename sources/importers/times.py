@@ -1,7 +1,7 @@
 """Times as text or integers to int64 ns UTC, exactly; a time without a zone is refused.
 
 The unit of a number is told by its digits before the point: 10 are seconds, 13 ms, 16 µs, 19 ns
-(2001-09-09 to 2286). A naive ISO time needs a declared zone; an hour that occurs twice or never
+(2001-09-09 to 2262). A naive ISO time needs a declared zone; an hour that occurs twice or never
 in that zone is refused, not guessed at.
 """
 
@@ -60,7 +60,9 @@ def parse_times(texts: Any, tz: str | None, place: Place) -> tuple[Ints, Mask]:
     values = np.zeros(len(words), np.int64)
     wrong = np.zeros(len(words), np.bool_)
     values[numeric], wrong[numeric] = _from_digits(numbers.filter(pa.array(numeric)))
-    _refuse(wrong, codes, valid, words, place, "expected 10, 13, 16 or 19 digits", _CURE)
+    _refuse(
+        wrong, codes, valid, words, place, "expected 10, 13, 16 or 19 digits, up to 2262", _CURE
+    )
     rest = ~numeric & _array(words.is_valid())
     if rest.any():
         values[rest] = _from_iso(words, rest, tz, codes, valid, place)
@@ -81,10 +83,7 @@ def _from_digits(numbers: Any) -> tuple[Ints, Mask]:
         wrong[here] |= _array(pc.greater(pc.utf8_length(rest), decimals))
         whole = numbers.field("whole").filter(chosen)
         text = pc.binary_join_element_wise(whole, pc.utf8_rpad(rest, decimals, "0"), "")
-        fits = (
-            pa.array(~wrong[here]) if digits != NS_DIGITS else pc.less_equal(text, str(2**63 - 1))
-        )
-        wrong[here] |= ~_array(fits)
+        wrong[here] |= ~_array(pc.less_equal(text, str(2**63 - 1)))  # all that fit have 19 digits
         values[here] = _array(pc.cast(pc.if_else(pa.array(~wrong[here]), text, "0"), pa.int64()))
     return values, wrong
 

@@ -66,5 +66,10 @@ def tokens_of(
 def not_once(tokens: Sequence[int], venue: str) -> tuple[str, str]:
     """Return what is wrong with a symbol that has not one of `tokens_of`, and the cure."""
     problem = "expected a symbol that stands once in the instrument table, not "
-    cure = f"say which one has the venue {venue!r}" if tokens else f"add it, with venue {venue!r}"
-    return f"{problem}{len(tokens)} times", f"mend the --instrument-table: {cure}"
+    if not tokens:
+        cure = "add it to the --instrument-table" + (f" with the venue {venue!r}" if venue else "")
+    elif venue:
+        cure = f"say in the --instrument-table which one has the venue {venue!r}"
+    else:
+        cure = "say which one it is: --map venue==VENUE"
+    return f"{problem}{len(tokens)} times", cure

@@ -193,8 +193,15 @@ ONE_OF_SCALES = InstrumentTable([Instrument(token=7, symbol="A", price_scale=2, 
         (["1748736000000,1.5", "1748736000001,1.5,7"], {"map": "ts_event=#1,price=#2,quantity=#3"}),
         (["0001748736000,1.5,7"], {"map": "ts_event=#1,price=#2,quantity=#3"}),
         (["1748736000000,1.5,7"], {"map": "ts_event=#1,price=#2,quantity=#3,open_interest=#3"}),
+        (["9223372036,1.5,7", "9223372037,1.5,7"], {"map": "ts_event=#1,price=#2,quantity=#3"}),
     ],
-    ids=["one column for two", "a short first row", "zeros before a time", "of two kinds"],
+    ids=[
+        "one column for two",
+        "a short first row",
+        "zeros before a time",
+        "of two kinds",
+        "beyond 2262",
+    ],
 )
 def test_what_is_odd_is_read_as_the_texts_read_it(
     tmp_path: Path, lines: list[str], more: dict[str, str]

@@ -160,8 +160,12 @@ def test_what_is_left_out_of_a_file_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("venues", "words", "cure"),
     [
-        ([], "not 0 times, was 'BTCUSDT'", "add it, with venue 'BINANCE-USDM'"),
-        (["x", "y"], "not 2 times, was 'BTCUSDT'", "say which one has the venue 'BINANCE-USDM'"),
+        ([], "not 0 times, was 'BTCUSDT'", "add it to the --instrument-table with the venue "),
+        (
+            ["x", "y"],
+            "not 2 times, was 'BTCUSDT'",
+            "in the --instrument-table which one has the venue ",
+        ),
     ],
 )
 def test_a_symbol_that_a_table_lacks_or_has_twice_is_refused_alike(
@@ -197,4 +201,9 @@ def test_a_symbol_that_a_table_lacks_or_has_twice_is_refused_alike(
         once = "expected a symbol that stands once in the instrument table, "
         with pytest.raises(InputRefused, match=where + once + words) as refused:
             import_ticks(path, tmp_path / "rec", instrument_table=table, **more)
-        assert refused.value.cure == f"mend the --instrument-table: {cure}"
+        assert f"{cure}'BINANCE-USDM'" in str(refused.value.cure)
+    rows.write_text("ts_event,symbol,price,quantity\n1748736000000,BTCUSDT,1,2\n")
+    with pytest.raises(InputRefused) as refused:
+        import_ticks(rows, tmp_path / "rec", instrument_table=table)
+    said = "--map venue==VENUE" if venues else "add it to the --instrument-table"
+    assert str(refused.value.cure).endswith(said)
