@@ -13,28 +13,10 @@ import numpy.typing as npt
 
 from parity.codegen.fuse import RAISED
 from parity.codegen.reach import python_function
+from parity.kernels.record import Record
 
 if TYPE_CHECKING:
     from parity.model.kernel import KernelStrategy
-
-
-class _Record:
-    """One record with plain Python numbers as attributes; arrays are lists (of lists)."""
-
-    def __init__(self, values: Any, names: tuple[str, ...]) -> None:
-        for name in names:
-            field = values[name]
-            nested = field.dtype.names
-            setattr(self, name, _Record(field, nested) if nested else field.tolist())
-
-    def write(self, values: Any, names: tuple[str, ...]) -> None:
-        """Put the numbers back into the numpy record they came from."""
-        for name in names:
-            field = getattr(self, name)
-            if isinstance(field, _Record):
-                field.write(values[name], values[name].dtype.names)
-            else:
-                values[name] = field
 
 
 class Interpreter:
@@ -61,7 +43,7 @@ class Interpreter:
         codes: npt.NDArray[np.int8],
     ) -> tuple[int, int]:
         """Run ticks lo..hi-1 and return (count of candidates, next row), as `Driver` does."""
-        record = _Record(params[0], self._params)
+        record = Record(params[0], self._params)
         blank = np.zeros((), out.dtype)
         count = 0
         for row in range(lo, hi):
@@ -70,7 +52,7 @@ class Interpreter:
                 continue
             if count == len(rows):
                 return count, row
-            state, said = _Record(states[local], self._state), _Record(blank, self._out)
+            state, said = Record(states[local], self._state), Record(blank, self._out)
             try:
                 code = int(self._step(state, record, said, *(c[row].item() for c in columns)))
             except Exception:  # whatever a step raises is its error at that tick

@@ -10,7 +10,10 @@ from __future__ import annotations
 from typing import Final
 
 EXACT_MAX: Final = 2**53  # float64 holds every integer up to here
+WIDE_DENOMINATOR_MAX: Final = 2**57
 _LOW: Final = 0xFFFFFFFF
+_HALF, _WHOLE = 2**30 - 1, 2**60 - 1
+_ENOUGH: Final = 2**54
 _NEAR, _FEW = 2**45, 2**17  # products of such sums and counts stay within int64
 
 
@@ -74,3 +77,53 @@ def compare_ratios(sum_1: int, count_1: int, sum_2: int, count_2: int) -> int:
         one, two = sum_1 * count_2, sum_2 * count_1  # both within int64
         return (one > two) - (one < two)
     return compare_products(sum_1, count_2, sum_2, count_1)
+
+
+# Sums beyond int64 are pairs (high, low), worth high * 2**60 + low with 0 <= low < 2**60: below
+# 2**122 nothing here leaves int64, so compiled and plain Python agree.
+
+
+def wide_add(high: int, low: int, a: int, b: int) -> tuple[int, int]:
+    """Return the wide sum (high, low) + a * b; |a| and |b| are at most 2**60."""
+    a_high, a_low = a >> 30, a & _HALF
+    b_high, b_low = b >> 30, b & _HALF
+    middle = a_high * b_low + a_low * b_high
+    low += a_low * b_low + ((middle & _HALF) << 30)
+    return high + a_high * b_high + (middle >> 30) + (low >> 60), low & _WHOLE
+
+
+def wide_divide(high: int, low: int, denominator: int) -> float:
+    """Return a wide sum over a denominator of 1..2**57, correctly rounded.
+
+    Raises:
+        OverflowError: the denominator is above 2**57, or not above 0.
+    """
+    if denominator < 1 or denominator > WIDE_DENOMINATOR_MAX:
+        raise OverflowError("exact.wide_divide: the denominator is not within 1..2**57")
+    negative = high < 0
+    if negative:
+        high, low = -high, -low
+        if low < 0:
+            high, low = high - 1, low + _WHOLE + 1
+    if high == 0 and low <= EXACT_MAX and denominator <= EXACT_MAX:
+        value = low / denominator
+        return -value if negative else value
+    # Long division, six bits at a time, until 55 bits stand; what follows only tips the rounding.
+    quotient, rest = high // denominator, high % denominator
+    place, scale, rounded_off = 54, 2.0**60, 0
+    while place >= 0 or quotient < _ENOUGH:
+        rest *= 64
+        if place >= 0:
+            rest += (low >> place) & 63
+        digit = rest // denominator
+        rest -= digit * denominator
+        if quotient < _ENOUGH:
+            quotient = quotient * 64 + digit
+            scale /= 64.0
+        else:
+            rounded_off |= digit
+        place -= 6
+    if rest != 0 or rounded_off != 0:
+        quotient |= 1
+    value = float(quotient) * scale
+    return -value if negative else value

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from parity.kernels.exact import compare_ratios
-from parity.kernels.sma import push, sma_state
+from parity.kernels.windows import push, sma_state
 from parity.model.kernel import KernelStrategy, out_dtype
 from parity.strategies.rules import sma_cross
 

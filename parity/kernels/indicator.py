@@ -1,0 +1,286 @@
+"""What an indicator is: a streaming step over a record, and everything else made from it.
+
+The step is a plain function `step(state, <parameters>, <inputs>)`. A kernel strategy calls it from
+its own step, a processor through `Stream`, and a frame through the indicator itself, which runs
+the step, compiled, down whole columns. So there is one arithmetic, and the reference, written from
+the definition, to hold it against. Where one value is missing in a column the row is a gap: it has
+no value, and the state is as if the row were not there.
+
+No indicator may read a clock, call a function of libm but sqrt, or let float sums run on for ever.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from types import FunctionType
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from parity.kernels.columns import as_floats, as_integers
+from parity.kernels.record import Record
+
+Parameters = Mapping[str, Any]
+UNITS: Final = ("unit", "quantity_unit")
+# What one of each input is in integers; the others are counted as they are.
+_UNIT_OF: Final = {"value": 0, "price": 0, "high": 0, "low": 0, "close": 0, "quantity": 1}
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Indicator:
+    """One indicator; called with columns and parameters it gives its whole columns.
+
+    Args:
+        name: as in `parity.kernels`.
+        title: in words.
+        formula: what it computes, including what a quotient of 0 by 0 is.
+        source: who defined it so.
+        exactness: "exact", "correctly rounded" or "float", and why.
+        parameters: names in the order of the step, each with its default.
+        inputs: names in the order of the step.
+        outputs: names of what the step returns; a plain float where there is one.
+        warm_up: how many values come before the first that is not NaN, itself included.
+        state: dtype of the state, which starts as zeros.
+        step: the streaming form.
+        reference: the definition over lists of plain numbers: a row of values a row.
+        largest: the largest integer each input may be; None where inputs are floats.
+        check: refuses parameters that make no sense, by raising ValueError.
+        differs: where well-known implementations give something else.
+    """
+
+    name: str
+    title: str
+    formula: str
+    source: str
+    exactness: str
+    parameters: Mapping[str, int | float]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    warm_up: Callable[[Parameters], int]
+    state: Callable[[Parameters], np.dtype[Any]]
+    step: Callable[..., Any]
+    reference: Callable[..., list[Any]]
+    largest: Callable[[Parameters], int] | None
+    check: Callable[[Parameters], None] = field(default=lambda parameters: None)
+    differs: str = ""
+
+    def __repr__(self) -> str:
+        defaults = (f"{name}={value}" for name, value in self.parameters.items())
+        return f"{self.name}({', '.join((*self.inputs, *defaults))}): {self.title}"
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        """Return the whole columns: a float64 array, or a named tuple of them.
+
+        Args:
+            given: the input columns (numpy, polars or pandas, or a list), then parameters.
+            named: parameters. Columns of floats and Decimals say their own `unit`.
+
+        Raises:
+            TypeError: an unknown parameter, or a column too few.
+            ValueError: a parameter or a value that makes no sense, or columns of unequal length.
+            OverflowError: a value whose sums might not be exact; nothing was computed.
+        """
+        columns, parameters = self._columns(given, named)
+        rows = {len(column) for column in columns}
+        if len(rows) > 1:
+            raise ValueError(f"{self.name}: columns of unequal length: {sorted(rows)}")
+        gaps = np.zeros(rows.pop(), bool)
+        for column in columns:
+            gaps |= np.ma.getmaskarray(column)
+        kept = [np.ma.getdata(column)[~gaps] for column in columns]
+        values = np.full((len(gaps), len(self.outputs)), np.nan)
+        values[~gaps] = self.advance(self.zeros(parameters), kept, parameters)
+        if len(self.outputs) == 1:
+            return values[:, 0]
+        return _named(self.name, self.outputs)(*(values[:, n] for n in range(len(self.outputs))))
+
+    def completed(self, named: Parameters) -> dict[str, Any]:
+        """Return all parameters in the order of the step; raises on a wrong one by name."""
+        unknown = [name for name in named if name not in self.parameters]
+        if unknown:
+            raise TypeError(
+                f"{self.name}: {unknown[0]}: no such parameter; it takes"
+                f" {', '.join(self.parameters) or 'none'}"
+            )
+        parameters = {**self.parameters, **named}
+        for name, default in self.parameters.items():
+            value = parameters[name]
+            if isinstance(default, int):
+                if not isinstance(value, int | np.integer) or not value >= 1:
+                    raise ValueError(f"{self.name}: {name}: expected 1 or more, was {value!r}")
+                parameters[name] = int(value)
+            else:
+                if not isinstance(value, int | float) or not 0 <= value < np.inf:
+                    raise ValueError(f"{self.name}: {name}: expected 0 or more, was {value!r}")
+                parameters[name] = float(value)
+        self.check(parameters)
+        return parameters
+
+    def zeros(self, named: Parameters | None = None) -> npt.NDArray[Any]:
+        """Return one fresh state as an array of one record."""
+        return np.zeros(1, self.state(self.completed(named or {})))
+
+    def advance(
+        self, states: npt.NDArray[Any], columns: list[npt.NDArray[Any]], named: Parameters
+    ) -> npt.NDArray[np.float64]:
+        """Carry a state on over more rows, by compiled code; return a row of values a row.
+
+        Args:
+            states: what `zeros` gave, changed in place; a copy of it is a snapshot.
+            columns: the inputs, integers or floats as the step takes them, without gaps.
+            named: parameters.
+
+        Raises:
+            OverflowError: a value above `largest`; nothing was computed.
+        """
+        parameters = self.completed(named)
+        self._check_size(columns, parameters)
+        dtype = np.float64 if self.largest is None else np.int64
+        inputs = np.array(columns, dtype).reshape(len(self.inputs), -1)
+        values = np.empty((inputs.shape[1], len(self.outputs)))
+        run = _compiled(self.step, len(self.inputs), len(self.outputs))
+        run(states, tuple(parameters.values()), inputs, values)
+        return values
+
+    def stream(self, **named: Any) -> Stream:
+        """Return a streaming form in plain Python, for processors."""
+        return Stream(self, self.completed(named))
+
+    def _columns(self, given: tuple[Any, ...], named: Parameters) -> tuple[list[Any], Any]:
+        names = [name for name in self.parameters if name not in UNITS]
+        columns, rest = given[: len(self.inputs)], given[len(self.inputs) :]
+        if len(columns) < len(self.inputs) or len(rest) > len(names):
+            raise TypeError(f"expected {self!r}")
+        parameters = {**dict(zip(names, rest, strict=False)), **named}
+        if self.largest is None:
+            pairs = zip(self.inputs, columns, strict=True)
+            return [as_floats(c, f"{self.name}: {name}") for name, c in pairs], parameters
+        found: list[Any] = [None] * len(columns)
+        for group in (0, 1, None):
+            places = [n for n, name in enumerate(self.inputs) if _UNIT_OF.get(name) == group]
+            if not places:
+                continue
+            unit = UNITS[group] if group is not None else "1"
+            known = parameters.get(unit) if group is not None else 1
+            names = [f"{self.name}: {self.inputs[n]}" for n in places]
+            integers, scale = as_integers([columns[n] for n in places], names, known is not None)
+            for n, column in zip(places, integers, strict=True):
+                found[n] = column
+            if known is None and unit in self.parameters:
+                parameters[unit] = 10**scale
+        return found, parameters
+
+    def _check_size(self, columns: list[npt.NDArray[Any]], parameters: Parameters) -> None:
+        if self.largest is None:
+            return
+        most = self.largest(parameters)
+        for name, column in zip(self.inputs, columns, strict=True):
+            if len(column) and (int(column.max()) > most or int(column.min()) < -most):
+                worst = max(int(column.max()), -int(column.min()))
+                raise OverflowError(
+                    f"{self.name}: {name}: the sums are exact for integers up to {most}"
+                    f" with {dict(parameters)}, was {worst}"
+                )
+
+
+class Stream:
+    """An indicator one tick at a time in plain Python; the same bits as the compiled column."""
+
+    def __init__(self, indicator: Indicator, parameters: Parameters) -> None:
+        self._indicator = indicator
+        self._arguments = tuple(parameters.values())
+        self._most = indicator.largest(parameters) if indicator.largest is not None else None
+        zeros = indicator.zeros(parameters)[0]
+        self._state = Record(zeros, zeros.dtype.names)
+
+    def push(self, *inputs: Any) -> Any:
+        """Take one tick's inputs; return the float, or the tuple of floats, NaN while warming.
+
+        Raises:
+            OverflowError: an integer whose sums might not be exact; the state is as before.
+        """
+        if self._most is not None:
+            for name, value in zip(self._indicator.inputs, inputs, strict=True):
+                if not -self._most <= value <= self._most:
+                    raise OverflowError(
+                        f"{self._indicator.name}: {name}: at most {self._most}, was {value}"
+                    )
+        return self._indicator.step(self._state, *self._arguments, *inputs)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values."""
+        return self._state.plain()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what snapshot() gave."""
+        self._state.take(state)
+
+
+def room(window: int) -> int:
+    """Return places for a window: a power of two, so that many windows share compiled code."""
+    return 1 << max(6, (window - 1).bit_length())
+
+
+@cache
+def _named(name: str, outputs: tuple[str, ...]) -> Any:
+    return namedtuple(name, outputs)
+
+
+def _reached(function: FunctionType, found: set[FunctionType]) -> None:
+    for name in function.__code__.co_names:
+        helper = function.__globals__.get(name)
+        if isinstance(helper, FunctionType) and helper not in found:
+            found.add(helper)
+            _reached(helper, found)
+
+
+@cache
+def _helper(function: FunctionType) -> None:
+    from numba.extending import register_jitable
+
+    register_jitable(function)
+
+
+@cache
+def _compiled(step: FunctionType, inputs_count: int, outputs_count: int) -> Any:
+    from numba import njit  # here: steps are had without waiting for numba
+
+    found: set[FunctionType] = set()
+    _reached(step, found)
+    for helper in found:
+        _helper(helper)
+    take = njit((_take_one, _take_two, _take_three)[inputs_count - 1])
+    put = njit(_put_one if outputs_count == 1 else _put_all)
+    one = njit(step)
+
+    def run(states: Any, parameters: Any, inputs: Any, values: Any) -> None:
+        state = states[0]
+        for row in range(len(values)):
+            put(values, row, one(state, *(parameters + take(inputs, row))))
+
+    return njit(run)
+
+
+def _take_one(inputs: Any, row: int) -> Any:
+    return (inputs[0, row],)
+
+
+def _take_two(inputs: Any, row: int) -> Any:
+    return inputs[0, row], inputs[1, row]
+
+
+def _take_three(inputs: Any, row: int) -> Any:
+    return inputs[0, row], inputs[1, row], inputs[2, row]
+
+
+def _put_one(values: Any, row: int, value: float) -> None:
+    values[row, 0] = value
+
+
+def _put_all(values: Any, row: int, said: Any) -> None:
+    for place in range(len(said)):
+        values[row, place] = said[place]

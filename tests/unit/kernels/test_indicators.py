@@ -1,0 +1,117 @@
+"""Indicators on values worked out by hand, and how they refuse what makes no sense."""
+
+import math
+import subprocess
+import sys
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from parity import kernels
+from parity.kernels.catalogue import INDICATORS
+
+NAN = math.nan
+NANS = (NAN, NAN, NAN)
+BARS = ([10, 12, 13, 20], [8, 9, 12, 12], [9, 11, 12, 15])
+EIGHT = [2, 4, 4, 4, 5, 5, 7, 9]  # mean 5, population deviation 2
+
+# (indicator, columns, parameters, rows): each row can be followed with pencil and paper
+BY_HAND: list[tuple[str, tuple[list[int], ...], dict[str, Any], list[Any]]] = [
+    ("sma", ([10, 20, 60],), {"window": 2, "unit": 10}, [NAN, 1.5, 4.0]),
+    ("rolling_mean", ([1, 2, 4],), {"window": 2}, [NAN, 1.5, 3.0]),
+    ("rolling_std", (EIGHT,), {"window": 8, "unit": 10}, [NAN] * 7 + [0.2]),
+    ("zscore", (EIGHT,), {"window": 8}, [NAN] * 7 + [2.0]),
+    ("zscore", ([3, 3, 5, 4],), {"window": 2}, [NAN, 0.0, 1.0, -1.0]),
+    ("bollinger", (EIGHT,), {"window": 8, "width": 1.5}, [NANS] * 7 + [(5.0, 8.0, 2.0)]),
+    ("ema", ([1, 2, 3, 4, 8],), {"window": 3}, [NAN, NAN, 2.0, 3.0, 5.5]),
+    ("rsi", ([1, 2, 3, 2, 5, 3],), {"window": 2}, [NAN, NAN, 100.0, 50.0, 87.5, 43.75]),
+    ("rsi", ([5, 5, 5],), {"window": 2}, [NAN, NAN, 50.0]),
+    (
+        "macd",
+        ([1, 2, 3, 6, 4, 8],),
+        {"fast": 1, "slow": 3, "signal": 3},
+        [NANS] * 4 + [(0.0, 1.0, -1.0), (2.0, 1.5, 0.5)],
+    ),
+    ("atr", BARS, {"window": 2, "unit": 1}, [NAN, NAN, 2.5, 5.25]),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "parameters", "rows"), BY_HAND, ids=[case[0] for case in BY_HAND]
+)
+def test_values_by_hand(
+    name: str, columns: tuple[list[int], ...], parameters: dict[str, Any], rows: list[Any]
+) -> None:
+    """The streaming form gives what pencil and paper give."""
+    stream = INDICATORS[name].stream(**parameters)
+
+    found = [stream.push(*inputs) for inputs in zip(*columns, strict=True)]
+
+    np.testing.assert_array_equal(np.array(rows), np.array(found))
+
+
+def test_every_indicator_was_worked_out() -> None:
+    """None is left out of the table above."""
+    assert set(INDICATORS) == {case[0] for case in BY_HAND}
+
+
+@pytest.mark.slow
+def test_a_column_of_a_frame_says_its_unit_itself() -> None:
+    """Floats, Decimals and integers with their unit are the same numbers."""
+    texts = ["0.1", "0.2", "0.4", "123456.7"]
+    floats = pl.Series("price", [float(text) for text in texts])
+    decimals = pl.Series("price", [Decimal(text) for text in texts])
+    integers = pl.Series("price", [1, 2, 4, 1234567])
+
+    expected = [0.15, 0.3, 61728.55]
+
+    assert expected == kernels.sma(floats, 2)[1:].tolist()
+    assert expected == kernels.sma(decimals, 2)[1:].tolist()
+    assert expected == kernels.sma(integers, 2, unit=10)[1:].tolist()
+    assert expected == kernels.sma(floats.to_list(), window=2)[1:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: kernels.sma([1], 0), "sma: window: expected 1 or more, was 0"),
+        (lambda: kernels.sma([1], 2.0), "sma: window: expected 1 or more, was 2.0"),
+        (lambda: kernels.sma([1], windw=2), "sma: windw: no such parameter; it takes window, unit"),
+        (lambda: kernels.sma([0.5], 2, unit=10), "sma: value: expected integers of the unit"),
+        (lambda: kernels.sma([math.inf], 2), "sma: value: expected finite values, row 0"),
+        (lambda: kernels.ema(["a"], 2), "could not convert"),
+        (lambda: kernels.sma(["a"], 2), "sma: value: expected numbers"),
+        (lambda: kernels.sma([1.0, 1e300], 2), "sma: value: a value does not fit int64"),
+        (lambda: kernels.sma([2**53, 1], 2), "sma: value: the sums are exact for integers up to"),
+        (lambda: kernels.sma([1], 2, unit=2**53), r"window \* unit: expected at most 2\*\*53"),
+        (lambda: kernels.bollinger([1], 2, -1.0), "bollinger: width: expected 0 or more"),
+        (lambda: kernels.macd([1], 3, 3), "macd: fast: expected below slow"),
+        (lambda: kernels.atr([1], [1]), "expected atr"),
+        (lambda: kernels.atr([1], [1], [1, 2]), "atr: columns of unequal length"),
+        (lambda: kernels.smaa([1]), "no attribute 'smaa'; indicators are ema, rsi"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(call: Any, said: str) -> None:
+    """Before anything is computed, and the message names the indicator, the input and the cure."""
+    with pytest.raises((ValueError, TypeError, OverflowError, AttributeError), match=said):
+        call()
+
+
+def test_nothing_is_a_column_too() -> None:
+    """No rows give no values, of any type of column."""
+    assert kernels.sma([], 3).tolist() == []
+    assert kernels.ema(pl.Series([], dtype=pl.Float64), 3).tolist() == []
+
+
+def test_importing_the_room_loads_no_numba() -> None:
+    """Neither the room, nor a step, nor a stream waits for the compiler."""
+    code = (
+        "import sys, parity.kernels as k; k.rsi.stream(window=2).push(1); k.ema_step;"
+        " print('numba' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["False"]
