@@ -15,6 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as typed_pc
 
+from parity.model.instruments import SCALE_MAX
+
 if TYPE_CHECKING:
     from parity.sources.importers.tables import Ints, Mask, Place
 
@@ -45,13 +47,22 @@ def codes_of(texts: Any) -> tuple[Ints, Mask]:
 
 
 def decimals_of(texts: Any, place: Place) -> Ints:
-    """Return how many decimals each row's text has, trailing zeros left out (0 where absent)."""
+    """Return how many decimals each row's text has, trailing zeros left out (0 where absent).
+
+    Raises:
+        InputRefused: not a decimal, or more decimals than any scale has.
+    """
     parts, codes, valid = _split(texts, place)
     if len(parts) == 0:
         return np.zeros(len(codes), np.int64)
     lengths = pc.utf8_length(parts.field("part")).fill_null(0)
     counts = np.asarray(lengths.to_numpy(zero_copy_only=False), np.int64)[codes]
-    return np.where(valid, counts, 0)
+    counts = np.where(valid, counts, 0)
+    if (counts > SCALE_MAX).any():
+        row = int(np.argmax(counts > SCALE_MAX))
+        value = texts.dictionary[int(codes[row])].as_py()
+        place.refuse(row, value, f"expected at most {SCALE_MAX} decimals", "mend or drop that row")
+    return counts
 
 
 def parse(texts: Any, scale: int, place: Place) -> tuple[Ints, Mask]:

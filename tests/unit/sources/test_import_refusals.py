@@ -33,6 +33,8 @@ CASES = {
                  "-3", "mend or drop"),
     "no quantity": ("2025-06-02T09:15:01Z,100.5,,buy,2", "quantity", 3, "expected a quantity",
                     "", "mend or drop"),
+    "many decimals": ("2025-06-02T09:15:01Z,1e-18,3,buy,2", "price", 2,
+                      "expected at most 17 decimals", "1e-18", "mend or drop"),
     "side": ("2025-06-02T09:15:01Z,100.5,3,bought,2", "side", 4, "expected BUY, SELL",
              "bought", "--map"),
     "order": ("2025-06-02T09:14:59Z,100.5,3,buy,2", "ts_event", 1,
