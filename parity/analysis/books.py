@@ -161,7 +161,10 @@ class _Open(msgspec.Struct):
 
 
 def books_of(
-    manifest: RunManifest, table: InstrumentTable, fills: Iterable[Mapping[str, Any]]
+    manifest: RunManifest,
+    table: InstrumentTable,
+    fills: Iterable[Mapping[str, Any]],
+    added: Mapping[Key, Mapping[str, Any]],
 ) -> list[Book]:
     """Return the books of every executor of a run, by (strategy_id, broker).
 
@@ -169,6 +172,7 @@ def books_of(
         manifest: of the run: who ran, and with how much cash.
         table: the instruments, for contract sizes.
         fills: the rows of `decisions/` of kind `fill`, in order.
+        added: parameters of strategies that a control brought.
     """
     books: dict[Key, Book] = {}
     for kept in manifest.strategies:
@@ -176,7 +180,7 @@ def books_of(
         books[key] = Book(key, Terms.of(kept.config["parameters"]).cash, table)
     for row in fills:
         key = (row["strategy_id"], row["broker"])
-        if key not in books:  # its strategy came and went with a control
-            books[key] = Book(key, Terms().cash, table)
+        if key not in books:  # its strategy came with a control, which may be pruned since
+            books[key] = Book(key, Terms.of(added.get(key, {})).cash, table)
         books[key].fill(row)
     return [books[key] for key in sorted(books)]

@@ -188,6 +188,13 @@ def kinds(run: Path) -> dict[tuple[str, str], dict[str, int]]:
     return found
 
 
+def began(run: Path) -> dict[tuple[str, str], int]:
+    """Return at which seq each executor left INIT for the first time, by (strategy_id, broker)."""
+    rows = lifecycle(run).filter(pl.col("was") == "INIT")  # of what is no transition it is null
+    first = rows.group_by("strategy_id", "broker").agg(pl.col("seq").min())
+    return {(name, broker): seq for name, broker, seq in first.iter_rows()}
+
+
 def filled_rows(run: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of fills, as the run keeps them, in order."""
     return _table(run, "decisions").filter(pl.col("kind") == "fill").iter_rows(named=True)

@@ -6,7 +6,7 @@ before it is shown. Never here: how it is shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
@@ -51,7 +51,7 @@ def results_of(runs: Sequence[RunFolder], stretches: int = STRETCHES) -> list[Re
     first = runs[0]
     with open_recording(first.recording_path) as recording:
         table = recording.table
-        found = [_booked(run, table) for run in runs]
+        found = [_booked(run, table, _added(run, recording)) for run in runs]
         accounts = [account for one in found for account in one.accounts.values()]
         grid = _grid(first, recording, stretches)
         if grid is not None:
@@ -59,8 +59,25 @@ def results_of(runs: Sequence[RunFolder], stretches: int = STRETCHES) -> list[Re
     return found
 
 
-def _booked(run: RunFolder, table: InstrumentTable) -> Results:
-    books = books_of(run.manifest, table, frames.filled_rows(run.path))
+def _added(run: RunFolder, recording: Recording) -> dict[Key, dict[str, Any]]:
+    """Return the parameters of the strategies that controls brought into a run, by executor."""
+    began = frames.began(run.path)
+    found: dict[Key, dict[str, Any]] = {}
+    for control in recording.controls() if began else ():
+        if control.verb == "strategy_added":
+            # One that was refused has no executor that began with it.
+            config = (control.detail.get("strategy") or {}).get("config", {})
+            for broker in config.get("active_brokers", ()):
+                key = (str(config.get("strategy_id")), str(broker))
+                if began.get(key) == control.seq:
+                    found[key] = config["parameters"]
+    return found
+
+
+def _booked(
+    run: RunFolder, table: InstrumentTable, added: Mapping[Key, Mapping[str, Any]]
+) -> Results:
+    books = books_of(run.manifest, table, frames.filled_rows(run.path), added)
     accounts: dict[Key | None, Account] = {b.key: Account([b], table) for b in books}
     accounts[None] = Account(books, table)
     return Results(run, books, accounts)

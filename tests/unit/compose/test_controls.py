@@ -5,6 +5,7 @@ A real paper run over a recording; its source also brings the controls, as an op
 
 import shutil
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ import pytest
 
 import parity as pt
 from parity.analysis import frames
+from parity.analysis.results import results_of
 from parity.compose import modes, proofs
 from parity.compose.kept import introduce
 from parity.compose.modes import Feed, Finished
@@ -148,6 +150,26 @@ def run(base: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         paper(base, base / "run", patch)
     return base / "run"
+
+
+def test_an_added_strategy_begins_with_its_own_cash(base: Path, tmp_path: Path) -> None:
+    """Its book, equity and share of it start where its block `paper` says."""
+    (tmp_path / "late.py").write_text(SPEAKS.format(history=4))
+    (tmp_path / "late.yaml").write_text(
+        "{strategy_name: late, strategy_type: late, instruments: all, "
+        "parameters: {paper: {cash: 5000, commission: 0}}}"
+    )
+    mine = {"strategy_id": "late", "file": tmp_path}
+    with pytest.MonkeyPatch.context() as patch:
+        asks = {500: [("strategy_added", mine)], 700: [("strategy_added", mine)]}
+        patch.setitem(globals(), "asked", lambda base: asks)
+        paper(base, tmp_path / "run", patch)
+    (found,) = results_of([RunFolder(tmp_path / "run")])
+    starts = {b.key[0]: b.start for b in found.books}
+
+    own = Decimal(1_000_000)
+    assert {"kernel": own, "late": Decimal(5000), "mom": own} == starts
+    assert any(b.key[0] == "late" and b.entries for b in found.books)
 
 
 def moved(run: Path, name: str) -> list[tuple[str, str, str]]:
