@@ -28,6 +28,8 @@ _CURES: Final = {
     "history_length": "say once how many ticks it wants to see, and look no further back",
     "silent_before_warm_up": "count ticks in the kernel's state, or declare the history it needs",
     "snapshot": "put all own state into snapshot() and take it back in restore()",
+    "sanity": "say a price, a quantity, a confidence and an order that can be "
+    "(docs/paper-broker.md has the orders)",
     "speaks": "give it parameters, or ticks (--on REC), that make it speak",
 }
 

@@ -398,8 +398,29 @@ def _round_trip(trial: _Trial) -> Iterator[Broken]:
             return
 
 
+# Stages before sanity: what they drop was never held against it.
+_BEFORE_SANITY: Final = ("lifecycle", "session", "halted", "auction", "hold")
+
+
+def _sane(trial: _Trial) -> Iterator[Broken]:
+    """Yield what no executor could take for an order: an error where it says nothing else."""
+    dropped = [e for e in trial.effects if isinstance(e, DroppedSignal)]
+    wrong = [e for e in dropped if e.reason.startswith("sanity_")]
+    if not wrong:
+        return
+    judged = [e for e in dropped if e.reason not in _BEFORE_SANITY]
+    passed = len(judged) > len(wrong) or any(isinstance(e, ApprovedSignal) for e in trial.effects)
+    first, count = wrong[0], len(wrong)
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    every = "" if passed else "; nothing that it says passes"
+    words = f"{trial.at(first.candidate.seq)}: {_words(first.candidate)} is dropped as"
+    text = f"{words} {first.reason}, {first.seen}{more}{every}"
+    yield Broken("sanity", text, "warning" if passed else "error")
+
+
 CHECKS: Final[Mapping[str, Callable[[_Trial], Iterator[Broken]]]] = {
     "raises": _raises,
+    "candidates pass sanity": _sane,
     "stable answers": _stable,
     "exact history length, input unchanged": _watched,
     "deterministic": _deterministic,

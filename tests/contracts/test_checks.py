@@ -264,6 +264,49 @@ def test_silence_is_said() -> None:
     assert ("speaks", "warning") == (found.check, found.severity)
 
 
+class Orders(Honest):
+    """Asks for an order that there is not."""
+
+    def __init__(self, every: int = 1, **said: Any) -> None:
+        super().__init__()
+        self.every = every
+        self.said = {"metadata": {"tif": "day"}} | said
+
+    def process_tick(self, tick: Any, history: Any) -> pt.SignalResult | None:
+        """Speak; every so many times what no order can be."""
+        self.count += 1
+        if self.count % LOUD:
+            return None
+        wrong = self.said if self.count // LOUD % self.every == 0 else {}
+        given = {"confidence": 0.5, "quantity": 1, "price": tick.price, "metadata": {}} | wrong
+        return pt.SignalResult("BUY", reasoning="said", **given)
+
+
+@pytest.mark.parametrize(
+    ("every", "said", "severity", "words"),
+    [
+        (
+            1,
+            {},
+            "error",
+            r"as sanity_order, .*tif.* \(and \d+ more\); nothing that it says",
+        ),
+        (3, {}, "warning", r"dropped as sanity_order, .*day"),
+        (1, {"confidence": 7.0, "metadata": {}}, "error", r"sanity_confidence, .*7\.0"),
+        (1, {"quantity": 0, "metadata": {}}, "error", r"sanity_quantity, .*0\.0"),
+    ],
+)
+def test_what_can_be_no_order_is_said(
+    every: int, said: dict[str, Any], severity: str, words: str
+) -> None:
+    """The reason of the drop and the value; an error where nothing that it says passes."""
+    plan = ExecutorPlan(StrategyConfig("odd", "odd"), "paper", lambda: Orders(every, **said))
+    (found,) = broken(plan)
+
+    assert ("sanity", severity) == (found.check, found.severity)
+    assert re.search(words, found.message), found.message
+
+
 def test_the_market_is_what_was_asked_for() -> None:
     """The strategy's own tokens, two-sided quotes where it wants them, and ticks enough."""
     market = synthetic_market([7, 9], on="quotes", history=1_000)
@@ -272,4 +315,4 @@ def test_the_market_is_what_was_asked_for() -> None:
     assert 8_000 == len(market.records)
     assert (market.records["ask_int"] - market.records["bid_int"] == 2).all()
     assert (market.records["bid_int"] >= 0).all()
-    assert 7 == len(CHECKS)
+    assert 8 == len(CHECKS)
