@@ -77,9 +77,6 @@ def command(
     """Import files of ticks into a recording; what would have to be guessed at is refused."""
     from parity.sources.importers import import_ticks
 
-    table = instrument_table
-    if table is not None and table.is_dir():
-        table = table / "manifest.json"
     before = _manifest(recording)
     try:
         with told("import") as tell:
@@ -92,7 +89,7 @@ def command(
                 order=order,
                 sort=sort,
                 append=append,
-                instrument_table=table,
+                instrument_table=instrument_table,
                 progress=tell,
             )
     except KeyboardInterrupt:

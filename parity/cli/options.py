@@ -241,29 +241,10 @@ def table_of(given: Path | None, recording: Path) -> InstrumentTable:
             f"{recording}: a new recording needs its instruments and scales before the first tick",
             cure="name a JSON file or a recording that has them: --instrument-table FILE|REC",
         )
-    if given.is_dir():
-        return open_recording(given).table
-    return _table_of_file(given)
+    from parity.sources.importers.inputs import given_table
 
-
-def _table_of_file(file: Path) -> InstrumentTable:
-    from parity.core.calendars import check_calendars
-    from parity.model.instruments import InstrumentTable
-    from parity.settings.jsonrows import load_json
-
-    rows = load_json(file).plain()
-    # a recording's manifest holds one too, with its extension columns
-    listed = rows.get("instruments") if isinstance(rows, dict) else rows
-    if not isinstance(listed, list):
-        raise ConfigError(
-            f"--instrument-table: {file}: expected a list of instruments",
-            cure="see the manifest.json of a recording for one",
-        )
-    try:
-        table = InstrumentTable.from_json(rows)
-        check_calendars(table)
-    except ConfigError as error:
-        raise ConfigError(f"--instrument-table: {file}: {error.message}", cure=error.cure) from None
+    table = given_table(given)
+    assert table is not None  # one was named
     return table
 
 

@@ -52,7 +52,7 @@ def refuse_gone(manifest: Manifest, folder: Path, needed_by: str) -> None:
     if manifest.gone:
         raise RecordingCorrupt(
             f"{folder}: {needed_by} saw what is no longer there: {words(manifest.gone)}",
-            cure=_cure(manifest.gone, folder),
+            cure=_cure(manifest, folder),
         )
 
 
@@ -75,11 +75,15 @@ def pruned_meanwhile(folder: Path, manifest: Manifest) -> Iterator[None]:
         ) from None
 
 
-def _cure(gone: Sequence[Gone], folder: Path) -> str:
+def _cure(manifest: Manifest, folder: Path) -> str:
+    gone = manifest.gone
     if all(one.reason != LOST for one in gone):
+        first = max(one.last_seq for one in gone) + 1
+        held = f"seq {first}..{manifest.last_seq}" if first <= manifest.last_seq else "nothing"
         return (
             "what was pruned cannot be proved any more: prove a run before its recording is "
-            "pruned, or keep more of it (--keep-days, --keep-bytes)"
+            "pruned, or keep more of it (--keep-days, --keep-bytes). The recording still holds "
+            f"{held}: a new run over it (parity backtest {folder}) can be verified, this one not"
         )
     return (
         "what is gone cannot be proved; a lost part comes back from a copy: put it in its "

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 import msgspec
 import numpy as np
 
-from parity.core.calendars import check_calendars
 from parity.model.errors import ConfigError, InputRefused, did_you_mean
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.ticks import TickBatch
@@ -109,8 +108,6 @@ def import_ticks(
         if append:
             before = stack.enter_context(appending(target, order))
         given = given_table(instrument_table)
-        if given is not None:
-            check_calendars(given)
         grows = before is not None and given is None
         if before is not None:
             given = before.with_table(given)

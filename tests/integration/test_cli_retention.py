@@ -1,6 +1,7 @@
 """Retention on the command line: recorded with a policy, pruned by hand, and read afterwards."""
 
 import json
+import re
 import subprocess
 import time
 import uuid
@@ -79,6 +80,7 @@ def test_pruned_by_hand_and_read_afterwards(cli: Cli, tmp_path: Path) -> None:
         assert 3 == refused.returncode, said
         assert "seq 1..2000 pruned (2000 events, all ticks" in said
         assert "what was pruned cannot be proved any more" in said
+        assert re.search(r"still holds seq \d+\.\.\d+: a new run over it", said), said
     after = cli("backtest", rec, *RULES, "--out", runs / "after", "--json")
     assert 2000 == ok(after)["ticks"]
     assert "not covered: seq 1..2000 pruned" in " ".join(after.stderr.split())

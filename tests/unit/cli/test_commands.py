@@ -170,6 +170,8 @@ def test_a_new_recording_needs_an_instrument_table(tmp_path: Path) -> None:
         ("{}", "expected a list of instruments"),
         ('[{"token": 1, "symbol": "A"}]', "price_scale"),
         ("[", "table.json:1"),
+        ('[{"token": 1, "token": 2}]', "key 'token' stands twice in one object"),
+        ('[{"token": NaN}]', "NaN is no number"),
         (
             '[{"token": 1, "symbol": "A", "price_scale": 2, "quantity_scale": 0, '
             '"calendar": "NYES"}]',
