@@ -24,6 +24,7 @@ class Tick(csp.Struct):
     side: int
 
 
+FIELDS = ("instrument_token", "price", "quantity", "side")
 FOUND = [0]
 
 
@@ -62,18 +63,19 @@ def over_prices(price: csp.ts[float], lookback: int, threshold: float) -> csp.ts
 
 
 @csp.graph
-def graph(path: str, form: str, tokens: object, lookback: int, thresholds: object):
-    """Read the file, and let every node see every tick."""
+def graph(source: object, form: str, tokens: object, lookback: int, thresholds: object):
+    """Read the file, or the table in memory, and let every node see every tick."""
     collapse = csp.PushMode.NON_COLLAPSING
-    if form == "struct":
-        reader = ParquetReader(path, time_column="ts")
-        fields = {name: name for name in ("instrument_token", "price", "quantity", "side")}
+    if form != "price":
+        held = form == "memory"
+        reader = ParquetReader(source, time_column="ts", read_from_memory_tables=held)
+        fields = {name: name for name in FIELDS}
         ticks = reader.subscribe_all(Tick, field_map=fields, push_mode=collapse)
         for number, threshold in enumerate(thresholds):
             said = over_structs(ticks, lookback, threshold)
             csp.add_graph_output(str(number), said, tick_count=1)
         return
-    reader = ParquetReader(path, time_column="ts", symbol_column="instrument_token")
+    reader = ParquetReader(source, time_column="ts", symbol_column="instrument_token")
     for token in tokens:
         prices = reader.subscribe(token, float, field_map="price", push_mode=collapse)
         for number, threshold in enumerate(thresholds):
@@ -90,10 +92,12 @@ def main() -> None:
     lookback, threshold = asked["rule"]
     thresholds = [threshold * (1 + n / 100) for n in range(asked["count"])]
     second = timedelta(seconds=1)
+    held = asked["form"] == "memory"
+    source = pq.read_table(path, columns=["ts", *FIELDS]) if held else path
     begin = time.process_time()
     csp.run(
         graph,
-        path,
+        source,
         asked["form"],
         tokens,
         lookback,
