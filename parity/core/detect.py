@@ -18,7 +18,7 @@ from parity.core.asked import asked, history_length_of
 from parity.core.declared import TICK, declared_bars, declared_timers, parameters_of
 from parity.core.digest import canonical, plain
 from parity.core.found import Failed, Found, exact_of, found_of, reasoning_of, words_of
-from parity.core.history import History, HistoryStore
+from parity.core.history import History, HistoryStore, picked
 from parity.core.own_state import kept_state, state_of
 from parity.core.rng import TickStream, stream_key
 from parity.core.told import Step, found_at, steps_of
@@ -482,7 +482,7 @@ def _shown(view: View, todo: Sequence[int]) -> Iterator[tuple[MarketTick, int, i
         return zip(*columns, strict=True)
     if isinstance(todo, range):
         return zip(*(c[todo.start : todo.stop] for c in columns), strict=True)
-    return zip(*(map(c.__getitem__, todo) for c in columns), strict=True)
+    return zip(*(picked(c, todo) for c in columns), strict=True)
 
 
 def _row(tick: MarketTick | None) -> int:

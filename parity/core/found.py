@@ -16,7 +16,6 @@ from parity.model.errors import ConfigError
 from parity.model.values import SIDES, SignalResult
 
 NOT_DUE: Final = (1 << 63) - 1  # of what belongs to a tick, which comes behind all that is due
-_NO_NUMBERS: Final = (str, bool)
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -99,25 +98,35 @@ def found_of(row: int, said: Any, due_ns: int = NOT_DUE, dense: int = -1, turn: 
         raise ConfigError(
             f"signal_type: expected BUY, SELL or HOLD, was {said.signal_type!r}",
         )
-    for name in ("price", "quantity", "confidence"):
-        value = getattr(said, name)
-        if isinstance(value, _NO_NUMBERS):  # float() would take them
-            raise ConfigError(f"{name}: expected a number, was {value!r}")
+    price, quantity, confidence = said.price, said.quantity, said.confidence
+    if (
+        type(price) is not float
+        or type(confidence) is not float
+        or isinstance(quantity, bool | str)
+    ):
+        _check_numbers(said)
     metadata = said.metadata or {}
     return Found(
         row,
         side,
-        float(said.price),
-        float(said.quantity),
-        float(said.confidence),
+        float(price),
+        float(quantity),
+        float(confidence),
         plain(metadata),
         reasoning_of(said.reasoning),
-        exact_of(said.quantity),
+        exact_of(quantity),
         canonical(metadata),
         due_ns,
         dense,
         turn,
     )
+
+
+def _check_numbers(said: SignalResult) -> None:
+    for name in ("price", "quantity", "confidence"):
+        value = getattr(said, name)
+        if isinstance(value, bool | str):  # float() would take them
+            raise ConfigError(f"{name}: expected a number, was {value!r}")
 
 
 def candidate_of(

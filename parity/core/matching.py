@@ -107,29 +107,21 @@ def stopped_out(bracket: Bracket, price: Decimal) -> bool:
 
 def touches(levels: Levels, side: int, row: int, segment: Segment) -> bool:
     """Say whether the tick at a row touches the levels."""
-    return _next(np.array((row,), np.int64), 0, side, levels, segment) >= 0
+    return _next(np.array((row,), np.int64), -1, side, levels, segment) >= 0
 
 
 def first_row(dense: int, side: int, levels: Levels, behind: int, segment: Segment) -> int | None:
     """Return an instrument's first row behind a row that touches the levels, or None."""
-    rows = segment.rows_of(dense)
-    start = 0 if behind < 0 else int(rows.searchsorted(behind, side="right"))
-    if start == len(rows):
-        return None
-    row = _next(rows, start, side, levels, segment)
+    row = _next(segment.rows_of(dense), behind, side, levels, segment)
     return None if row < 0 else row
 
 
 def _next(
-    rows: npt.NDArray[np.int64], start: int, side: int, levels: Levels, segment: Segment
+    rows: npt.NDArray[np.int64], behind: int, side: int, levels: Levels, segment: Segment
 ) -> int:
     column = segment.batch.column
-    offered = column(_quoted(side))
-    return int(
-        next_touch(
-            rows, start, column("flags"), column("price_int"), offered, _MASKS[side], *levels
-        )
-    )
+    seen = column("flags"), column("price_int"), column(_quoted(side)), _MASKS[side]
+    return int(next_touch(rows, behind, *seen, *levels))
 
 
 def _quoted(side: int) -> str:

@@ -58,7 +58,7 @@ class Instructions(msgspec.Struct, frozen=True, gc=False):
 PLAIN: Final = Instructions()
 
 
-class Order(msgspec.Struct, eq=False):
+class Order(msgspec.Struct, eq=False, gc=False):
     """An order that waits for a tick of its instrument.
 
     Args:

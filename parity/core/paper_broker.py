@@ -8,7 +8,7 @@ again. Never here: a clock, or a look at more than the next tick that something 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, Inexact
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 
 CASH: Final = Decimal(1_000_000)
 DAY_NS: Final = 86_400 * 1_000_000_000
+# What waits for a tick, beside orders that are NEW: those at their levels, a position at its exits.
+RESTING: Final = "resting"
+EXIT: Final = "exit"
 ORDER_EXPIRY: Final = "order_expiry"  # deadline of an instrument's waiting orders
 # Why an order ends without a fill, with what that means; the run counts them as `paper_<reason>`.
 ENDS: Final[dict[str, str]] = {
@@ -91,7 +94,7 @@ class Terms(msgspec.Struct, frozen=True):
         return cls(**money, allow_short=allow_short, order_ttl_ns=ttl_ns)
 
 
-class Execution(msgspec.Struct, frozen=True):
+class Execution(msgspec.Struct, frozen=True, gc=False):
     """The outcome of an order: a fill, or its end with a reason and no quantity."""
 
     order: Order
@@ -134,8 +137,9 @@ class PaperBroker:
         # By dense id and side: what any of the others waits for. One scan for all of them, so that
         # a quiet tick costs the same however many wait.
         self._touch: dict[int, dict[int, Levels]] = {}
-        # The next row of each instrument at which something may happen: (row, dense id), rising.
-        self._due: list[tuple[int, int]] = []
+        # The next row of each instrument at which something may happen, rising: (row, dense id,
+        # what its tick brings something to, and on which side).
+        self._due: list[tuple[int, int, list[tuple[str, int]]]] = []
 
     def enter(self, segment: Segment) -> None:
         """Learn where in a new segment something happens to what waits."""
@@ -214,15 +218,28 @@ class PaperBroker:
         """Find the instrument's next row, behind a row, at which something may happen."""
         if self._due:
             self._due = [due for due in self._due if due[1] != dense]
-        waits = list(self._touch.get(dense, {}).items())
+        nearest = -1
+        hits: list[tuple[str, int]] = []
+        for what, side, levels in self._waits(dense):
+            at = first_row(dense, side, levels, row, segment)
+            if at is None or 0 <= nearest < at:
+                continue
+            if at != nearest:
+                nearest, hits = at, []
+            hits.append((what, side))
+        if hits:
+            insort(self._due, (nearest, dense, hits))
+
+    def _waits(self, dense: int) -> list[tuple[str, int, Levels]]:
+        """Return what is looked for in an instrument: for what, for which side, at which levels."""
+        waits: list[tuple[str, int, Levels]] = []
         if new := self._new.get(dense):
-            waits += [(side, ANY) for side in {order.side for order in new}]
+            waits += [(NEW, side, ANY) for side in {order.side for order in new}]
+        if sides := self._touch.get(dense):
+            waits += [(RESTING, side, levels) for side, levels in sides.items()]
         if (bracket := self._bracket(dense)) is not None:
-            waits.append((bracket.side, self._exit_levels(bracket)))
-        found = [first_row(dense, side, levels, row, segment) for side, levels in waits]
-        nearest = min((at for at in found if at is not None), default=None) if found else None
-        if nearest is not None:
-            insort(self._due, (nearest, dense))
+            waits.append((EXIT, bracket.side, self._exit_levels(bracket)))
+        return waits
 
     def _bracket(self, dense: int) -> Bracket | None:
         return self.brackets.get(self._table.by_dense(dense).token) if self.brackets else None
@@ -265,9 +282,9 @@ class PaperBroker:
 
     def execute(self, row: int, segment: Segment) -> list[Execution]:
         """Let happen what the tick at `row` brings: orders, oldest first, then the exit."""
-        dense = self._due.pop(0)[1]
+        _, dense, hits = self._due.pop(0)
         bracket, done = self._bracket(dense), []
-        touched = self._touched(dense, row, segment)
+        touched = self._touched(dense, row, segment, hits)
         rested = any(order.phase != NEW for order in touched)
         for order in touched:
             ended = self._advance(order, price_at(dense, order.side, row, segment))
@@ -279,24 +296,23 @@ class PaperBroker:
             done.append(ended)
             if not ended.reason:
                 self._follow(order, ended.price)
-        if bracket is not None and self._bracket(dense) is bracket:
-            levels = self._exit_levels(bracket)
-            if touches(levels, bracket.side, row, segment):
-                done.append(self._leave(bracket, price_at(dense, bracket.side, row, segment)))
+        still = bracket if bracket is self._bracket(dense) else None
+        if still is not None and (EXIT, still.side) in hits:
+            done.append(self._leave(still, price_at(dense, still.side, row, segment)))
         if rested:
             self._regroup(dense)
         self._look_ahead(dense, row, segment)
         return done
 
-    def _touched(self, dense: int, row: int, segment: Segment) -> list[Order]:
+    def _touched(
+        self, dense: int, row: int, segment: Segment, hits: Sequence[tuple[str, int]]
+    ) -> list[Order]:
         """Return the orders to which the tick at a row brings something, oldest first."""
         found: list[Order] = []
         if new := self._new.get(dense):
-            offers = {s: touches(ANY, s, row, segment) for s in {order.side for order in new}}
-            found = [order for order in new if offers[order.side]]
-            self._new[dense] = [order for order in new if not offers[order.side]]
-        sides = self._touch.get(dense, {}).items()
-        hit = {side for side, levels in sides if touches(levels, side, row, segment)}
+            found = [order for order in new if (NEW, order.side) in hits]
+            self._new[dense] = [order for order in new if (NEW, order.side) not in hits]
+        hit = {side for what, side in hits if what == RESTING}
         if hit:
             mine = (o for o in self.orders if o.dense == dense and o.phase != NEW)
             found += [

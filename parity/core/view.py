@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from parity.core.history import HistoryStore, market_ticks
+from parity.core.history import HistoryStore, market_ticks, picked
 from parity.kernels.batch import (
     NOT_ALL_TRADES,
     UNDELIVERED,
@@ -218,7 +218,7 @@ class View:
             if len(rows) == len(ticks):
                 store.extend(ticks, self.batch, slice(None))
             else:
-                store.extend(list(map(ticks.__getitem__, rows.tolist())), self.batch, rows)
+                store.extend(picked(ticks, rows.tolist()), self.batch, rows)
         self.ends = ends.tolist()
 
     def _feed_rows(self, stores: dict[int, HistoryStore]) -> None:

@@ -33,7 +33,7 @@ _UINT32_IN = types.Array(types.uint32, 1, "C", readonly=True)
 )
 def next_touch(
     rows: npt.NDArray[np.int64],
-    start: int,
+    behind: int,
     flags: npt.NDArray[np.uint32],
     traded: npt.NDArray[np.int64],
     quoted: npt.NDArray[np.int64],
@@ -47,7 +47,7 @@ def next_touch(
 
     Args:
         rows: rows of one instrument, rising.
-        start: where in `rows` to begin.
+        behind: the row behind which to look; -1 looks at all of them.
         flags: flag bits of every row.
         traded: trade prices of every row, as integers at the instrument's scale.
         quoted: quoted prices (asks for a BUY, bids for a SELL), likewise.
@@ -58,7 +58,14 @@ def next_touch(
         high_quote: of quotes.
     """
     passed, quote, absent, trade_like, no_price = masks[0], masks[1], masks[2], masks[3], masks[4]
-    for at in range(start, len(rows)):
+    first, last = 0, len(rows)
+    while first < last:
+        middle = (first + last) // 2
+        if rows[middle] <= behind:
+            first = middle + 1
+        else:
+            last = middle
+    for at in range(first, len(rows)):
         row: Any = rows[at]
         bits = flags[row]
         if bits & passed:

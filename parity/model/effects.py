@@ -1,4 +1,8 @@
-"""What the engine asks of the shell: values only, in the order (seq, strategy_id, broker)."""
+"""What the engine asks of the shell: values only, in the order (seq, strategy_id, broker).
+
+Made of plain values that were copied, so none can be part of a cycle: Python's garbage collector
+need not look through them (gc=False), however many a run keeps.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any
 import msgspec
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """What a processor said at one tick.
 
     Args:
@@ -35,7 +39,7 @@ class Candidate(msgspec.Struct, frozen=True):
     proposed: bool = False
 
 
-class ApprovedSignal(msgspec.Struct, frozen=True):
+class ApprovedSignal(msgspec.Struct, frozen=True, gc=False):
     """A candidate the validators passed; the only thing a publisher takes.
 
     Args:
@@ -57,7 +61,7 @@ class ApprovedSignal(msgspec.Struct, frozen=True):
         return self.candidate.quantity_exact if self.sized is None else self.sized
 
 
-class DroppedSignal(msgspec.Struct, frozen=True):
+class DroppedSignal(msgspec.Struct, frozen=True, gc=False):
     """A candidate that was refused, with the stable reason.
 
     Args:
@@ -71,7 +75,7 @@ class DroppedSignal(msgspec.Struct, frozen=True):
     seen: str = "{}"
 
 
-class Fill(msgspec.Struct, frozen=True):
+class Fill(msgspec.Struct, frozen=True, gc=False):
     """A fill, or the end of a paper order without one (quantity 0 and a reason).
 
     Money is exact: price, quantity and commission are Decimals.
@@ -99,7 +103,7 @@ class Fill(msgspec.Struct, frozen=True):
     kind: str = "order"
 
 
-class Transition(msgspec.Struct, frozen=True):
+class Transition(msgspec.Struct, frozen=True, gc=False):
     """A change of an executor's lifecycle.
 
     Args:
@@ -116,7 +120,7 @@ class Transition(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class Failure(msgspec.Struct, frozen=True):
+class Failure(msgspec.Struct, frozen=True, gc=False):
     """A processor raised, or a kernel returned an error code; tick `seq` was skipped."""
 
     seq: int
@@ -126,7 +130,7 @@ class Failure(msgspec.Struct, frozen=True):
     error: str
 
 
-class ControlRefused(msgspec.Struct, frozen=True):
+class ControlRefused(msgspec.Struct, frozen=True, gc=False):
     """A control that could not be carried out; it changed nothing.
 
     Args:
