@@ -8,6 +8,7 @@ user's `strategies` package included; ours is `parity.strategies` and cannot be 
 from __future__ import annotations
 
 import ast
+import builtins
 import hashlib
 import importlib
 import importlib.util
@@ -16,7 +17,7 @@ import linecache
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,13 +156,15 @@ def _execute(path: Path, main: SourceFile) -> tuple[ModuleType, dict[str, Module
     for old in sorted(_borrowed):
         sys.modules.pop(old, None)
     _borrowed.clear()
+    own: dict[str, ModuleType] = {}
+    if inner:
+        module.__dict__["__builtins__"] = _importing(own)
     sys.modules[name] = module  # dataclasses and compiled kernels look their module up by name
     before = set(sys.modules)
     try:
         with _first_on_path(path.parent):
             exec(code, module.__dict__)
-            for sibling in inner:
-                importlib.import_module(sibling)
+            _import_all(inner, path.parent)
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
         raise _failed(path, error) from error
@@ -169,7 +172,56 @@ def _execute(path: Path, main: SourceFile) -> tuple[ModuleType, dict[str, Module
         roots = (path.parent, Path.cwd())
         added = [m for m in set(sys.modules) - before if _below(sys.modules[m], roots)]
         _borrowed.update(added)
-    return module, {m: sys.modules[m] for m in sorted(added)}
+    own.update((m, sys.modules[m]) for m in sorted(added))
+    return module, own
+
+
+def _import_all(names: Sequence[str], folder: Path) -> None:
+    """Import siblings, and those that these import inside their functions in turn."""
+    todo, done = [*names], set[str]()
+    while todo:
+        if (name := todo.pop()) in done:
+            continue
+        done.add(name)
+        file = Path(str(importlib.import_module(name).__file__))
+        if file.suffix == ".py":
+            todo += _inner_imports(read_text(file, SIZE_BYTES_MAX), folder)
+
+
+def _importing(own: Mapping[str, ModuleType]) -> dict[str, Any]:
+    """Return builtins whose import finds a file's own modules, whoever was loaded since.
+
+    Two files beside which a `helper.py` lies share sys.modules: an import inside a function would
+    find the one that was loaded last.
+    """
+
+    def find(
+        name: str,
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        fromlist: Sequence[str] = (),
+        level: int = 0,
+    ) -> ModuleType:
+        if level or name.partition(".")[0] not in own:
+            return builtins.__import__(name, globals, locals, fromlist, level)
+        with _in_place(own):
+            return builtins.__import__(name, globals, locals, fromlist, level)
+
+    return {**vars(builtins), "__import__": find}
+
+
+@contextmanager
+def _in_place(own: Mapping[str, ModuleType]) -> Iterator[None]:
+    before = {name: sys.modules.get(name) for name in own}
+    sys.modules.update(own)
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                sys.modules.pop(name, None)
+            else:
+                sys.modules[name] = module
 
 
 def _inner_imports(text: str, folder: Path) -> list[str]:
@@ -192,17 +244,8 @@ def _at_home(found: FoundStrategy, folder: Path, own: dict[str, ModuleType]) -> 
         return found
 
     def create(parameters: Mapping[str, Any]) -> Any:
-        before = {name: sys.modules.get(name) for name in own}
-        sys.modules.update(own)
-        try:
-            with _first_on_path(folder):
-                return found.create(parameters)
-        finally:
-            for name, module in before.items():
-                if module is None:
-                    sys.modules.pop(name, None)
-                else:
-                    sys.modules[name] = module
+        with _in_place(own), _first_on_path(folder):
+            return found.create(parameters)
 
     return replace(found, create=create)
 

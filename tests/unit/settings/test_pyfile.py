@@ -176,6 +176,34 @@ def test_two_projects_get_their_own_siblings(write: Write) -> None:
     assert load_python_file(write("one/mine.py", text)).strategies[0].create({}) == "edited"
 
 
+def test_an_import_inside_a_method_finds_its_own_sibling(write: Write) -> None:
+    """Whoever was loaded since, and though nobody has its folder on the path any more."""
+    text = "def create(config):\n    def late():\n        import common\n"
+    text += "        return common.VALUE\n    return late\n"
+    files = []
+    for name in ("one", "two", "none"):
+        if name != "none":
+            write(f"{name}/common.py", f"VALUE = {name!r}\n")
+        files.append(load_python_file(write(f"{name}/mine.py", text)))
+    made = [f.strategies[0].create({}) for f in files]
+
+    assert ["one", "two", "one"] == [late() for late in (made[0], made[1], made[0])]
+    assert "common" not in sys.modules
+    with pytest.raises(ModuleNotFoundError):
+        made[2]()
+
+
+def test_what_a_sibling_imports_inside_a_function_is_kept(write: Write) -> None:
+    """It is a part of the strategy, and so of its source's hash, however deep."""
+    write("deep.py", "VALUE = 1\n")
+    write("middle.py", "def value():\n    import deep\n    return deep.VALUE\n")
+    text = "def create(config):\n    import middle\n    return middle.value()\n"
+    loaded = load_python_file(write("mine.py", text))
+
+    assert ["mine.py", "deep.py", "middle.py"] == [s.name for s in loaded.sources]
+    assert 1 == loaded.strategies[0].create({})
+
+
 def test_the_standard_library_is_nobodys_sibling(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
