@@ -28,31 +28,26 @@ RUNNER = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "120"})
 ROWS = 7
 # One process loads everything once and forks for each step: the fork is killed at its n-th call.
 _STRUCK = textwrap.dedent("""
-    import contextlib, os, sys
+    import sys
     from pathlib import Path
-    import duckdb, polars, pyarrow.csv, pyarrow.parquet
-    import parity.analysis.frames, parity.sources.importers.vendors
-    with contextlib.suppress(ImportError):
-        import pandas  # pyarrow loads it where it is there: half a second in every fork
+    from forked import forked
     from parity.testing.disk import FaultyDisk
     from parity.sources.importers import import_ticks
     from parity.compose.exports import Wanted, export
 
     what, source, root, name = sys.argv[1:]
+    def work():
+        with FaultyDisk(folder, at=step, fault="sigkill"):
+            if what == "import":
+                import_ticks(source, folder / name)
+            else:
+                export(Path(source), folder / name, Wanted(what=what))
     for step in range(1, 500):
         folder = Path(root) / str(step)
         folder.mkdir()
-        child = os.fork()
-        if child == 0:
-            with FaultyDisk(folder, at=step, fault="sigkill"):
-                if what == "import":
-                    import_ticks(source, folder / name)
-                else:
-                    export(Path(source), folder / name, Wanted(what=what))
-            os._exit(0)
-        status = os.waitpid(child, 0)[1]
-        if os.WIFEXITED(status):
-            print(step, os.WEXITSTATUS(status))
+        code = forked(work)
+        if code >= 0:
+            print(step, code)
             break
 """)
 
@@ -131,7 +126,10 @@ def test_a_kill_at_every_call_leaves_nothing_half(
     struck = tmp_path / "struck"
     struck.mkdir()
     command = [sys.executable, "-c", _STRUCK, what, source, struck, name]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests/lib")}
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=300, env=environment
+    )
     steps, code = map(int, done.stdout.split())
     assert code == 0
     assert steps > 5

@@ -20,6 +20,7 @@ from parity.recording.reader import open_recording
 from parity.sources.importers import import_ticks, sorting
 from parity.sources.importers.merge import merge, numbered
 
+LIB = Path(__file__).resolve().parents[2] / "lib"
 START = 1_748_736_000_000  # ms
 Row = tuple[int, int, str, str, bool]  # id, ms after the start, price, quantity, buyer is maker
 
@@ -186,27 +187,43 @@ def test_an_append_waits_for_nobody(tmp_path: Path) -> None:
         os.close(held)
 
 
+# One process loads everything once and forks for each step, which ends at its n-th call.
 _KILLED = textwrap.dedent("""
     import os, sys
+    from forked import forked
     from parity.sources.importers import import_ticks
-    left = int(sys.argv[1])
-    def counting(call):
-        def counted(*args, **more):
-            global left
-            left -= 1
-            if left < 0:
-                os._exit(9)
-            return call(*args, **more)
-        return counted
-    for name in ("replace", "fsync", "write", "mkdir", "rename"):
-        setattr(os, name, counting(getattr(os, name)))
-    import_ticks(sys.argv[2], sys.argv[3], append=sys.argv[4] == "append")
+    first, path, to, *steps = sys.argv[1:]
+    def work():
+        left = step
+        def counting(call):
+            def counted(*args, **more):
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    os._exit(9)
+                return call(*args, **more)
+            return counted
+        for name in ("replace", "fsync", "write", "mkdir", "rename"):
+            setattr(os, name, counting(getattr(os, name)))
+        import_ticks(path, to.format(step), append=bool(first))
+    for step in range(*map(int, steps)):
+        if first and forked(lambda: import_ticks(first, to.format(step))):
+            sys.exit("the first import failed")
+        code = forked(work)
+        print(code)
+        if code == 0:
+            break
 """)
 
 
-def _killed(step: int, path: Path, to: Path, how: str) -> int:
-    command = [sys.executable, "-c", _KILLED, str(step), str(path), str(to), how]
-    return subprocess.run(command, check=False, capture_output=True, timeout=60).returncode
+def _killed(first: Path | str, path: Path, to: Path, *steps: int) -> list[int]:
+    """Import into a place for each step, behind a first file where given; return the exit codes."""
+    command = [sys.executable, "-c", _KILLED, str(first), str(path), str(to), *map(str, steps)]
+    environment = {**os.environ, "PYTHONPATH": str(LIB)}
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=300, env=environment
+    )
+    return [int(code) for code in done.stdout.split()]
 
 
 @pytest.mark.slow
@@ -217,21 +234,22 @@ def test_a_kill_at_any_step_of_an_append_leaves_one_or_the_other(tmp_path: Path)
     """
     first = _day(tmp_path, 1, [_row(n) for n in range(5)])
     second = _day(tmp_path, 2, [_row(n) for n in range(5, 9)])
-    for step in range(200):
+    codes = _killed(first, second, tmp_path / "rec{}", 0, 200)
+    seen = []
+    for step in range(len(codes)):
         to = tmp_path / f"rec{step}"
-        import_ticks(first, to)
-        ended = _killed(step, second, to, "append")
-        rows = open_recording(to).tick_rows
-        open_recording(to).check_files(always=True)
-        assert rows in (5, 9)
-        if rows == 5:
+        with open_recording(to) as recording:
+            seen.append(recording.tick_rows)
+            recording.check_files(always=True)
+        if seen[-1] == 5:
             import_ticks(second, to, append=True)
         assert _columns(to)["trade_id"] == list(range(9))
         assert len(list((to / "ticks").iterdir())) == 2
-        if ended == 0:
-            break
-    assert step > 5
-    assert ended == 0
+
+    assert len(codes) > 6
+    assert [9] * (len(codes) - 1) + [0] == codes
+    assert [5, 9] == sorted({*seen})
+    assert 9 == seen[-1]
 
 
 @pytest.mark.slow
@@ -241,7 +259,7 @@ def test_what_a_killed_import_left_goes_with_the_next(tmp_path: Path) -> None:
     other = tmp_path / ".rec2.0123abcd.partial"
     other.mkdir()
 
-    assert _killed(8, path, tmp_path / "rec", "new") == 9
+    assert [9] == _killed("", path, tmp_path / "rec", 8, 9)
     assert not (tmp_path / "rec").exists()
     left = list(tmp_path.glob(".rec.*.partial"))
     assert left
