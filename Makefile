@@ -9,9 +9,10 @@ PY := $(BIN)/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install
 PYTEST := $(PY) -m pytest
 CODE := parity sources strategies tests benchmarks notebooks
-# Of `make laws` and `make soak`: SEED repeats a run, else each draws its own; KILLS is how many.
+# SEED repeats a run of the tests, else each draws its own; KILLS is how many a soak makes.
 SEED := $(or $(SEED),$(shell $(PYTHON) -c "import secrets; print(secrets.randbelow(2**32))"))
 KILLS := $(or $(KILLS),1000)
+SEEDS = --hypothesis-seed=$(SEED) --randomly-seed=$(SEED)
 
 .PHONY: help demo check lint test notebooks laws soak bench bench-peers lock wheel clean
 
@@ -46,16 +47,15 @@ lint: $(VENV)/.dev-stamp
 check: lint ## format, lint, types, import rules and the fast tests: before every commit
 	$(PYTEST) tests/unit tests/repo -m "not slow and not kafka" -q
 
-test: lint ## everything
-	$(PYTEST)
+test: lint ## everything, in JOBS processes (2): make test SEED=123 repeats a run
+	PARITY_SEED=$(SEED) $(PYTEST) --numprocesses=$(or $(JOBS),2) --dist=worksteal $(SEEDS)
 
 notebooks: $(VENV)/.dev-stamp ## run every notebook, as a script and in a kernel
 	$(PYTEST) tests/docs/test_notebooks.py
 
 laws: $(VENV)/.dev-stamp ## the laws and simulations at length: make laws SEED=123 repeats a run
 	@echo "make laws SEED=$(SEED)"
-	HYPOTHESIS_PROFILE=night PARITY_SEED=$(SEED) $(PYTEST) tests/laws $(wildcard tests/simulation) \
-	  --hypothesis-seed=$(SEED) --randomly-seed=$(SEED)
+	HYPOTHESIS_PROFILE=night PARITY_SEED=$(SEED) $(PYTEST) tests/laws $(wildcard tests/simulation) $(SEEDS)
 
 soak: $(VENV)/.dev-stamp ## the full counts of kills, flipped bits and fuzzed payloads (hours)
 	@echo "make soak SEED=$(SEED) KILLS=$(KILLS)"

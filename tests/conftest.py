@@ -3,7 +3,9 @@
 The Kafka broker comes from `parity.testing.pytest_plugin`, which users get too.
 """
 
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +13,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
+
+import parity
 
 pytest_plugins = ["parity.testing.pytest_plugin"]
 
@@ -25,7 +30,23 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, print_blob=True)
 settings.register_profile("night", deadline=None, max_examples=2_000, print_blob=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "dev"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "dev")
+settings.load_profile(PROFILE)
+
+
+def pytest_collection_finish() -> None:
+    """Under "ci", keep examples from depending on which tests ran before in this process.
+
+    Hypothesis also draws constants it finds in the modules loaded so far: here it knows all of
+    ours from the start, and learns of no others.
+    """
+    if PROFILE != "ci":
+        return
+    for module in pkgutil.walk_packages(parity.__path__, "parity."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    found = providers._get_local_constants()
+    providers._get_local_constants = lambda: found
 
 
 @pytest.fixture(scope="session")

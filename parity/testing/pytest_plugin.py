@@ -8,7 +8,7 @@ heavy libraries are imported inside the fixtures.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -50,9 +50,24 @@ def memory_publisher() -> MemoryPublisher:
     return MemoryPublisher()
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Under pytest-xdist, tell the process that prints which broker this one had."""
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told["parity_broker"] = session.config.stash.get(_BROKER_LINES, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a process of pytest-xdist says at its end; one that died says nothing."""
+    lines = node.config.stash.setdefault(_BROKER_LINES, [])
+    lines.extend(getattr(node, "workeroutput", {}).get("parity_broker", ()))
+
+
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Say which broker the tests ran against, and why not a better one."""
-    for line in config.stash.get(_BROKER_LINES, []):
+    lines: list[str] = config.stash.get(_BROKER_LINES, [])
+    for line in dict.fromkeys(lines):
         terminalreporter.write_line(f"broker: {line}")
