@@ -13,13 +13,24 @@ import typer
 
 from parity.cli.console import say, show, show_json
 from parity.cli.options import Json
-from parity.cli.templates import KERNEL, KERNEL_ROW, KERNEL_TEST, RULES, RULES_ROW, RULES_TEST
+from parity.cli.templates import (
+    KERNEL,
+    KERNEL_ROW,
+    KERNEL_TEST,
+    RULES,
+    RULES_ROW,
+    RULES_TEST,
+    TIMERS,
+    TIMERS_ROW,
+    TIMERS_TEST,
+)
 from parity.model.errors import ConfigError, did_you_mean
 
 EXAMPLE = "Examples:\n\nparity new my_rule\n\nparity new my_kernel --kind kernel --to strategies"
 KINDS: Final = {
     "rules": (RULES, RULES_TEST, RULES_ROW),
     "kernel": (KERNEL, KERNEL_TEST, KERNEL_ROW),
+    "timers": (TIMERS, TIMERS_TEST, TIMERS_ROW),
 }
 
 
@@ -28,7 +39,11 @@ def command(
         str, typer.Argument(metavar="NAME", help="What it is called: a name of Python.")
     ],
     kind: Annotated[
-        str, typer.Option(metavar="rules|kernel", help="A class in plain Python, or compiled.")
+        str,
+        typer.Option(
+            metavar="rules|kernel|timers",
+            help="A class in plain Python, one compiled, or one that is called at instants.",
+        ),
     ] = "rules",
     to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the files go.")] = Path(),
     as_json: Json = False,

@@ -214,3 +214,109 @@ parameters:
   risk: # what its signals have to pass; each refused one is counted with its reason
     cooldown_sec: 30
 """
+
+TIMERS: Final = '''"""NAME: buys what fell since its last look, and leaves before the session ends.
+
+It is called at instants of its own time, be there a tick or not, and for each instrument. What it
+may use, and how it is checked: docs/strategies.md of parity.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parity import MarketTick, SignalResult
+from parity.model.timers import AtClose, Every, Timer
+
+
+class CLASS:
+    """Buys what fell by `drop` in `seconds`; sells it five minutes before the session ends."""
+
+    def __init__(self, *, seconds: float = 60, drop: float = 0.001, quantity: float = 1) -> None:
+        self.timers = [Every(seconds), AtClose(offset_sec=-300)]
+        self.drop = drop
+        self.quantity = quantity
+        self.before: dict[str, float] = {}  # by token, as text: it is kept in checkpoints
+        self.bought: dict[str, float] = {}
+
+    def get_strategy_name(self) -> str:
+        """Say its name."""
+        return "NAME"
+
+    def get_required_history_length(self) -> int:
+        """Say how many ticks it is shown; it is first called then."""
+        return 1
+
+    def supports_instrument(self, token: int) -> bool:
+        """Say whether an instrument suits it; the configuration names them."""
+        return True
+
+    def process_tick(self, tick: MarketTick, history: Any) -> SignalResult | None:
+        """Look at one tick; here nothing is said of it."""
+        return None
+
+    def on_timer(self, timer: Timer, history: Any) -> SignalResult | None:
+        """Look at the newest tick of an instrument; say BUY, SELL or nothing."""
+        token, price = str(timer.instrument_token), history[-1].price
+        if isinstance(timer.declared, AtClose):
+            quantity = self.bought.pop(token, 0)
+            return SignalResult("SELL", 1.0, quantity, price, "evening") if quantity else None
+        before, self.before[token] = self.before.get(token, price), price
+        change = price / before - 1
+        if change > -self.drop:
+            return None
+        self.bought[token] = self.bought.get(token, 0) + self.quantity
+        return SignalResult(
+            "BUY", 0.6, self.quantity, price, f"{change:+.2%} since", {"change": change}
+        )
+'''
+
+TIMERS_TEST: Final = '''"""NAME: the contract of every strategy, and its own rule by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import parity as pt
+
+from NAME import CLASS
+
+HERE = Path(__file__).parent
+START = datetime(2025, 1, 6, 9, 15, tzinfo=UTC)
+
+
+def said(*ticks: tuple[int, float]) -> list[str | None]:
+    """Return what it says before each tick, given as seconds from the start and its price."""
+    executor = pt.StrategyExecutor(CLASS(seconds=60, drop=0.01))
+    found = []
+    for seconds, price in ticks:
+        signal = executor.on_tick(pt.MarketTick(1, price, START + timedelta(seconds=seconds)))
+        found.append(signal.signal_type if signal else None)
+    return found
+
+
+def test_it_keeps_the_contract() -> None:
+    """The same twice, tick by tick, without look-ahead, from a snapshot: `parity check`."""
+    report = pt.check(HERE / "NAME.py", HERE / "NAME.yaml")
+
+    assert report.ok, str(report)
+
+
+def test_it_looks_once_a_minute() -> None:
+    """At the full minute, at the last price before it; what came between does not count."""
+    assert [None, None, None, "BUY"] == said((0, 100), (60, 100), (90, 98), (120, 100))
+    assert [None] * 5 == said((0, 100), (60, 100), (90, 98), (91, 100), (120, 9))
+'''
+
+TIMERS_ROW: Final = """# How NAME runs; every key is told in docs/strategies.md of parity.
+strategy_name: NAME
+strategy_type: NAME.py:CLASS
+instruments: all # or a list of instrument tokens
+parameters:
+  seconds: 60
+  drop: 0.001 # a fraction: 0.001 is 0.1 %
+  quantity: 1
+  risk: # what its signals have to pass; each refused one is counted with its reason
+    cooldown_sec: 30
+"""

@@ -19,7 +19,7 @@ Cli = Callable[..., Any]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["rules", "kernel"])
+@pytest.mark.parametrize("kind", ["rules", "kernel", "timers"])
 def test_what_is_written_works_without_an_edit(cli: Cli, tmp_path: Path, kind: str) -> None:
     """The commands it names next pass, one after the other; the run speaks and verifies."""
     written = cli("new", "my_rule", "--kind", kind, "--json", cwd=tmp_path)
@@ -63,7 +63,7 @@ def test_what_is_written_works_without_an_edit(cli: Cli, tmp_path: Path, kind: s
         (["polars"], "'polars' is a module"),
         (["parity"], "'parity' is a module"),
         (["good", "--kind", "ml"], "no strategy of kind 'ml' can be written"),
-        (["good", "--kind", "declarative"], "known are kernel, rules"),
+        (["good", "--kind", "declarative"], "known are kernel, rules, timers"),
         (["good", "--kind", "rule"], "did you mean 'rules'?"),
     ],
 )
