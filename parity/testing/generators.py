@@ -107,8 +107,22 @@ def between(batch: EventBatch, first: int, last: int) -> EventBatch:
 
 
 @st.composite
-def event_streams(draw: st.DrawFn, max_ticks: int = 90, min_ticks: int = 20) -> EventBatch:
-    """Draw a stream of events over TABLE, seq from 1 without a gap, as one batch."""
+def event_streams(
+    draw: st.DrawFn,
+    max_ticks: int = 90,
+    min_ticks: int = 20,
+    table: InstrumentTable = TABLE,
+    start_ns: int = START_NS,
+) -> EventBatch:
+    """Draw a stream of events, seq from 1 without a gap, as one batch.
+
+    Args:
+        draw: Hypothesis's.
+        max_ticks: of both instruments.
+        min_ticks: likewise.
+        table: TABLE's instruments, whose calendars may be others.
+        start_ns: about where the first tick is, ns UTC.
+    """
     one_tick = st.tuples(
         st.sampled_from((ONE, ONE, TWO)),
         st.sampled_from(_KINDS),
@@ -120,7 +134,7 @@ def event_streams(draw: st.DrawFn, max_ticks: int = 90, min_ticks: int = 20) -> 
     drawn = draw(st.lists(one_tick, min_size=min_ticks, max_size=max_ticks))
     records = np.zeros(len(drawn), TICK_DTYPE)
     controls: list[Control] = []
-    price, clock, seq = {ONE: 100_00, TWO: 500_0}, START_NS, 0
+    price, clock, seq = {ONE: 100_00, TWO: 500_0}, start_ns, 0
     for row, (token, kind, step_ns, step, size, control) in enumerate(drawn):
         if control:
             seq += 1
@@ -132,7 +146,7 @@ def event_streams(draw: st.DrawFn, max_ticks: int = 90, min_ticks: int = 20) -> 
         if step_ns < 0:
             records[row]["flags"] |= flag.LATE
             clock -= step_ns
-    return EventBatch(TickBatch.from_records(records, TABLE), tuple(controls))
+    return EventBatch(TickBatch.from_records(records, table), tuple(controls))
 
 
 def partitions(max_size: int = 30) -> st.SearchStrategy[list[int]]:

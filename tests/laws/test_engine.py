@@ -1,7 +1,8 @@
 """The laws of the engine: what a run decides depends on its events, and on nothing else.
 
 Every law runs all shipped strategies, and some that use every feature, on trades and on quotes,
-over generated streams with heartbeats, policies, fills from outside and gaps between the ticks.
+over generated streams with heartbeats, policies, fills from outside and gaps between the ticks, of
+instruments that trade round the clock, at NSE and in New York, near the edges of their sessions.
 Larger numbers of examples: `make laws`.
 """
 
@@ -14,10 +15,11 @@ import msgspec
 from every_feature import all_events, every_plan
 from hypothesis import find, given
 from hypothesis import strategies as st
+from markets import engine_of, markets, own_ticks, prompt_ns, records
 from reaching import GENERATED, unreached
 
 from parity.compose.plans import prepare
-from parity.core.engine import Engine, RunReport
+from parity.core.engine import RunReport
 from parity.core.executor import ExecutorPlan
 from parity.model.effects import ApprovedSignal, Effect, Fill, Transition, effect_seq
 from parity.model.events import EventBatch
@@ -25,7 +27,7 @@ from parity.model.values import MarketTick, SignalResult, StrategyConfig
 from parity.proof.replayer import state_bytes
 from parity.settings.strategies import spec_of
 from parity.strategies import REGISTRY
-from parity.testing.generators import ONE, TABLE, TWO, between, cut, partitions
+from parity.testing.generators import ONE, SECOND_NS, TWO, between, cut, partitions
 
 COSTS = {"risk": {"cooldown_sec": 2}, "paper": {"allow_short": True, "cash": 100_000}}
 SHIPPED: tuple[tuple[str, str, str, dict[str, Any], tuple[int, ...]], ...] = (
@@ -166,7 +168,7 @@ Outcome = tuple[list[Effect], RunReport, bytes]
 
 def run(batches: Sequence[EventBatch], plans: Sequence[ExecutorPlan] = ()) -> Outcome:
     """Return the effects, the report and the state after the batches."""
-    engine = Engine(TABLE, plans or all_plans(), seed=7)
+    engine = engine_of(batches[0], plans or all_plans())
     effects = [effect for batch in batches for effect in engine.process(batch)]
     return effects, engine.report(), state_bytes(engine.snapshot())
 
@@ -217,10 +219,10 @@ def test_snapshot_and_tail_equal_the_whole(events: EventBatch, data: Any) -> Non
     """A fresh engine that takes a stored snapshot goes on as if nothing had happened."""
     until = data.draw(st.integers(1, last_seq(events)))
     head, tail = between(events, 1, until), between(events, until + 1, last_seq(events))
-    first = Engine(TABLE, all_plans(), seed=7)
+    first = engine_of(events, all_plans())
     effects = first.process(head)
     stored = state_bytes(first.snapshot())
-    second = Engine(TABLE, all_plans(), seed=7)
+    second = engine_of(events, all_plans())
     second.restore(msgspec.msgpack.decode(stored))
     restored = state_bytes(second.snapshot())
     effects = [*effects, *second.process(tail)]
@@ -235,6 +237,24 @@ def in_order(effects: Sequence[Effect]) -> bool:
     keys = [(e.seq, e.strategy_id, e.broker) for e in inner]
     numbers = [e.signal_no for e in effects if isinstance(e, ApprovedSignal)]
     return sorted(keys) == keys and list(range(1, len(numbers) + 1)) == numbers
+
+
+@given(markets(min_ticks=30), partitions(), st.data())
+def test_heartbeats_that_overtake_no_tick_change_no_byte(
+    events: EventBatch, sizes: list[int], data: Any
+) -> None:
+    """They make prompt whatever is due, and nothing of any decision is another."""
+    own = [own_ticks(events, plan.config.instrument_tokens) for plan in all_plans()]
+    beats = []
+    for control in events.controls:
+        ns = min(prompt_ns(ticks, control.seq) for ticks in own)
+        ns -= data.draw(st.sampled_from((0, 1, SECOND_NS)))
+        beat = msgspec.structs.replace(control, verb="heartbeat", detail={"ts_event": ns})
+        beats.append(control if ns <= 0 else beat)  # before any time none is early enough
+    without, prompt = run([events]), run(list(cut(EventBatch(events.ticks, tuple(beats)), sizes)))
+
+    assert records(without[0]) == records(prompt[0])
+    assert without[1].executors == prompt[1].executors
 
 
 def own(effects: Sequence[Effect], wanted: Callable[[str], bool]) -> list[Any]:
@@ -262,7 +282,9 @@ def test_other_instruments_change_nothing(events: EventBatch, sizes: list[int]) 
     for name, token in (("ml", ONE), ("reversion", TWO), ("every_flat", TWO), ("every_tick", ONE)):
         plans = [p for p in all_plans() if p.config.strategy_id == name]
         rest = records[records["instrument_token"] == token]
-        alone = EventBatch(type(events.ticks).from_records(rest, TABLE), events.controls)
+        alone = EventBatch(
+            type(events.ticks).from_records(rest, events.ticks.table), events.controls
+        )
         without, among = run([alone], plans), run(list(cut(events, sizes)), plans)
 
         assert without[0] == among[0]
@@ -330,13 +352,20 @@ def reached(events: EventBatch) -> frozenset[str]:
         for e in effects
         if isinstance(e, ApprovedSignal) and "timer" in e.candidate.metadata
     }
-    return frozenset({*kinds, *states, *bars, *timers, *report.controls})
+    edges = {
+        "edge"
+        for e in effects
+        if isinstance(e, ApprovedSignal) and e.candidate.metadata.get("timer") in (1, 3)
+    }
+    drops = {"session"} & {*report.drops}
+    return frozenset({*kinds, *states, *bars, *timers, *edges, *drops, *report.controls})
 
 
 FEATURES = {
     "bar", "order", "outside", "stop_loss", "take_profit", "ERROR", "PAUSED", "gap",
     "heartbeat", "fill", "fill_unknown_strategy", "policy_changed", "strategy_paused",
-    "flatten", "STOPPED", "timer", "timer_with_portfolio",
+    "flatten", "STOPPED", "timer", "timer_with_portfolio", "edge",
+    "session",
 }  # fmt: skip
 
 

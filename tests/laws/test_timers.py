@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
+from markets import is_timed, own_ticks, prompt_ns, records
 
 from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
@@ -196,20 +197,6 @@ def run(batches: Sequence[EventBatch], given_plans: Sequence[ExecutorPlan]) -> t
     return effects, engine.report(), state_bytes(engine.snapshot())
 
 
-def own_ticks(events: EventBatch, token: int) -> list[Any]:
-    """Return the delivered ticks of an executor's instruments, as records."""
-    return [
-        tick
-        for tick in events.ticks.to_records()
-        if not int(tick["flags"]) & flag.UNDELIVERED and token in (0, int(tick["instrument_token"]))
-    ]
-
-
-def is_timed(tick: Any) -> bool:
-    """Say whether a tick moves clocks."""
-    return not int(tick["flags"]) & flag.NO_VENUE_TIME
-
-
 def instants(declared: Declared, token: int, after: int, until: int, ticked: int) -> list[int]:
     """Return the instants of a timer in (after, until]; `ticked` is the newest tick's time."""
     offset = round(declared.offset_sec * SECOND_NS)
@@ -227,7 +214,9 @@ def reference(
 ) -> list[tuple[int, int, int]]:
     """Return (instant, token, number) of what is due where an instrument had a tick of its kind."""
     moves = [(c.seq, c.ts_event, None) for c in events.controls if c.ts_event is not None]
-    moves += [(int(t["seq"]), int(t["ts_event"]), t) for t in own_ticks(events, token)]
+    moves += [
+        (int(t["seq"]), int(t["ts_event"]), t) for t in own_ticks(events, [token] if token else [])
+    ]
     clock = ticked = None
     warm: set[int] = set()
     out = []
@@ -350,7 +339,8 @@ def test_heartbeats_that_overtake_no_tick_change_no_byte(
     tokens = {one.build().token for one in some}  # type: ignore[union-attr] # ours have one
     beats = []
     for control in events.controls:
-        bound = min(_bound(own_ticks(events, token), control.seq) for token in tokens)
+        own = (own_ticks(events, [token] if token else []) for token in tokens)
+        bound = min(prompt_ns(ticks, control.seq) for ticks in own)
         ns = bound - data.draw(st.sampled_from((0, 1, SECOND_NS)))
         beat = msgspec.structs.replace(control, verb="heartbeat", detail={"ts_event": ns})
         beats.append(control if ns <= 0 else beat)
@@ -359,29 +349,6 @@ def test_heartbeats_that_overtake_no_tick_change_no_byte(
 
     assert records(without[0]) == records(prompt[0])
     assert without[1].executors == prompt[1].executors
-
-
-def _bound(ticks: list[Any], seq: int) -> int:
-    """Return the latest time of a heartbeat at `seq` that overtakes none of these ticks."""
-    newest, bound, followed = 0, 1 << 62, False
-    for tick in ticks:
-        ns = int(tick["ts_event"])
-        if int(tick["seq"]) < seq:
-            newest = max(newest, ns) if is_timed(tick) else newest
-        else:
-            bound = min(bound, ns if is_timed(tick) else newest)
-            followed |= is_timed(tick)
-    return min(bound, newest) if not followed else bound
-
-
-def records(effects: Sequence[Effect]) -> dict[str, list[bytes]]:
-    """Return the records of what was decided, in order, by executor."""
-    found: dict[str, list[bytes]] = {}
-    for effect in effects:
-        if isinstance(effect, ApprovedSignal | DroppedSignal | Fill):
-            inner: Any = getattr(effect, "candidate", effect)
-            found.setdefault(inner.strategy_id, []).append(effect.record)
-    return found
 
 
 # -- by hand ---------------------------------------------------------------------------------

@@ -13,17 +13,23 @@ from typing import Any, Final
 
 import msgspec
 from hypothesis import strategies as st
+from markets import markets
 
 from parity.core.executor import ExecutorPlan
 from parity.model.bars import Bar, Bars
 from parity.model.events import EventBatch
 from parity.model.timers import AtClose, AtOpen, Every, Timer
 from parity.model.values import SignalResult, StrategyConfig
-from parity.testing.generators import ONE, SECOND_NS, TWO, event_streams
+from parity.testing.generators import ONE, SECOND_NS, TWO
 
 OUTSIDE: Final = "outside"
 PARAMETERS: Final[dict[str, Any]] = {
-    "risk": {"cooldown_sec": 0.5, "max_quantity": 4, "risk_modes": ["NORMAL", "AGGRESSIVE"]},
+    "risk": {
+        "cooldown_sec": 0.5,
+        "max_quantity": 4,
+        "risk_modes": ["NORMAL", "AGGRESSIVE"],
+        "phases": ["regular", "closing"],
+    },
     "paper": {"cash": 20_000, "allow_short": True, "order_ttl_sec": 2},
     "errors": {"window_sec": 10, "max": 1, "retry_sec": 1, "retries": 1, "resume_sec": 5},
 }
@@ -227,7 +233,7 @@ _details = st.one_of(
 @st.composite
 def all_events(draw: st.DrawFn, min_ticks: int = 20) -> EventBatch:
     """Draw a stream whose controls are of every kind; a heartbeat may overtake a tick."""
-    events = draw(event_streams(min_ticks=min_ticks))
+    events = draw(markets(min_ticks=min_ticks))
     controls = []
     for control in events.controls:
         verb, detail = draw(_details)
