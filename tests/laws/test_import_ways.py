@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parity.model.errors import ConfigError, InputRefused
@@ -70,6 +70,9 @@ def outcome(path: Path, to: Path, **changed: int) -> Any:
 @pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(data=files())
+@example(data=b"ts_event,symbol,price,quantity\n9999999999,A,1,1\n")
+@example(data=b"ts_event,symbol,price,quantity\n01748736000,A,1,1\n")
+@example(data=b"ts_event,venue,symbol,price,quantity,side\n1748736000,,A,1,1,\n")
 def test_every_reader_gives_the_same(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The texts, the fast pass, and a glance at the start: one recording, or one refusal."""
     folder = tmp_path_factory.mktemp("ways")
