@@ -54,7 +54,7 @@ class CLASS:
         )
 '''
 
-RULES_TEST: Final = '''"""NAME: the contract of every strategy, and its own rule by hand."""
+_TEST: Final = '''"""NAME: the contract of every strategy, and its own rule by hand."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ from typing import Any
 
 import parity as pt
 
-from NAME import CLASS
+from NAME import IMPORTED
 
 HERE = Path(__file__).parent
 START = datetime(2025, 1, 6, 9, 15, tzinfo=UTC)
@@ -72,7 +72,7 @@ START = datetime(2025, 1, 6, 9, 15, tzinfo=UTC)
 
 def said(*prices: float, **parameters: Any) -> list[str | None]:
     """Return what it says at each of the prices, a second apart."""
-    executor = pt.StrategyExecutor(CLASS(**parameters))
+    executor = pt.StrategyExecutor(MADE)
     found = []
     for n, price in enumerate(prices):
         signal = executor.on_tick(pt.MarketTick(1, price, START + timedelta(seconds=n)))
@@ -87,7 +87,17 @@ def test_it_keeps_the_contract() -> None:
     assert report.ok, str(report)
 
 
-def test_it_goes_against_the_move() -> None:
+'''
+
+
+def _test(imported: str, made: str) -> str:
+    # What the tests of both kinds begin with: only what is imported, and how it is made, differ.
+    return _TEST.replace("IMPORTED", imported).replace("MADE", made)
+
+
+RULES_TEST: Final = (
+    _test("CLASS", "CLASS(**parameters)")
+    + '''def test_it_goes_against_the_move() -> None:
     """It is silent until its window is full, then answers a move of 1 % with the other side."""
     given = {"lookback_periods": 3, "move": 0.01}
 
@@ -95,6 +105,7 @@ def test_it_goes_against_the_move() -> None:
     assert [None, None, "SELL", None] == said(100, 100, 102, 100.5, **given)
     assert [None] * 4 == said(100, 100.5, 100, 100.5, **given)
 '''
+)
 
 RULES_ROW: Final = """# How NAME runs; every key is told in docs/strategies.md of parity.
 strategy_name: NAME
@@ -165,44 +176,14 @@ def create_NAME(parameters: Mapping[str, Any]) -> KernelStrategy:
     )
 '''
 
-KERNEL_TEST: Final = '''"""NAME: the contract of every strategy, and its own rule by hand."""
-
-from __future__ import annotations
-
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
-
-import parity as pt
-
-from NAME import create_NAME
-
-HERE = Path(__file__).parent
-START = datetime(2025, 1, 6, 9, 15, tzinfo=UTC)
-
-
-def said(*prices: float, **parameters: Any) -> list[str | None]:
-    """Return what it says at each of the prices, a second apart."""
-    executor = pt.StrategyExecutor(create_NAME(parameters))
-    found = []
-    for n, price in enumerate(prices):
-        signal = executor.on_tick(pt.MarketTick(1, price, START + timedelta(seconds=n)))
-        found.append(signal.signal_type if signal else None)
-    return found
-
-
-def test_it_keeps_the_contract() -> None:
-    """The same twice, tick by tick, without look-ahead, from a snapshot: `parity check`."""
-    report = pt.check(HERE / "NAME.py", HERE / "NAME.yaml")
-
-    assert report.ok, str(report)
-
-
-def test_it_buys_after_falls_in_a_row() -> None:
+KERNEL_TEST: Final = (
+    _test("create_NAME", "create_NAME(parameters)")
+    + '''def test_it_buys_after_falls_in_a_row() -> None:
     """A rise, and a price that stays, begin the count anew."""
     assert [None, None, "BUY", "BUY", None] == said(10, 9, 8, 7, 8, length=2)
     assert [None] * 5 == said(10, 9, 9, 8, 8, length=2)
 '''
+)
 
 KERNEL_ROW: Final = """# How NAME runs; every key is told in docs/strategies.md of parity.
 strategy_name: NAME
