@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from parity.core.lifecycle import in_ns
 from parity.core.succession import take_over
 from parity.model.effects import ControlRefused, Effect
 from parity.model.errors import ParityError, RecordingCorrupt
+from parity.model.parameters import in_ns
 from parity.model.values import Lifecycle
 
 if TYPE_CHECKING:

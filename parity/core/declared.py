@@ -61,7 +61,7 @@ def declared_timers(processor: Any) -> tuple[Declared, ...]:
     """
     timers, takes = getattr(processor, "timers", None), getattr(processor, TIMER, None) is not None
     who = f"strategy {name_of(processor)}"
-    cure = "timers = [Every(seconds=…)] and on_timer(timer, history) (parity.model.timers)"
+    cure = "timers = (Every(seconds=…),) and on_timer(timer, history) (parity.model.timers)"
     if not takes:
         if is_timers(timers):
             raise ConfigError(f"{who}: timers without on_timer(timer, history)", cure=cure)

@@ -15,7 +15,7 @@ import msgspec
 from parity.core.deadlines import NO_TOKEN, Deadlines
 from parity.core.view import NO_TIME
 from parity.model.errors import ConfigError
-from parity.model.parameters import Parameter, complete_parameters
+from parity.model.parameters import Parameter, complete_parameters, in_ns
 from parity.model.values import Lifecycle
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ NEXT: Final[dict[Lifecycle, frozenset[Lifecycle]]] = {
 }
 RETRY: Final = "retry_after_errors"  # kinds of deadlines
 RESUME: Final = "end_of_pause"
-_NS: Final = 1_000_000_000
 _YEAR_SEC: Final = 366 * 86_400
 
 
@@ -79,11 +78,6 @@ class ErrorTerms(msgspec.Struct, frozen=True):
             retries=checked["retries"],
             resume_ns=None if resume is None else in_ns(resume),
         )
-
-
-def in_ns(seconds: float) -> int:
-    """Return seconds as nanoseconds."""
-    return round(float(seconds) * _NS)
 
 
 class Change(NamedTuple):

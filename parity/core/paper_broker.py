@@ -45,6 +45,7 @@ from parity.core.orders import (
 )
 from parity.core.portfolio import Portfolio
 from parity.core.view import NO_TIME
+from parity.model.parameters import in_ns
 
 if TYPE_CHECKING:
     from parity.core.view import Segment
@@ -89,7 +90,7 @@ class Terms(msgspec.Struct, frozen=True):
         """Read the block `paper` of a strategy's parameters."""
         paper = dict(parameters.get("paper") or {})
         allow_short = bool(paper.pop("allow_short", False))
-        ttl_ns = round(float(paper.pop("order_ttl_sec", 0)) * 1_000_000_000)
+        ttl_ns = in_ns(paper.pop("order_ttl_sec", 0))
         money = {name: Decimal(str(value)) for name, value in paper.items()}
         return cls(**money, allow_short=allow_short, order_ttl_ns=ttl_ns)
 

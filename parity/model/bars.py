@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 
 from parity.model.errors import ConfigError
+from parity.model.parameters import in_ns
 
 EMPTY_RULES: Final = ("skip", "flat")
-_NS: Final = 1_000_000_000
 LENGTH_SEC: Final = (0.001, 7 * 86_400)  # least and most
 _EXACT: Final = Context(prec=60)  # not the thread's own, which a strategy may have changed
 
@@ -57,12 +57,12 @@ class Bars(msgspec.Struct, frozen=True):
     @property
     def length_ns(self) -> int:
         """Length of a bar in ns."""
-        return exact_ns(self.seconds)
+        return in_ns(self.seconds)
 
     @property
     def offset_ns(self) -> int:
         """Where bars begin, in ns after the Unix epoch."""
-        return exact_ns(self.offset_sec)
+        return in_ns(self.offset_sec)
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -152,11 +152,6 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             raise ConfigError(f"bar: {name!r} is none of {', '.join(scales)}")
         value: int = getattr(self, f"{name}_int")
         return Decimal(value).scaleb(-scales[name], _EXACT)
-
-
-def exact_ns(seconds: float) -> int:
-    """Return seconds as whole nanoseconds, by their shortest decimal."""
-    return round(Decimal(str(seconds)) * _NS)
 
 
 def _power(scale: int) -> int:

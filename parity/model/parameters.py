@@ -184,3 +184,8 @@ def is_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
     return value is None or isinstance(value, bool | int | float | str | Decimal)
+
+
+def in_ns(seconds: float) -> int:
+    """Return seconds as whole nanoseconds, by their shortest decimal."""
+    return round(Decimal(str(seconds)) * 1_000_000_000)

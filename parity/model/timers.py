@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from parity.model.bars import LENGTH_SEC, exact_ns
+from parity.model.bars import LENGTH_SEC
 from parity.model.errors import ConfigError
+from parity.model.parameters import in_ns
 
 _DAY_SEC: Final = 86_400
 
@@ -39,12 +40,12 @@ class Every(msgspec.Struct, frozen=True):
     @property
     def length_ns(self) -> int:
         """The step in ns."""
-        return exact_ns(self.seconds)
+        return in_ns(self.seconds)
 
     @property
     def offset_ns(self) -> int:
         """Where steps begin, in ns after the Unix epoch."""
-        return exact_ns(self.offset_sec)
+        return in_ns(self.offset_sec)
 
 
 class AtOpen(msgspec.Struct, frozen=True):
@@ -65,7 +66,7 @@ class AtOpen(msgspec.Struct, frozen=True):
     @property
     def offset_ns(self) -> int:
         """How far from the session's beginning, in ns."""
-        return exact_ns(self.offset_sec)
+        return in_ns(self.offset_sec)
 
 
 class AtClose(msgspec.Struct, frozen=True):
@@ -89,7 +90,7 @@ class AtClose(msgspec.Struct, frozen=True):
     @property
     def offset_ns(self) -> int:
         """How far from the session's end, in ns."""
-        return exact_ns(self.offset_sec)
+        return in_ns(self.offset_sec)
 
 
 Declared = Every | AtOpen | AtClose

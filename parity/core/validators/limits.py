@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from parity.model.errors import ConfigError, did_you_mean
-from parity.model.parameters import Fault, Parameter, complete_parameters, shown
+from parity.model.parameters import Fault, Parameter, complete_parameters, in_ns, shown
 from parity.model.sessions import CLOSING, PREOPEN, REGULAR
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def check_risk(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
 
 
 def _ns(risk: Mapping[str, Any], name: str) -> int:
-    return round(float(risk.get(name, 0)) * _NS)
+    return in_ns(risk.get(name, 0))
 
 
 def _exact(risk: Mapping[str, Any], name: str) -> Decimal | None:
