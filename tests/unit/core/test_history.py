@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
+from parity.core.history import History, HistoryStore, market_ticks
 from parity.model import ticks as flag
 from parity.model.events import EventBatch
 from parity.model.ticks import TickBatch
@@ -100,6 +101,20 @@ def test_a_history_is_the_last_ticks_and_no_more(
                 expected.append((token, [int(p) / 10**scale for p in past[-length:]]))
 
         assert expected == [(token, prices) for token, prices, _ in looking.seen]
+
+
+def test_an_index_outside_is_refused_by_its_length() -> None:
+    """It names the index and the length; what is no index raises as a list does."""
+    history = History(HistoryStore(3), 3)
+    history._store.ticks[:] = market_ticks(dummy_batch(5).ticks)
+    history._end = 4
+
+    assert [1, 3] == [history[at]._row for at in (-3, np.int64(2))]
+    for outside in (3, -4, 1 << 80):
+        with pytest.raises(IndexError, match=rf"history\[{outside}\]: expected an index below 3"):
+            history[outside]
+    with pytest.raises(TypeError):
+        history[1.0]  # type: ignore[call-overload] # on purpose
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What the engine keeps of a batch that kernels have processed: nothing."""
+"""What the engine keeps of a batch that kernels have processed: nothing; what effects cost."""
 
 import gc
 import weakref
@@ -44,3 +44,16 @@ def test_a_processed_batch_is_let_go_at_once() -> None:
 
     assert [False] * 3 == alive
     assert engine.report().executors[0].candidates > 0
+
+
+def test_no_effect_is_the_garbage_collectors_business() -> None:
+    """However many a run keeps: they are values without cycles, which it need not look through."""
+    table, records = synthetic.generate(3, 3_000)
+    parameters: dict[str, Any] = {"lookback_periods": 20, "threshold": 0.004}
+    config = StrategyConfig(strategy_id="s", strategy_type="momentum", parameters=parameters)
+    create = REGISTRY["momentum"].create
+    engine = Engine(table, [ExecutorPlan(config, "paper", lambda: create(parameters))])
+    effects = engine.process(EventBatch(TickBatch.from_records(records, table)))
+
+    assert {"ApprovedSignal", "Fill", "Transition"} <= {type(e).__name__ for e in effects}
+    assert not any(gc.is_tracked(effect) for effect in effects)
