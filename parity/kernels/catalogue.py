@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, Final
 
-from parity.kernels import smoothing, windows
+from parity.kernels import extremes, flows, returns, smoothing, windows
 
 if TYPE_CHECKING:
     from parity.kernels.indicator import Indicator
 
-_FAMILIES: Final = (smoothing, windows)
+_FAMILIES: Final = (smoothing, windows, extremes, returns, flows)
 INDICATORS: Final[dict[str, Indicator]] = {
     one.name: one for family in _FAMILIES for one in family.INDICATORS
 }

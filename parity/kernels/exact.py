@@ -105,6 +105,8 @@ def wide_divide(high: int, low: int, denominator: int) -> float:
         high, low = -high, -low
         if low < 0:
             high, low = high - 1, low + _WHOLE + 1
+    if high == 0 and low == 0:
+        return 0.0
     if high == 0 and low <= EXACT_MAX and denominator <= EXACT_MAX:
         value = low / denominator
         return -value if negative else value

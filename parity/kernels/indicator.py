@@ -49,6 +49,7 @@ class Indicator:
         reference: the definition over lists of plain numbers: a row of values a row.
         largest: the largest integer each input may be; None where inputs are floats.
         check: refuses parameters that make no sense, by raising ValueError.
+        fits: refuses columns whose running sums could leave what is exact, given the states.
         differs: where well-known implementations give something else.
     """
 
@@ -66,6 +67,7 @@ class Indicator:
     reference: Callable[..., list[Any]]
     largest: Callable[[Parameters], int] | None
     check: Callable[[Parameters], None] = field(default=lambda parameters: None)
+    fits: Callable[[Any, Any, Parameters], None] = field(default=lambda states, columns, p: None)
     differs: str = ""
 
     def __repr__(self) -> str:
@@ -135,10 +137,11 @@ class Indicator:
             named: parameters.
 
         Raises:
-            OverflowError: a value above `largest`; nothing was computed.
+            OverflowError: a value above `largest`, or a sum that might be; nothing was computed.
         """
         parameters = self.completed(named)
         self._check_size(columns, parameters)
+        self.fits(states, columns, parameters)
         dtype = np.float64 if self.largest is None else np.int64
         inputs = np.array(columns, dtype).reshape(len(self.inputs), -1)
         values = np.empty((inputs.shape[1], len(self.outputs)))

@@ -112,6 +112,50 @@ def atr_step(state: Any, window: int, unit: int, high: int, low: int, close: int
     return average / unit
 
 
+def adx_state() -> np.dtype[Any]:
+    """Return the dtype of an ADX's state; it starts as zeros."""
+    integers = [(name, "i8") for name in ("started", "high", "low", "last")]
+    averages = [(name, _AVERAGE) for name in ("range", "plus", "minus", "average")]
+    return np.dtype([*integers, *averages], align=True)
+
+
+def wilder_sum_step(state: Any, window: int, value: float) -> bool:
+    """Take one value into Wilder's running sum; return whether `window` ones are in it."""
+    if state.count == window - 1:
+        state.value = state.value - state.value / window + value
+        return True
+    state.value += value
+    state.count += 1
+    return False
+
+
+def adx_step(
+    state: Any, window: int, high: int, low: int, close: int
+) -> tuple[float, float, float]:
+    """Take one bar; return (ADX, +DI, −DI) from 0 to 100, NaN until the ADX is warm."""
+    rise, fall, before = high - state.high, state.low - low, state.last
+    state.high = high
+    state.low = low
+    state.last = close
+    if state.started == 0:
+        state.started = 1
+        return NAN, NAN, NAN
+    warm = wilder_sum_step(state.range, window, true_range(before, high, low))
+    wilder_sum_step(state.plus, window, rise if rise > fall and rise > 0 else 0)
+    wilder_sum_step(state.minus, window, fall if fall > rise and fall > 0 else 0)
+    if not warm:
+        return NAN, NAN, NAN
+    plus, minus = 0.0, 0.0
+    if state.range.value > 0.0:
+        plus = 100.0 * state.plus.value / state.range.value
+        minus = 100.0 * state.minus.value / state.range.value
+    index = 100.0 * abs(plus - minus) / (plus + minus) if plus + minus > 0.0 else 0.0
+    average = wilder_step(state.average, window, index)
+    if state.average.count < window:
+        return NAN, NAN, NAN
+    return average, plus, minus
+
+
 def _smoothed(values: list[Any], window: int, wilder: bool = False) -> list[float]:
     # over what is not NaN at the head
     first = next((n for n, value in enumerate(values) if value == value), len(values)) + window - 1
@@ -164,6 +208,41 @@ def _atr_reference(
     highs: list[int], lows: list[int], closes: list[int], window: int, unit: int
 ) -> list[float]:
     return [x / unit for x in _smoothed(ranges(highs, lows, closes), window, wilder=True)]
+
+
+def _wilder_sums(values: list[Any], window: int) -> list[float]:
+    # of changes, which begin at the second bar; the sums at bar `window`
+    found, total = [NAN] * min(window, len(values)), 0.0
+    for row in range(1, len(values)):
+        if row >= window:
+            total = total - total / window + values[row]
+            found.append(total)
+        else:
+            total += values[row]
+    return found
+
+
+def _adx_reference(
+    highs: list[int], lows: list[int], closes: list[int], window: int
+) -> list[tuple[float, ...]]:
+    plus, minus = [0] * min(1, len(highs)), [0] * min(1, len(highs))
+    for row in range(1, len(highs)):
+        rise, fall = highs[row] - highs[row - 1], lows[row - 1] - lows[row]
+        plus.append(rise if rise > max(fall, 0) else 0)
+        minus.append(fall if fall > max(rise, 0) else 0)
+    parts = (_wilder_sums(values, window) for values in (ranges(highs, lows, closes), plus, minus))
+    directions = [
+        (100.0 * up / total, 100.0 * down / total) if total != 0.0 else (0.0, 0.0)
+        for total, up, down in zip(*parts, strict=True)
+    ]
+    indices = [
+        100.0 * abs(up - down) / (up + down) if up + down != 0.0 else 0.0 for up, down in directions
+    ]
+    averages = _smoothed(indices, window, wilder=True)
+    return [
+        (average, up, down) if average == average else (NAN, NAN, NAN)
+        for average, (up, down) in zip(averages, directions, strict=True)
+    ]
 
 
 def _check_macd(parameters: Parameters) -> None:
@@ -233,4 +312,19 @@ ATR: Final = replace(
     reference=_atr_reference,
     differs="As in TA-Lib the first bar has no true range; Wilder took its high − low.",
 )
-INDICATORS: Final = (EMA, RSI, MACD, ATR)
+ADX: Final = replace(
+    ATR,
+    name="adx",
+    title="average directional index",
+    formula="±DI = 100 S(±DM) / S(TR), S − S / n + x; DX = 100 |+DI − −DI| / (+DI + −DI); ADX is"
+    " Wilder's average of DX; what would be 0 by 0 is 0",
+    exactness="float: of exact ranges and moves",
+    parameters={"window": 14},
+    outputs=("adx", "plus", "minus"),
+    warm_up=lambda p: 2 * p["window"],
+    state=lambda p: adx_state(),
+    step=adx_step,
+    reference=_adx_reference,
+    differs="TA-Lib keeps its average where both moves are 0; here DX is 0 there.",
+)
+INDICATORS: Final = (EMA, RSI, MACD, ATR, ADX)

@@ -18,7 +18,6 @@ from parity.kernels.record import Record
 
 pytestmark = pytest.mark.slow  # each indicator is compiled once
 EVERY = pytest.mark.parametrize("one", INDICATORS.values(), ids=list(INDICATORS))
-_NEVER_NEGATIVE = ("quantity",)
 
 
 def bits(rows: Any) -> list[bytes]:
@@ -51,12 +50,14 @@ def rows_of(draw: Any, one: Indicator, parameters: dict[str, Any]) -> list[tuple
     else:
         most = one.largest(parameters)
         numbers = st.integers(-3, 3) | st.integers(9000, 9100) | st.integers(-most, most)
-    kinds = []
-    for name in one.inputs:
-        if name == "side":
-            kinds.append(st.integers(-1, 1))
-        else:
-            kinds.append(numbers.map(abs) if name in _NEVER_NEGATIVE else numbers)
+    # 40 of the largest quantities stay within every limit on running sums
+    size = parameters.get("contract_size", 1) * parameters.get("unit", 1)
+    bound = 2**46 if one.largest is None else min(2**46, one.largest(parameters))
+    quantities = st.integers(0, 9) | st.integers(0, bound // size)
+    special = {"side": st.integers(-1, 1), "quantity": quantities}
+    if one.name == "cvd_inverse":
+        special["price"] = numbers.map(abs).filter(bool)
+    kinds = [special.get(name, numbers) for name in one.inputs]
     rows = draw(st.lists(st.tuples(*kinds), max_size=40))
     if "low" not in one.inputs:
         return list(rows)

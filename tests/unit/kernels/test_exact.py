@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numba import njit
 
@@ -78,6 +78,7 @@ def test_a_wide_sum_is_exact(start: int, a: int, b: int) -> None:
 
 
 @pytest.mark.slow
+@example(0, 2**57)
 @given(WIDE, st.integers(1, 2**57) | st.integers(1, 2**20))
 def test_a_wide_quotient_is_correctly_rounded(numerator: int, denominator: int) -> None:
     """It is the float64 nearest to the fraction, ties to even, in Python and compiled."""

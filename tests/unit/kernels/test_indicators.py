@@ -36,6 +36,44 @@ BY_HAND: list[tuple[str, tuple[list[int], ...], dict[str, Any], list[Any]]] = [
         [NANS] * 4 + [(0.0, 1.0, -1.0), (2.0, 1.5, 0.5)],
     ),
     ("atr", BARS, {"window": 2, "unit": 1}, [NAN, NAN, 2.5, 5.25]),
+    ("rolling_min", ([3, 1, 2, 5, 4],), {"window": 2, "unit": 10}, [NAN, 0.1, 0.1, 0.2, 0.4]),
+    ("rolling_max", ([3, 1, 2, 5, 4],), {"window": 2, "unit": 10}, [NAN, 0.3, 0.2, 0.5, 0.5]),
+    ("donchian", BARS[:2], {"window": 2}, [NANS, (12, 10, 8), (13, 11, 9), (20, 16, 12)]),
+    ("roc", ([4, 5, 6, 0, 3],), {"window": 2}, [NAN, NAN, 0.5, -1.0, -0.5]),
+    ("roc", ([0, 1, 2],), {"window": 1}, [NAN, NAN, 1.0]),
+    (
+        "stochastic",
+        BARS,
+        {"window": 2, "smooth": 1, "signal": 2},
+        [NANS[:2]] * 2 + [(75.0, 75.0), (37.5, 56.25)],
+    ),
+    ("volatility", ([4, 5, 5, 10],), {"window": 2}, [NAN, NAN, 0.25, 1.0]),
+    (
+        "adx",  # true ranges 3 2 8 5, moves up 2 1 7 0, moves down 0 0 0 2
+        ([10, 12, 13, 20, 15], [8, 9, 12, 12, 10], [9, 11, 12, 15, 11]),
+        {"window": 2},
+        [NANS] * 3 + [(100.0, 800 / 9.75, 0.0), (200 / 3, 400 / 9.875, 200 / 9.875)],
+    ),
+    ("vwap", ([9, 10, 20, 40], [0, 1, 3, 0]), {"unit": 10}, [NAN, 1.0, 1.75, 1.75]),
+    ("obv", ([5, 6, 6, 4], [10, 20, 30, 40]), {"quantity_unit": 10}, [0.0, 2.0, 2.0, -2.0]),
+    (
+        "cvd",
+        ([1, -1, 0, 1], [5, 2, 9, 1]),
+        {"contract_size": 100, "quantity_unit": 10},
+        [50.0, 30.0, 30.0, 40.0],
+    ),
+    (
+        "cvd_quote",
+        ([1, -1], [200, 300], [5, 2]),
+        {"unit": 10, "quantity_unit": 10},
+        [10.0, 4.0],
+    ),
+    (
+        "cvd_inverse",
+        ([1, -1], [200, 400], [5, 2]),
+        {"contract_size": 100, "unit": 10},
+        [25.0, 20.0],
+    ),
 ]
 
 
@@ -50,7 +88,7 @@ def test_values_by_hand(
 
     found = [stream.push(*inputs) for inputs in zip(*columns, strict=True)]
 
-    np.testing.assert_array_equal(np.array(rows), np.array(found))
+    np.testing.assert_allclose(np.array(found), np.array(rows), rtol=1e-15, atol=0)
 
 
 def test_every_indicator_was_worked_out() -> None:
@@ -91,6 +129,13 @@ def test_a_column_of_a_frame_says_its_unit_itself() -> None:
         (lambda: kernels.macd([1], 3, 3), "macd: fast: expected below slow"),
         (lambda: kernels.atr([1], [1]), "expected atr"),
         (lambda: kernels.atr([1], [1], [1, 2]), "atr: columns of unequal length"),
+        (lambda: kernels.vwap([1], [-1]), "vwap: quantity: expected 0 or more, was -1"),
+        (lambda: kernels.vwap([1] * 9, [2**53] * 9, unit=2**3), "vwap: quantity: the sum could"),
+        (lambda: kernels.obv([1, 2], [2**52, 2**53]), "obv: quantity: the sum could pass"),
+        (lambda: kernels.cvd([1, 1], [2**52, 2**53]), "cvd: quantity: the sum could pass"),
+        (lambda: kernels.cvd_inverse([1], [0], [1]), "cvd_inverse: price: expected above 0, was 0"),
+        (lambda: kernels.vwap([1], [1], unit=2**54), "unit .* expected at most"),
+        (lambda: kernels.rolling_max([1], unit=2**53), "unit: expected at most"),
         (lambda: kernels.smaa([1]), "no attribute 'smaa'; indicators are ema, rsi"),
     ],
 )
@@ -98,6 +143,31 @@ def test_what_makes_no_sense_is_refused_by_name(call: Any, said: str) -> None:
     """Before anything is computed, and the message names the indicator, the input and the cure."""
     with pytest.raises((ValueError, TypeError, OverflowError, AttributeError), match=said):
         call()
+
+
+@pytest.mark.parametrize(
+    ("name", "ticks"),
+    [
+        ("vwap", [(1, 2**53)] * 17),
+        ("vwap", [(5, 3), (5, -1)]),
+        ("obv", [(1, 1), (2, 2**53), (3, 1)]),
+        ("cvd", [(1, 2**53), (1, 1)]),
+        ("cvd_inverse", [(1, 5, 1), (1, 0, 1)]),
+    ],
+)
+def test_a_running_sum_is_refused_before_it_leaves_what_is_exact(
+    name: str, ticks: list[tuple[int, ...]]
+) -> None:
+    """The last tick is refused by the indicator's name, and is not taken in."""
+    stream = INDICATORS[name].stream()
+    for tick in ticks[:-1]:
+        stream.push(*tick)
+    before = stream.snapshot()
+
+    with pytest.raises((ValueError, OverflowError), match=f"{name}: "):
+        stream.push(*ticks[-1])
+
+    assert before == stream.snapshot()
 
 
 def test_nothing_is_a_column_too() -> None:
