@@ -6,8 +6,9 @@ the executor. Everything wrong is reported at once, each with its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -20,6 +21,7 @@ from parity.model.kernel import KernelStrategy
 from parity.model.parameters import Parameter, complete_parameters, is_plain, shown
 from parity.settings.document import Node, Place
 from parity.settings.pyfile import PROCESSOR_METHODS, PythonFile
+from parity.settings.reading import Built, build_reading
 from parity.settings.rows import (
     BLOCKS,
     ROW_LIMITS,
@@ -94,8 +96,15 @@ class StrategySpec:
 
     def build(self) -> Any:
         """Return a new processor or KernelStrategy; raises ConfigError naming the strategy."""
+        return self._build(lambda given: Built(self.type.create(given), None)).made
+
+    def build_reading(self) -> Built:
+        """Do the same, and note which parameters the factory reads."""
+        return self._build(partial(build_reading, self.type.create))
+
+    def _build(self, create: Callable[[Mapping[str, Any]], Built]) -> Built:
         try:
-            built = self.type.create(self.parameters)
+            built = create(self.parameters)
         except ParityError as error:
             raise ConfigError(f"{self.where}: {error.message}", cure=error.cure) from error
         except (
@@ -108,11 +117,12 @@ class StrategySpec:
                 f"{place and f' ({place})'}",
                 cure=f"parameters were {shown(str(self.parameters))}",
             ) from error
-        _look_for_what_is_not_there(built, self)
-        lacking = [m for m in PROCESSOR_METHODS if not callable(getattr(built, m, None))]
-        if lacking and not isinstance(built, KernelStrategy):
+        made = built.made
+        _look_for_what_is_not_there(made, self)
+        lacking = [m for m in PROCESSOR_METHODS if not callable(getattr(made, m, None))]
+        if lacking and not isinstance(made, KernelStrategy):
             raise ConfigError(
-                f"{self.where}: {self.type.name} built a {type(built).__name__} without "
+                f"{self.where}: {self.type.name} built a {type(made).__name__} without "
                 f"{', '.join(lacking)}",
                 cure="return a processor (those four methods) or a KernelStrategy",
             )
@@ -142,7 +152,11 @@ def _look_for_what_is_not_there(built: Any, spec: StrategySpec) -> None:
 
 @dataclass(slots=True)
 class Draft:
-    """A strategy before its parameters are checked; `--set` writes into `given`."""
+    """A strategy before its parameters are checked; `--set` writes into `given`.
+
+    Args:
+        finished: it was checked before; only what is set on it is new.
+    """
 
     config: StrategyConfig
     given: dict[str, Any]
@@ -151,6 +165,7 @@ class Draft:
     folder: Path
     set_by: dict[str, str] = field(default_factory=dict)
     validator: ValidatorType | None = None
+    finished: bool = False
 
     @classmethod
     def of(
@@ -168,7 +183,19 @@ class Draft:
     @classmethod
     def of_spec(cls, spec: StrategySpec) -> Draft:
         """Return the draft of a strategy that was finished before."""
-        return cls.of(spec.config, spec.place, spec.type, spec.folder, spec.validator)
+        draft = cls.of(spec.config, spec.place, spec.type, spec.folder, spec.validator)
+        draft.finished = True
+        return draft
+
+    def reads(self) -> Collection[str]:
+        """Return the parameters that can be set: those declared, else those given or read."""
+        if self.type.declared is not None:
+            return self.type.declared
+        try:
+            read = _finish(self, []).build_reading().reads
+        except ConfigError:  # which is said when it is finished
+            read = None
+        return {*self.given, *(read or ())}
 
     def copy(self) -> Draft:
         """Return one that can be written into without this one being changed."""
@@ -216,22 +243,22 @@ def override(drafts: Sequence[Draft], overrides: Sequence[Override]) -> None:
 
 def _targets(drafts: Sequence[Draft], name: str, text: str) -> tuple[list[Draft], str]:
     # Ids may hold dots, so the longest id that fits is the one that is meant.
-    ids = sorted((d for d in drafts if name.startswith(d.config.strategy_id + ".")),
-                 key=lambda d: -len(d.config.strategy_id))  # fmt: skip
-    if ids:
-        return ids[:1], name[len(ids[0].config.strategy_id) + 1 :]
+    meant = sorted((d for d in drafts if name.startswith(d.config.strategy_id + ".")),
+                   key=lambda d: -len(d.config.strategy_id))  # fmt: skip
+    if meant:
+        return meant[:1], name[len(meant[0].config.strategy_id) + 1 :]
     head, dot, _ = name.partition(".")
     if dot and head not in _HEADS:
-        known = [d.config.strategy_id for d in drafts]
-        raise ConfigError(f"--set {text}: no strategy {head!r}", cure=did_you_mean(head, known))
+        ids = [d.config.strategy_id for d in drafts]
+        raise ConfigError(f"--set {text}: no strategy {head!r}", cure=did_you_mean(head, ids))
     if dot:
         return list(drafts), name
-    having = [d for d in drafts if d.type.declared is not None and name in d.type.declared]
-    having += [d for d in drafts if d.type.declared is None and name in d.given]
+    known = [(d, d.reads()) for d in drafts]
+    having = [d for d, reads in known if name in reads]
     if not having and name in (*_LIMITS, *ROW_LIMITS):
         return list(drafts), name
     if not having:
-        parameters = {p for d in drafts for p in (*(d.type.declared or ()), *d.given)}
+        parameters = {p for d, reads in known for p in (*reads, *d.given)}
         raise ConfigError(
             f"--set {text}: no strategy has a parameter {name!r}",
             cure=did_you_mean(name, parameters) if parameters else "they have none",
@@ -272,11 +299,22 @@ def finish_all(drafts: Sequence[Draft]) -> list[StrategySpec]:
     problems: list[Problem] = []
     specs = [_finish(draft, problems) for draft in drafts]
     raise_problems(problems)
-    for spec in specs:
+    for draft, spec in zip(drafts, specs, strict=True):
         if spec.config.enabled:
             spec.build_validator()
-            spec.build()  # what a factory itself refuses is refused now, not at the first tick
+            problems += _tried(draft, spec)
+    raise_problems(problems)
     return specs
+
+
+def _tried(draft: Draft, spec: StrategySpec) -> list[Problem]:
+    """Build it: what a factory itself refuses is refused now, not at the first tick."""
+    if draft.type.declared is not None:
+        spec.build()
+        return []
+    unread = spec.build_reading().unread(spec.parameters)
+    new = [one for one in unread if not draft.finished or one[0] in draft.set_by]
+    return [_problem(draft, *one) for one in new]
 
 
 def faults_of(drafts: Sequence[Draft]) -> list[Problem]:

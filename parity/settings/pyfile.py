@@ -19,7 +19,7 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,6 +76,7 @@ class FoundStrategy:
 
     Args:
         name: its id where no configuration gives another.
+        attribute: what it is called in its file.
         kind: "function" (`@pt.strategy`), "class" or "create".
         create: builds a processor from plain parameters.
         declared: its parameters, or None where it takes any mapping.
@@ -84,6 +85,7 @@ class FoundStrategy:
     """
 
     name: str
+    attribute: str
     kind: str
     create: Callable[[Mapping[str, Any]], Any]
     declared: Mapping[str, Parameter] | None
@@ -99,6 +101,7 @@ class PythonFile:
     module: ModuleType
     strategies: tuple[FoundStrategy, ...]
     sources: tuple[SourceFile, ...]  # the file itself first, then the siblings it imported
+    own: dict[str, ModuleType] = field(default_factory=dict)  # those siblings, by name
 
 
 def load_python_file(path: Path, *, may_be_empty: bool = False) -> PythonFile:
@@ -125,7 +128,7 @@ def load_python_file(path: Path, *, may_be_empty: bool = False) -> PythonFile:
     strategies = tuple(_at_home(found, path.parent, own) for found in _find(module, path))
     if not strategies and not may_be_empty:
         raise ConfigError(f"{path}: no strategy found", cure=EXAMPLE)
-    return PythonFile(path, module, strategies, (main, *siblings))
+    return PythonFile(path, module, strategies, (main, *siblings), own)
 
 
 def _source(path: Path, root: Path) -> SourceFile:
@@ -310,18 +313,17 @@ def _find(module: ModuleType, path: Path) -> list[FoundStrategy]:
     if factories:  # their classes are parts of them
         return _distinct(factories, path)
     return [
-        _class(value)
+        _class(value.__name__, value)
         for value in own.values()
-        if inspect.isclass(value)
-        and value.__module__ == module.__name__
-        and not getattr(value, "_is_protocol", False)
-        and not inspect.isabstract(value)
-        and (is_older(value) or _is_processor(value))
+        if inspect.isclass(value) and value.__module__ == module.__name__ and _is_strategy(value)
     ]
 
 
-def _is_processor(cls: type) -> bool:
-    return all(callable(getattr(cls, method, None)) for method in PROCESSOR_METHODS)
+def _is_strategy(cls: type) -> bool:
+    if getattr(cls, "_is_protocol", False) or inspect.isabstract(cls):
+        return False
+    processor = all(callable(getattr(cls, method, None)) for method in PROCESSOR_METHODS)
+    return processor or is_older(cls)
 
 
 def strategy_at(file: PythonFile, attribute: str) -> FoundStrategy:
@@ -331,20 +333,29 @@ def strategy_at(file: PythonFile, attribute: str) -> FoundStrategy:
         ConfigError: that is none.
     """
     value = getattr(file.module, attribute, None)
-    if isinstance(value, FunctionStrategy):
-        name = value.name
-    elif inspect.isclass(value):
-        name = value.__name__
-    else:
-        name = _short(attribute) or file.path.stem
     for found in file.strategies:
-        if value is not None and found.name == name:
+        if value is not None and getattr(file.module, found.attribute) is value:
             return found
-    known = [found.name for found in file.strategies]
-    raise ConfigError(
-        f"{file.path}: {attribute!r} is no strategy",
-        cure=did_you_mean(attribute, known) if known else EXAMPLE,
-    )
+    one = _found(attribute, value, file)
+    if one is None:
+        known = {n for found in file.strategies for n in (found.name, found.attribute)}
+        raise ConfigError(
+            f"{file.path}: {attribute!r} is no strategy",
+            cure=did_you_mean(attribute, known) if known else EXAMPLE,
+        )
+    # What only its attribute leads to is called by it: a run finds it again by its name.
+    one = replace(one, name=attribute)
+    _distinct([*file.strategies, one], file.path)
+    return _at_home(one, file.path.parent, file.own)
+
+
+def _found(attribute: str, value: Any, file: PythonFile) -> FoundStrategy | None:
+    """Return what an attribute stands for by itself, whatever else the file has."""
+    if inspect.isclass(value):
+        return _class(attribute, value) if _is_strategy(value) else None
+    if inspect.isfunction(value):
+        return _factory(attribute, value, file.module, file.path)
+    return None
 
 
 def _short(factory: str) -> str:
@@ -371,7 +382,9 @@ def _decorated(name: str, spec: FunctionStrategy) -> FoundStrategy:
         for key, one in declared(spec.function).items()
     }
     line = _line(spec.function)
-    return FoundStrategy(spec.name or name, "function", spec.create, parameters, line, spec.on)
+    return FoundStrategy(
+        spec.name or name, name, "function", spec.create, parameters, line, spec.on
+    )
 
 
 def _as_declared(given: Mapping[str, Any]) -> dict[str, Parameter]:
@@ -385,6 +398,7 @@ def _factory(name: str, create: Any, module: ModuleType, path: Path) -> FoundStr
     given = getattr(module, "PARAMETERS", None)
     return FoundStrategy(
         _short(name) or path.stem,
+        name,
         "create",
         create,
         _as_declared(given) if isinstance(given, Mapping) else None,
@@ -392,13 +406,13 @@ def _factory(name: str, create: Any, module: ModuleType, path: Path) -> FoundStr
     )
 
 
-def _class(cls: type) -> FoundStrategy:
+def _class(name: str, cls: type) -> FoundStrategy:
     made = completed(cls) if is_older(cls) else cls
 
     def create(parameters: Mapping[str, Any]) -> Any:
         return made(**parameters)
 
-    return FoundStrategy(cls.__name__, "class", create, _keywords(cls), _line(cls))
+    return FoundStrategy(cls.__name__, name, "class", create, _keywords(cls), _line(cls))
 
 
 def _keywords(cls: type) -> dict[str, Parameter] | None:

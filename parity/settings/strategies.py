@@ -177,6 +177,7 @@ def spec_of(
         )
     place = Place(f"strategy {config.strategy_id}", 1)
     draft = Draft.of(config, place, found, Path(), validator or registered(config.validator))
+    draft.finished = True  # what a run was made with is not refused by its proof
     return finish_all([draft])[0]
 
 
@@ -242,6 +243,7 @@ class _Types:
     """Every known strategy_type; shipped modules are imported when one is asked for."""
 
     def __init__(self, python: Mapping[Path, PythonFile]) -> None:
+        self._python = python
         self._files: dict[str, StrategyType] = {}
         for path, file in python.items():
             for found in file.strategies:
@@ -255,7 +257,7 @@ class _Types:
         """
         if name in _registry():
             return _shipped(name)
-        found = self._files.get(name)
+        found = self._files.get(name) or self._attribute(name)
         if name not in entry_names(STRATEGIES):
             return found
         if found is not None:
@@ -281,6 +283,18 @@ class _Types:
         """Return every name that get() knows."""
         return [*_registry(), *self._files, *entry_names(STRATEGIES)]
 
+    def _attribute(self, name: str) -> StrategyType | None:
+        """Return what FILE.py:NAME names where NAME is not found unnamed, as beside a factory."""
+        of, _, attribute = name.partition(":")
+        for path, file in self._python.items():
+            if path.name != of:
+                continue
+            try:
+                return _type_of(file, strategy_at(file, attribute))
+            except ConfigError:
+                continue
+        return None
+
     def _add(self, path: Path, file: PythonFile, found: FoundStrategy) -> None:
         name = f"{path.name}:{found.name}"
         if name in self._files:
@@ -289,9 +303,7 @@ class _Types:
                 f"{path}: {name} is also in {other.path if other else path}",
                 cure="rename one of the files",
             )
-        self._files[name] = StrategyType(
-            name, found.kind, found.create, found.declared, found.on, file, found.line
-        )
+        self._files[name] = _type_of(file, found)
         self._files.setdefault(found.name, self._files[name])
 
 
@@ -307,11 +319,12 @@ def _shipped(name: str) -> StrategyType:
 
 def _registered(name: str) -> StrategyType:
     entry = load_entry(STRATEGIES, name)
-    found = strategy_at(entry.file, entry.attribute)
-    whole = f"{entry.file.path.name}:{found.name}"
-    return StrategyType(
-        whole, found.kind, found.create, found.declared, found.on, entry.file, found.line
-    )
+    return _type_of(entry.file, strategy_at(entry.file, entry.attribute))
+
+
+def _type_of(file: PythonFile, found: FoundStrategy) -> StrategyType:
+    name = f"{file.path.name}:{found.name}"
+    return StrategyType(name, found.kind, found.create, found.declared, found.on, file, found.line)
 
 
 def _bare(type_: StrategyType, source: str) -> Draft:

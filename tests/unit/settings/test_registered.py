@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import parity as pt
+from parity.compose.modes import backtest
 from parity.model.errors import ConfigError
 from parity.settings.strategies import apply_overrides, load_rows, load_strategies
 from parity.sources.synthetic import make_recording
@@ -34,11 +35,34 @@ class Steady:
             return None
         return pt.SignalResult("BUY", 0.5, self.size, tick.price, "moved")
 """
+BESIDE = (
+    MODULE
+    + """
+
+class Slow(Steady):
+    def process_tick(self, tick, history):
+        return None
+
+
+def create_quick_processor(config):
+    return Steady(length=config.get("length", 3))
+
+
+def make(config):
+    return Steady(size=config.get("size", 1))
+
+
+Other = Slow
+"""
+)
 POINTS = """[parity.strategies]
 desk_steady = desk_steady:Steady
 twice = desk_steady:Steady
 nothing = desk_steady:Nobody
 gone = desk_gone:create
+beside = desk_beside:Steady
+maker = desk_beside:make
+factory = desk_beside:create_quick_processor
 """
 ROW: dict[str, Any] = {"strategy_type": "desk_steady", "instruments": [900001]}
 
@@ -52,6 +76,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(points)
     (tmp_path / "site" / "desk_steady.py").write_text(MODULE)
+    (tmp_path / "site" / "desk_beside.py").write_text(BESIDE)
     monkeypatch.syspath_prepend(tmp_path / "site")
     return tmp_path
 
@@ -84,6 +109,43 @@ def test_a_registered_strategy_runs_and_is_kept(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("beside", {"size": 3}), ("maker", {"size": 3}), ("factory", {"length": 4}),
+        ("desk_beside.py:Steady", {"size": 3}), ("desk_beside.py:make", {"size": 3}),
+        ("desk_beside.py:create_quick_processor", {"length": 4}),
+        ("desk_beside.py:quick", {"length": 4}),
+    ],
+)  # fmt: skip
+def test_what_is_named_is_meant_beside_factories(
+    folder: Path, kind: str, given: dict[str, Any]
+) -> None:
+    """A class, a factory of any name, an alias: named, each is what it says, in the proof too."""
+    make_recording(folder / "recording", ticks=500)
+    file = folder / "site" / "desk_beside.py"
+    (spec,) = load_rows([{"id": "a", "strategy_type": kind, "instruments": [900001],
+                          "parameters": given}], [file] if ".py" in kind else [])  # fmt: skip
+    run = backtest(folder / "recording", [spec], out=folder / "run").run
+    file.unlink()
+
+    assert given == {name: getattr(spec.build(), name) for name in given}
+    assert "Steady" == type(spec.build()).__name__
+    assert "identical" == pt.verify(run.path).verdict
+
+
+def test_factories_come_first_where_nothing_is_named(folder: Path) -> None:
+    """The classes beside them are parts of them; what is misspelt is told what there is."""
+    file = folder / "site" / "desk_beside.py"
+    alone = {"id": "a", "instruments": [900001]}
+    (other,) = load_rows([{**alone, "strategy_type": "desk_beside.py:Other"}], [file])
+    with pytest.raises(ConfigError, match=r"did you mean 'desk_beside\.py:quick'"):
+        load_rows([{**alone, "strategy_type": "desk_beside.py:quik"}], [file])
+
+    assert ["quick"] == [one.strategy_id for one in load_strategies([file])]
+    assert "Slow" == type(other.build()).__name__
+
+
+@pytest.mark.parametrize(
     ("kind", "words"),
     [
         ("desk_stead", "did you mean 'desk_steady'"),
@@ -106,7 +168,8 @@ def test_check_lists_what_is_registered(folder: Path, capsys: pytest.CaptureFixt
     command(None, None, None, as_json=True)
     listed = json.loads(capsys.readouterr().out)["registered"]["parity.strategies"]
 
-    assert ["desk_steady", "gone", "nothing", "twice"] == listed
+    points = ["beside", "desk_steady", "factory", "gone", "maker", "nothing", "twice"]
+    assert points == listed
 
 
 def test_a_file_and_a_package_of_one_name_are_refused(folder: Path) -> None:
