@@ -3,6 +3,7 @@
 Streams of ticks with drawn controls between them: pauses, stops, additions, replacements, nonsense.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -318,12 +319,33 @@ def reached(events: EventBatch) -> set[str]:
         )
     }
     fills = {e.kind for e in effects if isinstance(e, Fill) and not e.reason}
-    return {*refused.values(), *fills, *later, *("added_and_approved",) * ("new" in approved)}
+    left = {"end_passed_by_hand"} if _end_passed(events, effects) else set()
+    return {
+        *refused.values(),
+        *fills,
+        *later,
+        *left,
+        *("added_and_approved",) * ("new" in approved),
+    }
+
+
+def _end_passed(events: EventBatch, effects: Sequence[Effect]) -> bool:
+    """Say whether a pause was left by hand, and the end that it would have had came later."""
+    ends = {c.seq: c.detail.get("resume_sec") for c in events.controls}
+    last_ns = int(events.ticks.column("ts_event")[-1])
+    moved = [e for e in effects if isinstance(e, Transition)]
+    for one in {e.strategy_id for e in moved}:
+        own_moves = [e for e in moved if e.strategy_id == one]
+        for paused, left in itertools.pairwise(own_moves):
+            seconds = ends.get(paused.seq) if paused.reason == "paused" else None
+            if seconds and paused.ts_event and left.reason in ("resumed", "stopped"):
+                return paused.ts_event + seconds * SECOND_NS < last_ns
+    return False
 
 
 REACHED = {
     "unknown_strategy", "not_allowed", "already_there", "malformed", "not_built", "still_held",
-    "flatten", "added_and_approved", "replaced_and_approved",
+    "flatten", "added_and_approved", "replaced_and_approved", "end_passed_by_hand",
 }  # fmt: skip
 
 

@@ -226,7 +226,8 @@ _details = st.one_of(
             ("strategy_paused", "strategy_resumed", "strategy_stopped", "strategy_flattened")
         ),
         st.sampled_from(("every_second", "every_holds", "momentum", "nobody")),
-    ).map(lambda asked: (asked[0], {"strategy_id": asked[1]})),
+        st.sampled_from((None, 1, 5)),  # read of a pause alone
+    ).map(lambda asked: (asked[0], {"strategy_id": asked[1], "resume_sec": asked[2]})),
 )
 
 

@@ -108,6 +108,25 @@ def test_a_pause_may_end_by_itself() -> None:
     assert [2, 3, 6, 7] == [s.candidate.seq for s in of(effects, ApprovedSignal, "b", "paper")][:4]
 
 
+@pytest.mark.parametrize("verb", ["resumed", "stopped", "flattened"])
+def test_what_ends_a_pause_by_hand_cancels_its_own_end(verb: str) -> None:
+    """The instant at which it would have ended passes, and all is as without one."""
+    asked = {"strategy_id": "b"}
+    rest = [control(5, verb, **asked)]
+    rest += [control(6, "paused", **asked)] * (verb == "resumed")  # a second one has no end
+    effects, engine, _ = run([control(4, "paused", **asked, resume_sec=2.5), *rest])
+    plain, other, _ = run([control(4, "paused", **asked), *rest])
+    states = {"resumed": "PAUSED", "stopped": "STOPPED", "flattened": "PAUSED"}
+
+    assert plain == effects
+    assert other.report() == engine.report()
+    assert states[verb] == engine.executors[2].life.state.name
+    back, _, _ = run(
+        [control(4, "paused", **asked, resume_sec=2.5), control(5, "resumed", **asked)]
+    )
+    assert [2, 3, 6, 7, 8] == [s.candidate.seq for s in of(back, ApprovedSignal, "b", "paper")][:5]
+
+
 def test_flatten_closes_everything_and_pauses() -> None:
     """The waiting order ends as cancelled, the position is sold at the next tick, and no more."""
     effects, engine, _ = run([control(5, "flattened", strategy_id="b")])

@@ -178,6 +178,21 @@ def test_positions_turn_only_after_the_guard(size: int) -> None:
 
 
 @SIZES
+@pytest.mark.parametrize(("short", "last"), [(False, "ok"), (True, "position_guard")])
+def test_a_short_sale_that_is_sure_to_be_refused_starts_no_guard(
+    size: int, short: bool, last: str
+) -> None:
+    """From flat and past what is held; where selling short is allowed it takes the side."""
+    paper, risk = {"allow_short": short}, {"position_guard_sec": 10}
+    flat, _ = told(["SELL", ("BUY", 2)], risk, at_s=[0, 1], paper=paper, size=size)
+    says = ["BUY", ("SELL", 2), ("BUY", 2)]
+    turned, _ = told(says, risk, at_s=[0, 10, 11], paper=paper, size=size)
+
+    assert ["ok", last] == verdicts(flat)
+    assert ["ok", "ok", last] == verdicts(turned)
+
+
+@SIZES
 def test_a_bar_begins_with_its_first_tick(size: int) -> None:
     """The move counts from the bar's open; a late tick opens none; the next bar begins anew."""
     prices = [100_00, 101_00, 101_01, 99_00, 98_99, 150_00, 97_00, 151_50, 151_51]

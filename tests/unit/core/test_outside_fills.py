@@ -1,6 +1,6 @@
 """Fills from outside: an event each, into the portfolio of the executor they are of, exactly."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -53,9 +53,23 @@ class Buying:
         return SignalResult("BUY", 1.0, 1, tick.price)
 
 
+class Shorting(Buying):
+    """Sells one, then buys two back."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def process_tick(self, tick: Any, history: Any) -> SignalResult | None:
+        """Sell, then buy."""
+        self.calls += 1
+        side, quantity = ("SELL", 1) if self.calls == 1 else ("BUY", 2)
+        return SignalResult(side, 1.0, quantity, tick.price)
+
+
 def engine_of(
     *,
     fills: str = "outside",
+    made: Callable[[], Buying] = Buying,
     risk: dict[str, Any] | None = None,
     table: InstrumentTable = TABLE,
     **row: Any,
@@ -66,7 +80,7 @@ def engine_of(
         ExecutorPlan(
             StrategyConfig(strategy_id="s", strategy_type="s", parameters=parameters, **row),
             broker,
-            Buying,
+            made,
             fills=how,
         )
         for broker, how in (("zerodha", fills), ("paper", "paper"))
@@ -144,6 +158,26 @@ def test_validators_see_the_position() -> None:
 
     assert [DroppedSignal, ApprovedSignal] == [type(e) for e in verdicts]
     assert "max_position_size" == verdicts[0].reason  # type: ignore[union-attr] # seen to be a drop
+
+
+def test_what_may_be_sold_is_the_business_of_the_outside() -> None:
+    """A turn to short starts the guard there; on paper it is sure to be refused, and starts none.
+
+    The configuration allows no short sales, and the fill comes between the two signals.
+    """
+    risk = {"position_guard_sec": 10}
+    engine = engine_of(made=Shorting, risk=risk, instrument_tokens=(ONE,))
+    effects = engine.process(dummy_batch(1))
+    effects += run(engine, fill(2, "SELL", quantity=1))
+    ns = START_NS + 1_000_000_000
+    effects += engine.process(dummy_batch(1, seq=3, ts_event=ns))
+    judged = [e for e in effects if isinstance(e, ApprovedSignal | DroppedSignal)]
+    said = {
+        broker: [getattr(e, "reason", "ok") for e in judged if e.candidate.broker == broker]
+        for broker in ("zerodha", "paper")
+    }
+
+    assert {"zerodha": ["ok", "position_guard"], "paper": ["ok", "ok"]} == said
 
 
 def test_losing_trades_count_with_their_fees() -> None:
