@@ -7,7 +7,7 @@ columns from 1, or `=text` stands for every row.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.csv as pc_csv
@@ -103,6 +103,7 @@ def open_csv(
     only: tuple[str, str] | None = None,
 ) -> TickFile:
     """Return the ticks of a CSV file: our column -> header name, `#n` or `=text`."""
+    _check_width(sample)
     reader = _Reader(sample, sources, layout)
     declared = {} if layout is None else {"sides": layout.sides, "describe": layout.describe}
     texts = TextTickFile(
@@ -147,6 +148,7 @@ class _Reader:
         self.constants = {k: decimals.encode(pa.array([v])) for k, v in literal.items()}
         self.places = {k: _number(sample, v) for k, v in sources.items() if not v.startswith("=")}
         self.names = other_names(sources)
+        self._other: Any = None  # the first row of another width
 
     def blocks(self) -> Iterator[tuple[int, Columns]]:
         """Yield (rows before, columns) block by block."""
@@ -170,7 +172,7 @@ class _Reader:
                 except StopIteration:
                     return
                 except pa.ArrowInvalid as error:
-                    raise self._unequal(error) from None
+                    raise self._refusal(error) from None
                 except UNPACKING_ERRORS as error:
                     raise self._sample.unreadable(error) from None
 
@@ -184,7 +186,7 @@ class _Reader:
             )
         return columns
 
-    def _open(self, lines: Any) -> Any:
+    def _open(self, lines: Any, kind: Any = None) -> Any:
         wanted = [f"f{n}" for n in sorted(set(self.places.values()))]
         read = pc_csv.ReadOptions(
             use_threads=False,
@@ -193,23 +195,89 @@ class _Reader:
             skip_rows=0 if self._sample.header is None else 1,
         )
         convert = pc_csv.ConvertOptions(
-            column_types={c: pa.string() for c in wanted},
+            column_types={c: kind or pa.string() for c in wanted},
             include_columns=wanted,
             strings_can_be_null=False,
         )
+        parse = pc_csv.ParseOptions(invalid_row_handler=self._note_other)
         try:
-            return pc_csv.open_csv(lines, read_options=read, convert_options=convert)
+            return pc_csv.open_csv(
+                lines, read_options=read, parse_options=parse, convert_options=convert
+            )
         except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-            raise self._unequal(error) from None
+            raise self._refusal(error) from None
         except UNPACKING_ERRORS as error:
             raise self._sample.unreadable(error) from None
 
-    def _unequal(self, error: Exception) -> InputRefused:
+    def _note_other(self, row: Any) -> Literal["error"]:
+        self._other = row
+        return "error"
+
+    def _refusal(self, error: Exception) -> InputRefused:
+        """Return the refusal of what pyarrow would not take, in our counting of rows."""
+        sample = self._sample
+        if self._other is not None:
+            header = sample.header is not None
+            row, self._other = self._other, None
+            return _of_width(sample, row.number - header, row.expected_columns, row.actual_columns)
+        if "UTF8" in str(error):
+            self._refuse_no_text()
         detail = str(error).splitlines()[0]
         return InputRefused(
-            f"{self._sample.path}: expected CSV of equal rows, was not ({detail})",
+            f"{sample.path}: expected CSV of equal rows, was not ({detail})",
             cure="mend the file, or name its --format",
         )
+
+    def _refuse_no_text(self) -> None:
+        """Read it again as bytes, and refuse the first cell of ours that is no text."""
+        first_row = 0
+        with self._sample.open() as file:
+            lines = WithLastLineEnd(file, self._sample.position)
+            with self._open(lines, pa.binary()) as reader:
+                for batch in reader:
+                    for key, place in self.places.items():
+                        cells = batch.column(f"f{place}")
+                        at = _no_text(cells)
+                        if at is not None:
+                            Place(self._sample.path, key, first_row, self.names).refuse(
+                                at,
+                                cells[at].as_py(),
+                                "expected text in UTF-8",
+                                "mend that row, or write the file anew in UTF-8",
+                            )
+                    first_row += len(batch)
+
+
+def _no_text(cells: Any) -> int | None:
+    """Return the place of the first cell of bytes that is no UTF-8, None where all are."""
+    try:
+        cells.cast(pa.string())
+    except pa.ArrowInvalid:
+        for at, cell in enumerate(cells.to_pylist()):
+            try:
+                cell.decode()
+            except UnicodeDecodeError:
+                return at
+    return None
+
+
+def _check_width(sample: Sample) -> None:
+    """Refuse a header and a first row of different widths; the readers hold all rows to that one.
+
+    They know no header: columns are places in a row, so that a cell more or less would move all.
+    """
+    if sample.header is not None and sample.data:
+        expected, found = len(sample.header), len(sample.data[0])
+        if found != expected:
+            raise _of_width(sample, 1, expected, found)
+
+
+def _of_width(sample: Sample, row: int, expected: int, found: int) -> InputRefused:
+    like = "row 1" if sample.header is None else "the header"
+    return InputRefused(
+        f"{sample.path}: row {row}: expected {expected} cells, as {like} has, was {found}",
+        cure="mend or drop that row, or mend the header, so that every cell stands in its column",
+    )
 
 
 def own_names(sample: Sample, options: Options) -> dict[str, str]:

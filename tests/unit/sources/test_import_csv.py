@@ -450,7 +450,11 @@ def test_progress_ends_at_the_total(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("a.csv", b"ts_event,instrument_token,price,quantity\n1736154000,7,1\n", "equal rows"),
+        (
+            "a.csv",
+            b"ts_event,instrument_token,price,quantity\n1736154000,7,1\n",
+            "row 1: expected 4 cells",
+        ),
         ("a.csv", b"", "was empty"),
         ("a.csv", b"ts_event,instrument_token,price,quantity\n", "no ticks"),
         ("a.csv", b"\xff\xfe,\x00\n", "a.csv"),
