@@ -9,6 +9,7 @@ import typer
 
 from parity.cli.console import counted, grouped, say, show, show_json, table_of, width
 from parity.cli.options import Json
+from parity.cli.runs import show_skipped
 from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def _show(values: dict[str, Any]) -> None:
         for one in values["lifecycle"]:
             states.add_row(one["strategy_id"], one["broker"], one["state"], str(one["transitions"]))
         show(states, "")
+    if values["skipped"]:
+        show_skipped(values["skipped"])
+        show("")
     failures = values["failures"]
     if failures["count"]:
         failed = table_of("seq", "strategy", "instrument", "error", right=("seq", "instrument"))

@@ -160,7 +160,7 @@ def backtests(
         begun, models = [], Models()
         with _left_whole([folder for _, folder, _ in variants]):
             for specs, folder, run_id in variants:
-                prepared = prepare(specs, read=models)
+                prepared = prepare(specs, read=models, table=source.table)
                 seed, plans = reading.seed, prepared.plans
                 engine = Engine(source.table, plans, seed=seed, sessions=clocks)
                 reference = _reference(reading, source, folder)
@@ -305,7 +305,7 @@ def paper(
         ConfigError: the folder holds a run of another configuration, or another runner holds it.
         ServiceDown: the broker does not answer, or did not confirm the last signals.
     """
-    prepared = prepare(specs)
+    prepared = prepare(specs, table=_table_of(run, table))
     began = time.perf_counter()
     with held(run):
         keeping = Keeping(durability, rotation, retention)
@@ -332,10 +332,7 @@ def _paper(
     from parity.live.heart import Heart
     from parity.live.runner import Limits, Strategies
 
-    recording = run / "recording"
-    if (recording / MANIFEST).exists():
-        with open_recording(recording) as kept:
-            table = kept.table
+    recording, table = run / "recording", _table_of(run, table)
     with _left_whole([run]):  # a new run whose strategies the engine refuses is none
         writer = _paper_writer(run, seed, prepared, keeping.durability, feed, table)
         planner, sessions = KeptPlanner(RunFolder(run)), sessions_in(writer.manifest)
@@ -348,6 +345,14 @@ def _paper(
     strategies = Strategies(engine, writer, delivery, heart)
     limits = Limits(checkpoint_ticks=checkpoint_ticks)
     return _run_live(recording, table, feed, keeping, strategies, limits, progress)
+
+
+def _table_of(run: Path, given: InstrumentTable) -> InstrumentTable:
+    """Return the instruments of a run: its recording's where that was begun."""
+    if not (run / "recording" / MANIFEST).exists():
+        return given
+    with open_recording(run / "recording") as kept:
+        return kept.table
 
 
 def record(

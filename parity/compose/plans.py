@@ -19,10 +19,12 @@ from parity.core.executor import ExecutorPlan
 from parity.model.errors import ConfigError, ParityError
 from parity.model.kernel import KernelStrategy
 from parity.recording.runs import KeptStrategy
+from parity.settings.loaded import on_instruments
 from parity.strategies import REGISTRY
 
 if TYPE_CHECKING:
     from parity.live.inference import OnnxModel
+    from parity.model.instruments import InstrumentTable
     from parity.settings.drafts import StrategySpec
     from parity.settings.pyfile import PythonFile
 
@@ -54,6 +56,7 @@ def prepare(
     *,
     models: Mapping[str, KeptModel] | None = None,
     read: Models | None = None,
+    table: InstrumentTable | None = None,
 ) -> Prepared:
     """Make executor plans of specs.
 
@@ -61,11 +64,14 @@ def prepare(
         specs: checked strategies; disabled ones are skipped.
         models: a run's own copies, by strategy_id, where these are to be used.
         read: models that were read before, by runs that begin together.
+        table: the instruments there are, where rows may name others.
 
     Raises:
-        ConfigError: nothing is left to run.
+        ConfigError: nothing is left to run, or a row names an instrument that is not there.
         KernelError: a kernel cannot be compiled.
     """
+    if table is not None:
+        specs = on_instruments(specs, table)
     made = gather(specs, models=models, read=read)
     if not made.plans:
         reasons = "; ".join(f"{s['strategy_id']}: {s['reason']}" for s in made.skipped)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from parity.model.errors import ParityError
+from parity.model.errors import ParityError, did_you_mean
 
 MODEL_BYTES_MAX: Final = 256 << 20
 PROVIDERS: Final = ("CPUExecutionProvider",)
@@ -147,9 +147,11 @@ def find_model(path: str | Path, places: Sequence[Path]) -> Path:
     for file in found:
         if file.exists():  # a damaged one is never replaced by another of its name
             return file
+    there = {file.name for base in bases if base.is_dir() for file in base.glob("*.onnx")}
+    meant = f"{did_you_mean(str(path), there)} else " if there else ""
     raise ModelMissing(
         f"model {path}: there is no file {' or '.join(str(file) for file in found)}",
-        cure="put the model there, or mend model_path",
+        cure=f"{meant}put the model there, or mend model_path",
     )
 
 

@@ -70,6 +70,7 @@ class StrategySpec:
         folder: what a relative model path is looked for below, first.
         validator: the registered one it names; None for the standard ones.
         refused: why it is invalid, where invalid rows are skipped; it is never built.
+        skippable: it is one of a set whose invalid rows are skipped.
     """
 
     config: StrategyConfig
@@ -78,6 +79,7 @@ class StrategySpec:
     folder: Path
     validator: ValidatorType | None = None
     refused: str = ""
+    skippable: bool = False
 
     @property
     def strategy_id(self) -> str:

@@ -7,6 +7,7 @@ Never here: how a file is read.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from parity.settings.drafts import (
 from parity.settings.rows import Problem, raise_problems
 
 if TYPE_CHECKING:
+    from parity.model.instruments import InstrumentTable
     from parity.settings.document import Node, Place
 
 
@@ -57,10 +59,10 @@ class Loaded:
             except ConfigError as error:
                 if draft.set_by and _is_right(written):
                     raise  # of the row nothing is wrong, but of what was set
-                refused.append(Invalid.dropped(draft, error))
+                refused.append(Invalid.dropped(draft.config.strategy_id, draft.node.place, error))
         if not made:
             return finish_all(drafts)  # which says what is wrong with each
-        return [*made, *refused]
+        return [*(replace(spec, skippable=True) for spec in made), *refused]
 
 
 def _is_right(draft: Draft) -> bool:
@@ -90,10 +92,9 @@ class Invalid:
         self.specs.append(self._refused(name, node.place, reason))
 
     @staticmethod
-    def dropped(draft: Draft, error: ConfigError) -> StrategySpec:
+    def dropped(name: str, place: Place, error: ConfigError) -> StrategySpec:
         """Return the refused spec of a row whose strategy cannot be made."""
-        reason = str(error).replace("\n", "; ")
-        return Invalid._refused(draft.config.strategy_id, draft.node.place, reason)
+        return Invalid._refused(name, place, str(error).replace("\n", "; "))
 
     @staticmethod
     def _refused(name: str, place: Place, reason: str) -> StrategySpec:
@@ -105,6 +106,32 @@ class Invalid:
         """Refuse everything, unless invalid rows are skipped and a good one is left."""
         if self._problems and (not self.skip or not drafts):
             raise_problems([*self._problems, *faults_of(drafts)])  # all there is, at once
+
+
+def on_instruments(specs: Sequence[StrategySpec], table: InstrumentTable) -> list[StrategySpec]:
+    """Return the strategies, those refused that name an instrument which a table lacks.
+
+    Raises:
+        ConfigError: naming each that is not of a set whose invalid rows are skipped.
+    """
+    found, problems = [], []
+    for spec in specs:
+        absent = [t for t in spec.config.instrument_tokens if t not in table]
+        if not absent or not spec.config.enabled:
+            found.append(spec)
+            continue
+        try:
+            table.by_token(absent[0])
+        except ConfigError as error:
+            message = f"strategy {spec.strategy_id}: {error.message}"
+            problem = Problem(spec.place, "instruments", message, error.cure)
+        if spec.skippable:
+            refusal = ConfigError(str(problem), cure=problem.cure)
+            found.append(Invalid.dropped(spec.strategy_id, spec.place, refusal))
+        else:
+            problems.append(problem)
+    raise_problems(problems)
+    return found
 
 
 def _no_strategy(parameters: Mapping[str, Any]) -> Any:
