@@ -15,9 +15,10 @@ from parity.kernels import extremes, flows, returns, smoothing, windows
 if TYPE_CHECKING:
     from parity.kernels.indicator import Indicator
 
-_FAMILIES: Final = (smoothing, windows, extremes, returns, flows)
 INDICATORS: Final[dict[str, Indicator]] = {
-    one.name: one for family in _FAMILIES for one in family.INDICATORS
+    one.name: one
+    for family in (smoothing, windows, extremes, returns, flows)
+    for one in family.INDICATORS
 }
 
 _HEAD: Final = """\
@@ -55,13 +56,100 @@ assert bands._fields == ("middle", "upper", "lower")
   and divided once. *Float* is a fixed order of additions, multiplications, divisions and square
   roots, so the bits are the same on every machine; no other function of libm is called, and no
   fast-math.
-- **In a kernel** the step is called with its own record in the state: `from parity.kernels import
-  rsi_state, rsi_step`, `np.dtype([("rsi", rsi_state()), …])`, `rsi_step(state.rsi, 14,
-  price_int)`. Zeros are a fresh state. It takes parameters first, in the order below, then
-  inputs, and checks nothing.
+- **In a kernel** the step is called with its own record in the state, as below: parameters first,
+  in the order of the page, units included, then inputs. It checks no parameter. `rsi_state()` and
+  `sma_state(200)` are dtypes of that record for these parameters; zeros are a fresh one.
 - **In a processor** `rsi.stream(window=14)` is one instrument's: `push(tick.price_int)` gives the
   value, `snapshot()` plain values, `restore()` takes them back.
 - **On bars** give the bars' columns; on ticks the price stands for high, low and close.
+
+As a processor, one stream an instrument; a history of 1 has it called from the first tick on:
+
+```python
+import parity as pt
+from parity.kernels import rsi
+
+
+class Oversold:
+    \"\"\"Buy when an instrument's RSI comes back to `level` from below.\"\"\"
+
+    def __init__(self, *, window=14, level=30.0, quantity=1.0):
+        self.window = window
+        self.level = level
+        self.quantity = quantity
+        self.streams = {}
+        self.below = {}
+
+    def get_required_history_length(self):
+        return 1
+
+    def supports_instrument(self, token):
+        return True
+
+    def get_strategy_name(self):
+        return "oversold"
+
+    def process_tick(self, tick, history):
+        token = tick.instrument_token
+        if token not in self.streams:
+            self.streams[token] = rsi.stream(window=self.window)
+        value = self.streams[token].push(tick.price_int)
+        was, self.below[token] = self.below.get(token, False), value < self.level
+        if not was or self.below[token]:
+            return None
+        return pt.SignalResult("BUY", 0.6, self.quantity, tick.price, "came back", {"rsi": value})
+
+    def snapshot(self):
+        streams = {str(token): stream.snapshot() for token, stream in self.streams.items()}
+        return {"streams": streams, "below": {str(token): was for token, was in self.below.items()}}
+
+    def restore(self, state):
+        self.below = {int(token): was for token, was in state["below"].items()}
+        self.streams = {}
+        for token, plain in state["streams"].items():
+            self.streams[int(token)] = rsi.stream(window=self.window)
+            self.streams[int(token)].restore(plain)
+```
+
+The same as a kernel, with the same candidates bit for bit:
+
+```python
+import numpy as np
+
+from parity.kernels import rsi_state, rsi_step
+from parity.model.kernel import KernelStrategy, out_dtype
+
+STATE = np.dtype([("rsi", rsi_state()), ("below", "i8")], align=True)
+PARAMS = np.dtype([("window", "i8"), ("level", "f8"), ("quantity", "f8")], align=True)
+
+
+def step(state, params, out, price_int, price):
+    value = rsi_step(state.rsi, params.window, price_int)
+    was = state.below
+    state.below = 1 if value < params.level else 0
+    if was == 0 or state.below == 1:
+        return 0
+    out.side = 1
+    out.confidence = 0.6
+    out.quantity = params.quantity
+    out.price = price
+    out.rsi = value
+    return 1
+
+
+def create(parameters):
+    given = {"window": 14, "level": 30.0, "quantity": 1.0, **parameters}
+    return KernelStrategy(
+        name="oversold",
+        step=step,
+        state=STATE,
+        params=np.array((given["window"], given["level"], given["quantity"]), PARAMS),
+        out=out_dtype(("rsi", "f8")),
+        columns=("price_int", "price"),
+        history=1,
+        describe=lambda candidate: ("came back", {"rsi": candidate["rsi"]}),
+    )
+```
 """
 
 
@@ -69,11 +157,10 @@ def named(name: str) -> Any:
     """Return an indicator, or the step or state of one, or None."""
     if name in INDICATORS:
         return INDICATORS[name]
-    if name.endswith(("_step", "_state")):
-        for family in _FAMILIES:
-            if hasattr(family, name):
-                return getattr(family, name)
-    return None
+    stem, _, part = name.rpartition("_")
+    if stem not in INDICATORS or part not in ("step", "state"):
+        return None
+    return INDICATORS[stem].step if part == "step" else INDICATORS[stem].dtype
 
 
 def page() -> str:
@@ -89,13 +176,17 @@ def _section(one: Indicator) -> Iterator[str]:
         "gives": ", ".join(one.outputs),
         "formula": one.formula,
         "source": one.source,
-        "warm-up": f"{one.warm_up(one.parameters)} values with the defaults",
+        "warm-up": _counted(one.warm_up(one.parameters)),
         "exactness": one.exactness,
-        "differs": one.differs,
+        "note": one.note,
     }
     if one.largest is not None:
         told["largest integer"] = f"{one.largest(one.parameters)} with the defaults"
     yield from (_wrapped(f"- {what}: {text}") for what, text in told.items() if text)
+
+
+def _counted(count: int) -> str:
+    return f"{count} values with the defaults" if count > 1 else "none: the first value counts"
 
 
 def _wrapped(text: str) -> str:

@@ -214,7 +214,7 @@ DONCHIAN: Final = replace(
     state=lambda p: donchian_state(room(p["window"])),
     step=donchian_step,
     reference=_donchian_reference,
-    differs="Where a break is to be told, hold the price against the channel of the bar before.",
+    note="Where a break is to be told, hold the price against the channel of the bar before.",
 )
 STOCHASTIC: Final = replace(
     ROLLING_MAX,
@@ -233,6 +233,6 @@ STOCHASTIC: Final = replace(
     reference=_stochastic_reference,
     largest=lambda p: EXACT_MAX // 200,
     check=lambda p: None,
-    differs="TA-Lib's STOCH with simple means; it says 0 where highest and lowest are equal.",
+    note="TA-Lib's STOCH with simple means; it says 0 where highest and lowest are equal.",
 )
 INDICATORS: Final = (ROLLING_MIN, ROLLING_MAX, DONCHIAN, STOCHASTIC)

@@ -255,7 +255,7 @@ OBV: Final = replace(
     step=obv_step,
     reference=_obv_reference,
     fits=_signed_fits("obv"),
-    differs="TA-Lib starts with the first quantity, not with 0.",
+    note="TA-Lib starts with the first quantity, not with 0.",
 )
 CVD: Final = replace(
     OBV,
@@ -271,7 +271,7 @@ CVD: Final = replace(
     reference=_cvd_reference,
     largest=_sized,
     fits=_signed_fits("cvd"),
-    differs="A contract size that is a fraction goes into quantity_unit: 0.001 is 1 and 1000.",
+    note="A contract size that is a fraction goes into quantity_unit: 0.001 is 1 and 1000.",
 )
 CVD_QUOTE: Final = replace(
     CVD,

@@ -50,7 +50,7 @@ class Indicator:
         largest: the largest integer each input may be; None where inputs are floats.
         check: refuses parameters that make no sense, by raising ValueError.
         fits: refuses columns whose running sums could leave what is exact, given the states.
-        differs: where well-known implementations give something else.
+        note: where well-known implementations give something else, and the like.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Indicator:
     largest: Callable[[Parameters], int] | None
     check: Callable[[Parameters], None] = field(default=lambda parameters: None)
     fits: Callable[[Any, Any, Parameters], None] = field(default=lambda states, columns, p: None)
-    differs: str = ""
+    note: str = ""
 
     def __repr__(self) -> str:
         defaults = (f"{name}={value}" for name, value in self.parameters.items())
@@ -122,6 +122,10 @@ class Indicator:
         self.check(parameters)
         return parameters
 
+    def dtype(self, *given: Any, **named: Any) -> np.dtype[Any]:
+        """Return the dtype of the state with these parameters, for the state of a kernel."""
+        return self.state(self.completed({**self._placed(given), **named}))
+
     def zeros(self, named: Parameters | None = None) -> npt.NDArray[Any]:
         """Return one fresh state as an array of one record."""
         return np.zeros(1, self.state(self.completed(named or {})))
@@ -153,12 +157,17 @@ class Indicator:
         """Return a streaming form in plain Python, for processors."""
         return Stream(self, self.completed(named))
 
-    def _columns(self, given: tuple[Any, ...], named: Parameters) -> tuple[list[Any], Any]:
+    def _placed(self, given: tuple[Any, ...]) -> dict[str, Any]:
         names = [name for name in self.parameters if name not in UNITS]
-        columns, rest = given[: len(self.inputs)], given[len(self.inputs) :]
-        if len(columns) < len(self.inputs) or len(rest) > len(names):
+        if len(given) > len(names):
+            raise TypeError(f"expected {self!r}; units by name")
+        return dict(zip(names, given, strict=False))
+
+    def _columns(self, given: tuple[Any, ...], named: Parameters) -> tuple[list[Any], Any]:
+        columns = given[: len(self.inputs)]
+        if len(columns) < len(self.inputs):
             raise TypeError(f"expected {self!r}")
-        parameters = {**dict(zip(names, rest, strict=False)), **named}
+        parameters = {**self._placed(given[len(self.inputs) :]), **named}
         if self.largest is None:
             pairs = zip(self.inputs, columns, strict=True)
             return [as_floats(c, f"{self.name}: {name}") for name, c in pairs], parameters

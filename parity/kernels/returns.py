@@ -94,7 +94,7 @@ ROC: Final = Indicator(
     step=roc_step,
     reference=_roc_reference,
     largest=lambda p: EXACT_MAX // 2,
-    differs="TA-Lib's ROC is in percent; this one is its ROCP.",
+    note="TA-Lib's ROC is in percent; this one is its ROCP.",
 )
 VOLATILITY: Final = replace(
     ROC,
@@ -108,7 +108,7 @@ VOLATILITY: Final = replace(
     state=lambda p: volatility_state(room(p["window"])),
     step=volatility_step,
     reference=_volatility_reference,
-    differs="Logarithmic returns are usual; a logarithm's bits depend on the machine. No mean is"
+    note="Logarithmic returns are usual; a logarithm's bits depend on the machine. No mean is"
     " taken off and nothing is scaled to a year.",
 )
 INDICATORS: Final = (ROC, VOLATILITY)

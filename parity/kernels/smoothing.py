@@ -264,7 +264,7 @@ EMA: Final = Indicator(
     step=ema_step,
     reference=lambda values, window: _smoothed(values, window),
     largest=None,
-    differs="pandas' `ewm` starts with the first value, and corrects for that with `adjust=True`.",
+    note="pandas' `ewm` starts with the first value, and corrects for that with `adjust=True`.",
 )
 RSI: Final = replace(
     EMA,
@@ -281,7 +281,7 @@ RSI: Final = replace(
     step=rsi_step,
     reference=_rsi_reference,
     largest=lambda p: _LARGEST,
-    differs="TA-Lib says 0 where nothing moved. Plain means of gains and losses are no RSI.",
+    note="TA-Lib says 0 where nothing moved. Plain means of gains and losses are no RSI.",
 )
 MACD: Final = replace(
     EMA,
@@ -296,7 +296,7 @@ MACD: Final = replace(
     step=macd_step,
     reference=_macd_reference,
     check=_check_macd,
-    differs="TA-Lib starts the fast average later, so that both start on the same value.",
+    note="TA-Lib starts the fast average later, so that both start on the same value.",
 )
 ATR: Final = replace(
     RSI,
@@ -310,7 +310,7 @@ ATR: Final = replace(
     state=lambda p: atr_state(),
     step=atr_step,
     reference=_atr_reference,
-    differs="As in TA-Lib the first bar has no true range; Wilder took its high − low.",
+    note="As in TA-Lib the first bar has no true range; Wilder took its high − low.",
 )
 ADX: Final = replace(
     ATR,
@@ -325,6 +325,6 @@ ADX: Final = replace(
     state=lambda p: adx_state(),
     step=adx_step,
     reference=_adx_reference,
-    differs="TA-Lib keeps its average where both moves are 0; here DX is 0 there.",
+    note="TA-Lib keeps its average where both moves are 0; here DX is 0 there.",
 )
 INDICATORS: Final = (EMA, RSI, MACD, ATR, ADX)

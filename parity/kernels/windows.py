@@ -192,7 +192,7 @@ ROLLING_STD: Final = replace(
     state=lambda p: spread_state(room(p["window"])),
     step=rolling_std_step,
     reference=_std_reference,
-    differs="pandas and polars divide by n − 1 unless told otherwise (`ddof=0`).",
+    note="pandas and polars divide by n − 1 unless told otherwise (`ddof=0`).",
 )
 ZSCORE: Final = replace(
     ROLLING_STD,
@@ -216,6 +216,6 @@ BOLLINGER: Final = replace(
     outputs=("middle", "upper", "lower"),
     step=bollinger_step,
     reference=_bollinger_reference,
-    differs="",
+    note="",
 )
 INDICATORS: Final = (SMA, BOLLINGER, ROLLING_MEAN, ROLLING_STD, ZSCORE)

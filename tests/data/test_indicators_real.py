@@ -1,0 +1,96 @@
+"""Sums of real trades against fractions, at every prefix, on every shared recording."""
+
+import json
+import math
+from fractions import Fraction
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from parity import kernels
+
+pytestmark = [pytest.mark.data, pytest.mark.slow]
+NAMES = (
+    "binance_coinm_BTCUSD_PERP_20240808_trades",
+    "binance_spot_BTCUSDT_20240808_trades",
+    "binance_spot_BTCUSDT_20240809_trades",
+    "binance_spot_LTCUSDT_20250621_trades",
+    "binance_usdm_BTCUSDT_20240808_trades",
+    "us_IBM_20131007_trades",
+    "us_SPY_20131007_trades",
+    "us_SPY_20131008_trades",
+)
+
+
+def read(shared_data: Path, name: str) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Return the trades of a file, and what the reference says of them."""
+    reference = json.loads((shared_data / "REFERENCE.json").read_text("utf-8"))[name]
+    return pl.read_parquet(shared_data / f"{name}.parquet"), reference
+
+
+def quotients(numerators: Any, denominators: Any) -> list[float]:
+    """Divide unbounded integers, each quotient rounded once."""
+    pairs = zip(numerators, denominators, strict=True)
+    return [float(Fraction(n, d)) if d else math.nan for n, d in pairs]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sums_equal_fractions_at_every_prefix(shared_data: Path, name: str) -> None:
+    """SMA, rolling mean, VWAP and CVD are the float64 nearest to the truth in every row."""
+    ticks, known = read(shared_data, name)
+    unit, quantity_unit = 10 ** known["price_scale"], 10 ** known["quantity_scale"]
+    prices, quantities, sides = (ticks[c].to_list() for c in ("price_i", "quantity_i", "side"))
+    notional = [p * q for p, q in zip(prices, quantities, strict=True)]
+    base = list(accumulate(s * q for s, q in zip(sides, quantities, strict=True)))
+    quote = list(accumulate(s * n for s, n in zip(sides, notional, strict=True)))
+    sums = list(accumulate(prices, initial=0))
+    windows = [b - a for a, b in zip(sums, sums[50:], strict=False)]
+    units = {"unit": unit, "quantity_unit": quantity_unit}
+
+    mean = quotients([0] * 49 + windows, [0] * 49 + [50 * unit] * len(windows))
+    vwap = quotients(accumulate(notional), [q * unit for q in accumulate(quantities)])
+    cvd = quotients(base, [quantity_unit] * len(base))
+    cvd_quote = quotients(quote, [unit * quantity_unit] * len(quote))
+    truth = (
+        (mean, kernels.sma(prices, 50, unit=unit)),
+        (mean, kernels.rolling_mean(prices, 50, unit=unit)),
+        (vwap, kernels.vwap(prices, quantities, unit=unit)),
+        (cvd, kernels.cvd(sides, quantities, quantity_unit=quantity_unit)),
+        (cvd_quote, kernels.cvd_quote(sides, prices, quantities, **units)),
+    )
+
+    for expected, found in truth:
+        np.testing.assert_array_equal(np.array(expected), found)
+    assert known["rows"] == len(prices) > 50
+    if any(sides):  # the shares' trades have no aggressor
+        assert (known["cvd_base_i"], known["cvd_quote_i"]) == (base[-1], quote[-1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_floats_of_a_frame_are_the_same_numbers(shared_data: Path, name: str) -> None:
+    """The price as text, read as float64 by anybody, gives the same bits without a unit."""
+    ticks, known = read(shared_data, name)
+    price, quantity = (ticks[c].cast(pl.Float64) for c in ("price", "quantity"))
+
+    expected = kernels.vwap(ticks["price_i"], ticks["quantity_i"], unit=10 ** known["price_scale"])
+
+    np.testing.assert_array_equal(expected, kernels.vwap(price, quantity))
+
+
+def test_an_inverse_contract_has_its_quantity_in_quote_currency(shared_data: Path) -> None:
+    """Contracts of 100 USD: the quote sum is exact, the base sum near the true one."""
+    ticks, known = read(shared_data, NAMES[0])
+    prices, quantities, sides = (ticks[c].to_list() for c in ("price_i", "quantity_i", "side"))
+    unit = 10 ** known["price_scale"]
+    rows = zip(sides, quantities, prices, strict=True)
+    coins = sum(Fraction(s * q * 100 * unit, p) for s, q, p in rows)
+
+    quote = kernels.cvd(sides, quantities, contract_size=100)
+    base = kernels.cvd_inverse(sides, prices, quantities, contract_size=100, unit=unit)
+
+    assert 100 * known["cvd_base_i"] == quote[-1]
+    assert abs(base[-1] - coins) < Fraction(1, 10**9)
