@@ -15,6 +15,7 @@ from parity.model.instruments import InstrumentTable
 from parity.model.ticks import NO_VENUE_TIME
 from parity.recording.inspect import iso
 from parity.sources.importers.tables import Place, merge_extensions
+from parity.sources.importers.tokens import refuse_other
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +82,15 @@ class Before(NamedTuple):
                 self._check_scales(table.by_token(token), file)
             self._check_columns(survey.extensions, f"{file.path} has")
         return table
+
+    def check_names(self, files: Sequence[TickFile], surveys: Sequence[Survey]) -> None:
+        """Refuse a file that gives a token of the recording's another name."""
+        table = self.manifest.table
+        for file, survey in zip(files, surveys, strict=True):
+            for token, one in survey.instruments.items():
+                if one.named and token in table:
+                    where = f"as token {token} is in {self.folder}"
+                    refuse_other(file, one, table.by_token(token), where)
 
     def _check_columns(self, names: Iterable[str], who_has: str) -> None:
         have = {e.name for e in self.manifest.extensions}

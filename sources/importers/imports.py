@@ -33,6 +33,7 @@ from parity.sources.importers.sorting import SortedTickFile
 from parity.sources.importers.steps import Steps
 from parity.sources.importers.tables import Place, merge_extensions
 from parity.sources.importers.times import check_zone
+from parity.sources.importers.tokens import check_names
 
 if TYPE_CHECKING:
     from parity.recording.sequencer import Sequencer
@@ -144,10 +145,12 @@ def _import(asked: _Asked, *, glance: bool) -> ImportReport:
         raise InputRefused(f"{', '.join(str(f.path) for f in files)}: no ticks in there")
     table = given
     if before is not None and given is not None:
-        found = _table_of(surveys) if asked.options.grows else given
+        found = _table_of(files, surveys) if asked.options.grows else given
+        if asked.options.grows:
+            before.check_names(files, surveys)
         table = before.grown(given, found, files, surveys)
         order = before.manifest.order
-    table = _with_extensions(table or _table_of(surveys), surveys)
+    table = _with_extensions(table or _table_of(files, surveys), surveys)
     chosen = _choose_order(order, files, surveys)
     if asked.sort is not None:
         files = _sorted(files, surveys, asked.target.parent, steps)
@@ -305,7 +308,8 @@ def _check_usage(
             raise ConfigError(f"{option}: {value!r} is not known", cure=did_you_mean(value, known))
 
 
-def _table_of(surveys: Sequence[Survey]) -> InstrumentTable:
+def _table_of(files: Sequence[TickFile], surveys: Sequence[Survey]) -> InstrumentTable:
+    check_names(files, surveys)
     merged: dict[int, Found] = {}
     for survey in surveys:
         for token, found in survey.instruments.items():
@@ -313,12 +317,6 @@ def _table_of(surveys: Sequence[Survey]) -> InstrumentTable:
             if seen is None:
                 merged[token] = msgspec.structs.replace(found)
                 continue
-            if seen.symbol != found.symbol:
-                raise InputRefused(
-                    f"instrument token {token} is {seen.symbol!r} in one file and "
-                    f"{found.symbol!r} in another",
-                    cure="give an --instrument-table that says what it is",
-                )
             seen.price_scale = max(seen.price_scale, found.price_scale)
             seen.quantity_scale = max(seen.quantity_scale, found.quantity_scale)
             seen.rows += found.rows

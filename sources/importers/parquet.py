@@ -35,6 +35,7 @@ from parity.sources.importers.tables import (
     place_of_words,
     refuse_bars,
 )
+from parity.sources.importers.tokens import Names
 from parity.sources.importers.trade_ids import fill_ids, note_ids
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ class ParquetTickFile:
     """
 
     format = "parquet"
-    names: Mapping[str, str] = other_names({"bid_quantity": "bid_qty", "ask_quantity": "ask_qty"})
+    names: Mapping[str, str] = other_names(
+        {"symbol": "instrument", "bid_quantity": "bid_qty", "ask_quantity": "ask_qty"}
+    )
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -96,7 +99,7 @@ class ParquetTickFile:
 
     def survey(self, tell: Tell) -> Survey:
         """Read tokens, names, scales and which times are absent; prices wait for the next pass."""
-        found = Survey()
+        found, names = Survey(), Names()
         wanted = [*_BOTH, "quantity_scale", "ts_recv", "flags", "trade_id", "bid_qty", "ask_qty"]
         for first_row, batch in self._read(wanted):
             found.rows += len(batch)
@@ -113,17 +116,23 @@ class ParquetTickFile:
                 place = Place(self.path, "trade_id", first_row)
                 note_ids(found, decimals.encode(batch.column("trade_id")), place)
             tokens = self._required(batch, "instrument_token", first_row)
+            who = {"symbol": "instrument", "venue": "venue"}
+            texts = {ours: decimals.encode(batch.column(theirs)) for ours, theirs in who.items()}
+            names.take(tokens, texts, first_row)
             scales = self._required(batch, "price_scale", first_row)
             decimals_found = self._quantity_decimals(batch, first_row)
             for token in np.unique(tokens).tolist():
                 rows = tokens == token
                 seen = found.instruments.get(token)
                 if seen is None:
-                    seen = found.instruments[token] = self._found(batch, int(np.argmax(rows)))
+                    first = int(np.argmax(rows))
+                    seen = found.instruments[token] = self._found(batch, first)
+                    seen.row = first_row + first + 1
                 seen.rows += int(rows.sum())
                 seen.rows_without_venue_time += int((without & rows).sum())
                 seen.price_scale = max(seen.price_scale, int(scales[rows].max()))
                 seen.quantity_scale = max(seen.quantity_scale, int(decimals_found[rows].max()))
+        found.other_name = names.other
         return found
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
@@ -172,7 +181,8 @@ class ParquetTickFile:
         contract_size = "1"
         if venue == "BINANCE-COINM":  # contracts of 100 USD on bitcoin, of 10 USD on the others
             contract_size = "100" if symbol.startswith("BTCUSD") else "10"
-        return Found(symbol, venue, _KINDS.get(venue, "spot"), contract_size=contract_size)
+        kind = _KINDS.get(venue, "spot")
+        return Found(symbol, venue, kind, contract_size=contract_size, named=bool(symbol))
 
     def _quantity_decimals(self, batch: Any, first_row: int) -> Ints:
         if self.trades:

@@ -28,6 +28,7 @@ from parity.sources.importers.naming import Who
 from parity.sources.importers.sample import UNPACKING_ERRORS
 from parity.sources.importers.tables import Place, Survey, check_values
 from parity.sources.importers.times import DECIMALS
+from parity.sources.importers.tokens import Names
 
 if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
@@ -134,9 +135,9 @@ class PlainTickFile:
             lacking = self._without_venue_time(values)
             if not first and lacking.any():
                 first = rows + int(np.argmax(lacking)) + 1
+            self._group(groups, values, lacking, rows)
             rows += values.shape[1]
             tell(rows)
-            self._group(groups, values, lacking)
         if not rows:
             return None
         survey = self._survey_of(groups)
@@ -144,12 +145,12 @@ class PlainTickFile:
             survey.first_without["ts_event"] = first
         return survey
 
-    def _group(self, groups: dict[int, _Group], values: Ints, lacking: Any) -> None:
+    def _group(self, groups: dict[int, _Group], values: Ints, lacking: Any, before: int) -> None:
         codes = self._naming.codes(values)
         counts = np.bincount(codes)
         new = [c for c in np.flatnonzero(counts).tolist() if c not in groups]
-        for code in sorted(new, key=lambda code: int(np.argmax(codes == code))):
-            groups[code] = _Group(self._width)
+        for first, code in sorted((int(np.argmax(codes == code)), code) for code in new):
+            groups[code] = _Group(self._width, before + first + 1)
         without = np.bincount(codes[lacking], minlength=len(counts))
         for code in np.flatnonzero(counts).tolist():
             groups[code].rows += int(counts[code])
@@ -190,10 +191,14 @@ class PlainTickFile:
 
     def _survey_of(self, groups: Mapping[int, _Group]) -> Survey:
         found: dict[int, Found] = {}
+        names = Names()
         for code, group in groups.items():
             row = {**self._constants, **self._naming.row(code)}
             token, one = self._texts.only_instrument(row)
+            one.row = group.row
             one = found.setdefault(token, one)
+            if "instrument_token" in row:
+                names.take(np.array([token]), row, group.row - 1)
             self._tokens[code] = token
             one.rows += group.rows
             one.rows_without_venue_time += (
@@ -210,6 +215,7 @@ class PlainTickFile:
             first_without={name: 1 for name in _TIMES if name not in self._columns},
             instruments=found,
             left_out=self._texts.left_out,
+            other_name=names.other,
         )
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
@@ -398,9 +404,10 @@ class PlainTickFile:
 
 
 class _Group:
-    """Rows of one instrument: how many, how many without venue time, decimals by column."""
+    """Rows of one instrument: the first, how many, without venue time, decimals by column."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, row: int = 1) -> None:
+        self.row = row
         self.rows = self.without = 0
         self.most = np.zeros(width + 1, np.int64)
 

@@ -57,12 +57,16 @@ class Place(msgspec.Struct, frozen=True):
     first_row: int
     names: Mapping[str, str] = {}
 
+    def where(self, index: int) -> str:
+        """Return how a refusal calls the row at an index of the batch."""
+        row = self.first_row + index + 1
+        if isinstance(self.names, NamesWithLines):
+            return f"line {self.names.line_of(row)}"
+        return f"row {row}"
+
     def refuse(self, index: int, value: object, problem: str, cure: str) -> NoReturn:
         """Refuse the value at an index of the batch."""
-        row = self.first_row + index + 1
-        where = f"row {row}"
-        if isinstance(self.names, NamesWithLines):
-            where = f"line {self.names.line_of(row)}"
+        where = self.where(index)
         theirs = self.names.get(self.column)
         column = f"{self.column} ({theirs})" if theirs else self.column
         raise InputRefused(f"{self.file}: {where}: {column}: {problem}, was {value!r}", cure=cure)
@@ -73,7 +77,12 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct):
-    """One instrument as a file shows it."""
+    """One instrument as a file shows it.
+
+    Args:
+        row: the first one that is of it, from 1.
+        named: whether that row says both its token and its symbol.
+    """
 
     symbol: str
     venue: str = ""
@@ -83,6 +92,19 @@ class Found(msgspec.Struct):
     contract_size: str = "1"
     rows: int = 0
     rows_without_venue_time: int = 0
+    row: int = 1
+    named: bool = False
+
+
+class OtherName(NamedTuple):
+    """A row that calls the instrument of a token otherwise than an earlier one."""
+
+    row: int
+    column: str  # "symbol" or "venue"
+    token: int
+    word: str
+    before: str
+    row_before: int
 
 
 class Survey(msgspec.Struct):
@@ -93,6 +115,7 @@ class Survey(msgspec.Struct):
         extensions: columns beyond the tick's own, by name; a text one with the words it says.
         notes: what is worth a warning -> in how many rows.
         left_out: columns of the file that nobody asked for.
+        other_name: the first row that disagrees with an earlier one about who a token is.
     """
 
     rows: int = 0
@@ -102,6 +125,7 @@ class Survey(msgspec.Struct):
     notes: dict[str, int] = {}
     extensions: dict[str, Extension] = {}
     left_out: tuple[str, ...] = ()
+    other_name: OtherName | None = None
 
     def note_without(self, name: str, without: Mask, first_row: int) -> None:
         """Remember the first row that lacks a time."""

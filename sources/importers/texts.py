@@ -32,7 +32,7 @@ from parity.sources.importers.tables import (
     place_of_words,
 )
 from parity.sources.importers.times import parse_times
-from parity.sources.importers.tokens import not_once, tokens_of
+from parity.sources.importers.tokens import Names, not_once, tokens_of
 from parity.sources.importers.trade_ids import fill_ids, note_ids
 
 if TYPE_CHECKING:
@@ -109,11 +109,14 @@ class TextTickFile:
     def survey(self, tell: Tell) -> Survey:
         """Parse every value once: instruments, and the decimals that decide their scales."""
         found = Survey(extensions={e.name: e for e in self._extensions}, left_out=self.left_out)
+        names = Names()
         for first_row, columns in self._read():
             place = Place(self.path, "instrument_token", first_row, self.names)
             tokens = self._tokens(columns, place)
             found.rows += len(tokens)
             tell(found.rows)
+            if "instrument_token" in columns:
+                names.take(tokens, columns, first_row)
             no_ts_recv = ~_present(columns, "ts_recv", len(tokens))
             found.rows_without_ts_recv += int(no_ts_recv.sum())
             found.note_without("ts_recv", no_ts_recv, first_row)
@@ -132,12 +135,14 @@ class TextTickFile:
                 rows = tokens == token
                 seen = found.instruments.get(token)
                 if seen is None:
-                    seen = self._found(columns, int(np.argmax(rows)), token)
-                    found.instruments[token] = seen
+                    first = int(np.argmax(rows))
+                    seen = found.instruments[token] = self._found(columns, first, token)
+                    seen.row = first_row + first + 1
                 seen.rows += int(rows.sum())
                 seen.rows_without_venue_time += int((no_venue_time & rows).sum())
                 seen.price_scale = max(seen.price_scale, int(scales["price"][rows].max()))
                 seen.quantity_scale = max(seen.quantity_scale, int(scales["quantity"][rows].max()))
+        found.other_name = names.other
         return found
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
@@ -189,8 +194,10 @@ class TextTickFile:
         if "symbol" not in columns and self._only is None:
             return self._describe(str(token), _word(columns, "venue", row))
         venue, symbol = self._only or ("", "")
-        symbol = _word(columns, "symbol", row) or symbol or str(token)
-        return self._describe(symbol, _word(columns, "venue", row) or venue)
+        said = _word(columns, "symbol", row)
+        found = self._describe(said or symbol or str(token), _word(columns, "venue", row) or venue)
+        found.named = bool(said) and "instrument_token" in columns
+        return found
 
     def _tokens(self, columns: Columns, place: Place) -> Ints:
         if "instrument_token" in columns:

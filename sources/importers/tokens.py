@@ -1,19 +1,29 @@
-"""Which token an instrument of a file has, where the file says symbol and venue only.
+"""Which token an instrument of a file has, and whether what a file calls a token is one.
 
-It follows from the instrument table, if there is one, else from both names; never from their order.
+Where a file says symbol and venue only, the token follows from the instrument table, if there is
+one, else from both names; never from their order. Two names under one token are two instruments.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import numpy as np
+
+from parity.sources.importers import decimals
+from parity.sources.importers.tables import OtherName, Place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from parity.model.instruments import Instrument, InstrumentTable
+    from parity.sources.importers.layouts import Columns
+    from parity.sources.importers.tables import Found, Ints, Survey, TickFile
 
 TOKEN_BITS: Final = 48
+_WHO: Final = ("symbol", "venue")
+_DECIDE: Final = "give an --instrument-table that says what it is, or mend the tokens"
 
 
 def made_token(venue: str, symbol: str) -> int:
@@ -73,3 +83,65 @@ def not_once(tokens: Sequence[int], venue: str) -> tuple[str, str]:
     else:
         cure = "say which one it is: --map venue==VENUE"
     return f"{problem}{len(tokens)} times", cure
+
+
+class Names:
+    """What the rows of a file call the instruments whose tokens they give.
+
+    Attributes:
+        other: the first row that disagrees with an earlier one; an empty name says nothing.
+    """
+
+    def __init__(self) -> None:
+        self.other: OtherName | None = None
+        self._said: dict[tuple[int, str], tuple[str, int]] = {}
+
+    def take(self, tokens: Ints, columns: Columns, first_row: int) -> None:
+        """Take a block of rows, with their columns of names."""
+        known, at = np.unique(tokens, return_inverse=True)
+        found: list[tuple[int, str, int, str]] = []
+        for column in _WHO:
+            if column not in columns:
+                continue
+            codes, valid = decimals.codes_of(columns[column])
+            words = columns[column].dictionary.to_pylist()
+            pairs = np.where(valid, at * len(words) + codes, -1)
+            for pair, row in zip(*np.unique(pairs, return_index=True), strict=True):
+                word = words[int(pair) % len(words)] if pair >= 0 else None
+                if word is not None:
+                    token = int(known[int(pair) // len(words)])
+                    found.append((first_row + int(row) + 1, column, token, word))
+        for row, column, token, word in sorted(found):
+            before, row_before = self._said.setdefault((token, column), (word, row))
+            if word != before and self.other is None:
+                self.other = OtherName(row, column, token, word, before, row_before)
+
+
+def check_names(files: Sequence[TickFile], surveys: Sequence[Survey]) -> None:
+    """Refuse the first row of a file, or of one after another, that calls a token otherwise.
+
+    For files that no instrument table decides for.
+    """
+    seen: dict[int, tuple[TickFile, Found]] = {}
+    for file, survey in zip(files, surveys, strict=True):
+        if survey.other_name is not None:
+            row, column, token, word, before, row_before = survey.other_name
+            where = Place(file.path, column, row_before - 1, file.names).where(0)
+            _refuse(file, row, column, word, f"expected {before!r}, as token {token} is in {where}")
+        for token, found in survey.instruments.items():
+            first, one = seen.setdefault(token, (file, found))
+            where = Place(first.path, "symbol", one.row - 1, first.names).where(0)
+            refuse_other(file, found, one, f"as token {token} is in {where} of {first.path}")
+
+
+def refuse_other(file: TickFile, found: Found, one: Found | Instrument, where: str) -> None:
+    """Refuse an instrument of a file whose names are not those of the one of its token."""
+    for column in _WHO:
+        word, before = getattr(found, column), getattr(one, column)
+        # Where only one of both says a venue, it is that.
+        if word != before and (column == "symbol" or (word and before)):
+            _refuse(file, found.row, column, word, f"expected {before!r}, {where}")
+
+
+def _refuse(file: TickFile, row: int, column: str, word: str, problem: str) -> NoReturn:
+    Place(file.path, column, row - 1, file.names).refuse(0, word, problem, _DECIDE)

@@ -230,8 +230,21 @@ def test_one_token_with_two_names_is_refused(tmp_path: Path) -> None:
     other["instrument"] = ["R"] * 4
     paths = [_write(tmp_path / "a.parquet", one), _write(tmp_path / "b.parquet", other)]
 
-    with pytest.raises(InputRefused, match=r"token 7 is 'Q' in one file and 'R' in another"):
+    with pytest.raises(InputRefused, match=r"b.parquet: row 1: symbol .* expected 'Q'.* was 'R'"):
         import_ticks(paths, tmp_path / "rec")
+
+
+def test_a_file_names_a_token_once(tmp_path: Path) -> None:
+    """Two symbols under one token are refused by the row of the second."""
+    columns = _quotes()
+    columns["instrument"] = ["Q", "Q", "R", "Q"]
+    path = _write(tmp_path / "a.parquet", columns)
+
+    with pytest.raises(InputRefused) as refused:
+        import_ticks(path, tmp_path / "rec")
+
+    where = f"{path}: row 3: symbol (column instrument)"
+    assert f"{where}: expected 'Q', as token 7 is in row 1, was 'R'" == refused.value.message
 
 
 def test_a_file_given_twice_is_refused(tmp_path: Path) -> None:
