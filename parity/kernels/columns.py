@@ -19,7 +19,7 @@ _SCALE_MAX: Final = 17
 
 def as_floats(column: Any, name: str) -> Any:
     """Return a masked float64 array; raises ValueError on an infinity."""
-    values = np.asarray(_plain(column), np.float64)
+    values = np.asarray(_plain(column, name), np.float64)
     return np.ma.MaskedArray(values, _gaps(values, name))
 
 
@@ -35,7 +35,7 @@ def as_integers(columns: list[Any], names: list[str], whole: bool) -> tuple[list
         ValueError: a value that is not finite, no number, or no integer although `whole`.
         OverflowError: a value that does not fit int64 at their common scale.
     """
-    exact = [_exact(_plain(c), name) for c, name in zip(columns, names, strict=True)]
+    exact = [_exact(_plain(c, name), name) for c, name in zip(columns, names, strict=True)]
     scale = max(own for _, own in exact)
     if whole and scale:
         worst = next(name for name, (_, own) in zip(names, exact, strict=True) if own)
@@ -49,10 +49,10 @@ def as_integers(columns: list[Any], names: list[str], whole: bool) -> tuple[list
     return found, scale
 
 
-def _plain(column: Any) -> npt.NDArray[Any]:
+def _plain(column: Any, name: str) -> npt.NDArray[Any]:
     values = column.to_numpy() if hasattr(column, "to_numpy") else np.asarray(column)
     if values.ndim != 1:
-        raise ValueError(f"expected columns of one dimension, was {values.ndim}")
+        raise ValueError(f"{name}: expected a column of one dimension, was {values.ndim}")
     return np.asarray(values)
 
 

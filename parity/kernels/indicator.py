@@ -213,15 +213,27 @@ class Stream:
         """Take one tick's inputs; return the float, or the tuple of floats, NaN while warming.
 
         Raises:
+            TypeError: an input too few, or no integer where the indicator takes integers.
+            ValueError: a float that is not finite: leave a gap out.
             OverflowError: an integer whose sums might not be exact; the state is as before.
         """
-        if self._most is not None:
-            for name, value in zip(self._indicator.inputs, inputs, strict=True):
-                if not -self._most <= value <= self._most:
-                    raise OverflowError(
-                        f"{self._indicator.name}: {name}: at most {self._most}, was {value}"
-                    )
-        return self._indicator.step(self._state, *self._arguments, *inputs)
+        names = self._indicator.inputs
+        if len(inputs) != len(names):
+            raise TypeError(f"{self._indicator.name}: expected {', '.join(names)}, was {inputs}")
+        plain = [self._plain(name, one) for name, one in zip(names, inputs, strict=True)]
+        return self._indicator.step(self._state, *self._arguments, *plain)
+
+    def _plain(self, name: str, value: Any) -> int | float:
+        where = f"{self._indicator.name}: {name}"
+        if self._most is None:
+            if not -np.inf < value < np.inf:
+                raise ValueError(f"{where}: expected a finite number, was {value}")
+            return float(value)
+        if not isinstance(value, int | np.integer):
+            raise TypeError(f"{where}: expected an integer, as price_int, was {value!r}")
+        if not -self._most <= value <= self._most:
+            raise OverflowError(f"{where}: at most {self._most}, was {value}")
+        return int(value)
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values."""

@@ -136,6 +136,11 @@ def test_a_column_of_a_frame_says_its_unit_itself() -> None:
         (lambda: kernels.cvd_inverse([1], [0], [1]), "cvd_inverse: price: expected above 0, was 0"),
         (lambda: kernels.vwap([1], [1], unit=2**54), "unit .* expected at most"),
         (lambda: kernels.rolling_max([1], unit=2**53), "unit: expected at most"),
+        (lambda: kernels.sma(20, [1]), "sma: value: expected a column of one dimension, was 0"),
+        (lambda: kernels.sma([1], 2, 100), "expected sma.*units by name"),
+        (lambda: kernels.rsi.stream().push(1.5), "rsi: value: expected an integer, as price_int"),
+        (lambda: kernels.ema.stream().push(NAN), "ema: value: expected a finite number, was nan"),
+        (lambda: kernels.atr.stream().push(1), "atr: expected high, low, close, was"),
         (lambda: kernels.smaa([1]), "no attribute 'smaa'; indicators are ema, rsi"),
     ],
 )
