@@ -42,6 +42,7 @@ class Point(msgspec.Struct, frozen=True):
         point: why it is on the curve: "start", "fill", "grid" or "extreme".
         cash: exact.
         value: of the marked positions, exact.
+        cost: of what is held, exact.
     """
 
     seq: int
@@ -49,6 +50,12 @@ class Point(msgspec.Struct, frozen=True):
     point: str
     cash: Decimal
     value: Decimal
+    cost: Decimal
+
+    @property
+    def unrealised(self) -> Decimal:
+        """What the positions gained since they were entered."""
+        return WIDE.subtract(self.value, self.cost)
 
     @property
     def equity(self) -> Decimal:
@@ -121,16 +128,20 @@ class Account:
         self._taken = 0  # fills that are on the curve
 
     def _steps(self, entries: Sequence[Any], table: InstrumentTable) -> None:
-        cash = ZERO
+        cash = cost = ZERO
         for book in self.books:
             cash = WIDE.add(cash, book.start)
-        self._cash = [cash]
+        self._cash, self._cost = [cash], [cost]
         held: dict[int, Decimal] = {}
         steps: dict[int, list[tuple[int, Decimal]]] = {}
         latest = {book.key: (book.start, dict[int, Decimal]()) for book in self.books}
+        costs: dict[Any, Decimal] = {}
         for at, (_, key, _, entry) in enumerate(entries, 1):
             before, own = latest[key]
             token = entry.instrument_token
+            cost = WIDE.add(cost, WIDE.subtract(entry.cost, costs.get((key, token), ZERO)))
+            costs[key, token] = entry.cost
+            self._cost.append(cost)
             cash = WIDE.add(cash, WIDE.subtract(entry.cash, before))
             more = WIDE.subtract(entry.position, own.get(token, ZERO))
             held[token] = WIDE.add(held.get(token, ZERO), more)
@@ -212,7 +223,8 @@ class Account:
             worth = WIDE.multiply(WIDE.multiply(held, position.size), Decimal(mark))
             value = WIDE.add(value, worth.scaleb(-position.scale, WIDE))
         clock = int(stretch.clock[row])
-        return Point(int(stretch.seq[row]), clock, why, self._cash[step], value)
+        seq, cash, cost = int(stretch.seq[row]), self._cash[step], self._cost[step]
+        return Point(seq, clock, why, cash, value, cost)
 
 
 class _Steps(NamedTuple):

@@ -121,6 +121,7 @@ def _tiles(values: Mapping[str, Any]) -> str:
     if total is not None:
         tiles += [
             ("PnL", money(total["pnl"])),
+            ("of it unrealised", money(total["unrealised"])),
             ("max. drawdown", money(total["max_drawdown"])),
             ("drawdown of maximum", percent(total["max_drawdown_fraction"])),
             ("hit rate", percent(total["hit_rate"])),
@@ -180,6 +181,7 @@ def svg(chart: Any, prefix: str) -> str:
 
 _STATISTICS: Final = {
     "pnl": "PnL",
+    "unrealised": "unrealised",
     "max_drawdown": "drawdown",
     "max_drawdown_fraction": "of max.",
     "signals": "signals",
@@ -192,7 +194,7 @@ _STATISTICS: Final = {
     "time_in_market": "in market",
     "commission": "commission",
 }
-MONEY: Final = ("pnl", "max_drawdown", "commission")
+MONEY: Final = ("pnl", "realised", "unrealised", "max_drawdown", "commission")
 PERCENT: Final = ("max_drawdown_fraction", "hit_rate", "exposure", "time_in_market")
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STRETCHES: Final = 400  # of the grid: a screen is a few hundred pixels wide
 COUNTS: Final = ("signals", "drops", "fills", "trades", "wins")
 FLOAT: Final = pl.Float64()
-MONEY: Final = ("pnl", "commission", "notional", "max_drawdown")
+MONEY: Final = ("pnl", "realised", "unrealised", "commission", "notional", "max_drawdown")
 
 
 class Results(NamedTuple):
@@ -155,6 +155,7 @@ def equity(results: Results) -> pl.DataFrame:
             pl.Series("point", [p.point for p in points], pl.Enum(POINTS)),
             exact_column("cash", [p.cash for p in points]),
             exact_column("value", [p.value for p in points]),
+            exact_column("unrealised", [p.unrealised for p in points]),
             exact_column("equity", [p.equity for p in points]),
         ]
     )
@@ -185,12 +186,16 @@ def statistic(results: Results, key: Key | None) -> dict[str, Any]:
     began = _total(b.start for b in account.books)
     notional = _total(b.notional for b in account.books)
     fall = drawdown(account.points)
-    ending = account.points[-1].equity if account.points else None
+    last = account.points[-1] if account.points else None
+    pnl = ZERO if last is None else WIDE.subtract(last.equity, began)
+    unrealised = ZERO if last is None else last.unrealised
     span = account.all_ns
     return {
         **_counts(results.run, [b.key for b in account.books]),
         "fills": sum(len(b.entries) for b in account.books),
-        "pnl": ZERO if ending is None else WIDE.subtract(ending, began),
+        "pnl": pnl,
+        "realised": WIDE.subtract(pnl, unrealised),
+        "unrealised": unrealised,
         "commission": _total(b.portfolio.commissions for b in account.books),
         "max_drawdown": fall.amount,
         "max_drawdown_fraction": fall.fraction,

@@ -98,8 +98,8 @@ def _statistics(statistics: dict[str, Any]) -> list[Table]:
     from parity.analysis.page import shown_statistic
 
     parts: list[tuple[str, ...]] = [
-        ("pnl", "max_drawdown", "max_drawdown_fraction", "trades", "hit_rate", "commission"),
-        ("signals", "drops", "fills", "turnover", "exposure", "time_in_market"),
+        ("pnl", "unrealised", "max_drawdown", "max_drawdown_fraction", "hit_rate", "commission"),
+        ("signals", "drops", "fills", "trades", "turnover", "exposure", "time_in_market"),
     ]
     if width() >= _WIDE:
         parts = [(*parts[0], *parts[1])]

@@ -98,7 +98,7 @@ def ran(
         recording=RecordingReference(path="x"),
         fingerprint={},
     )
-    books = books_of(manifest, TABLE, (decision_row(fill) for fill in fills))
+    books = books_of(manifest, TABLE, (decision_row(fill) for fill in fills), {})
     return books, fills, engine.report()
 
 
@@ -198,7 +198,14 @@ def test_curves_agree_with_fractions(stream: EventBatch, says: Any, stretches: i
         fall = drawdown(account.points)
         deepest, share = reference.drawdown()
 
+        own = [b for b in books if b.key[0] in names]
+        began = sum(b.start for b in own)
+
         assert {seq: known[seq] for seq in shown} == shown
+        for point in account.points:
+            past = [[e.realised for e in b.entries if e.seq <= point.seq][-1:] for b in own]
+            gained = sum((x for one in past for x in one), Decimal(0))
+            assert point.equity - began == gained + point.unrealised
         assert [p.seq for p in account.points] == sorted(shown)
         assert {f.seq for f in fills if f.strategy_id in names} <= {*shown}
         assert {*ends.values()} <= {*shown}

@@ -50,6 +50,8 @@ def test_statistics_are_those_worked_out_by_hand(run: pt.Run) -> None:
         "drops": 0,
         "fills": 3,
         "pnl": D("39.40"),
+        "realised": D("39.40"),
+        "unrealised": D(0),  # two bought at 80, worth 80
         "commission": D("0.60"),
         "max_drawdown": D(40),  # from 1000019.8 at 110 to 999979.8 at 90
         "max_drawdown_fraction": pytest.approx(40 / 1_000_019.8),
@@ -93,6 +95,7 @@ def test_equity_has_every_fill_and_the_total(run: pt.Run) -> None:
     assert ["start", "fill", "grid", "grid", "fill", "grid", "grid", "fill"] == own[
         "point"
     ].to_list()
+    assert [D(one) for one in (0, 0, 20, -20, 0, 0, 0, 0)] == own["unrealised"].to_list()
     assert own["equity"].equals(run.equity.filter(pl.col("strategy_id").is_null())["equity"])
 
 
@@ -108,7 +111,7 @@ def test_a_coarse_grid_keeps_the_drawdown(run: pt.Run) -> None:
 def test_columns_have_their_documented_types(run: pt.Run) -> None:
     """Money is Decimal with the decimals it needs, times are ns UTC, seq is unsigned."""
     frames = {"positions": run.positions, "equity": run.equity}
-    for name, money in (("positions", ("realised", "cash")), ("equity", ("cash", "equity"))):
+    for name, money in (("positions", ("realised", "cash")), ("equity", ("cash", "unrealised"))):
         schema = frames[name].schema
         assert pl.UInt64 == schema["seq"]
         assert pl.Datetime("ns", "UTC") == schema["ts_event"]
@@ -149,4 +152,6 @@ def test_a_short_position_gains_when_prices_fall(tmp_path: Path) -> None:
         "position", "entry_price"
     ).rows()
     assert [] == run.trades.rows()
-    assert D(80) == run.statistics["pnl"][0]
+    assert (D(80), D(0), D(80)) == run.statistics.select("pnl", "realised", "unrealised").row(0)
+    own = run.equity.filter(pl.col("strategy_id") == "script")["unrealised"]
+    assert [D(one) for one in (0, 0, 0, 0, 0, -20, 80, 80)] == own.to_list()
