@@ -15,6 +15,8 @@ import numpy.typing as npt
 from parity.kernels.exact import EXACT_MAX
 
 _SCALE_MAX: Final = 17
+# Beyond it zeros at the end might use up the room that sums need; they are taken off one by one.
+_STORED_SCALE_MAX: Final = 8
 
 
 def as_floats(column: Any, name: str) -> Any:
@@ -35,15 +37,18 @@ def as_integers(columns: list[Any], names: list[str], whole: bool) -> tuple[list
         ValueError: a value that is not finite, no number, or no integer although `whole`.
         OverflowError: a value that does not fit int64 at their common scale.
     """
-    exact = [_exact(_plain(c, name), name) for c, name in zip(columns, names, strict=True)]
+    exact = [
+        _stored(column) or _exact(_plain(column, name), name)
+        for column, name in zip(columns, names, strict=True)
+    ]
     scale = max(own for _, own in exact)
     if whole and scale:
         worst = next(name for name, (_, own) in zip(names, exact, strict=True) if own)
-        raise ValueError(f"{worst}: expected integers of the unit given, was a fraction")
+        raise ValueError(f"{worst}: expected integers of the unit given: leave the unit out")
     found = []
     for name, (integers, own) in zip(names, exact, strict=True):
         factor = 10 ** (scale - own)
-        if _largest(np.ma.getdata(integers)) * factor >= 2**63:
+        if max(1, _largest(np.ma.getdata(integers))) * factor >= 2**63:
             raise OverflowError(f"{name}: does not fit int64 at scale {scale}")
         found.append(integers * factor)
     return found, scale
@@ -54,6 +59,18 @@ def _plain(column: Any, name: str) -> npt.NDArray[Any]:
     if values.ndim != 1:
         raise ValueError(f"{name}: expected a column of one dimension, was {values.ndim}")
     return np.asarray(values)
+
+
+def _stored(column: Any) -> tuple[Any, int] | None:
+    """Return a polars column of Decimals as the integers it is made of, or None."""
+    scale = getattr(getattr(column, "dtype", None), "scale", None)
+    if scale is None or scale > _STORED_SCALE_MAX or not hasattr(column, "to_physical"):
+        return None
+    integers = column.to_physical().cast(int, strict=False)
+    if integers.null_count() != column.null_count():
+        return None  # one does not fit int64, and is refused by name elsewhere
+    gaps = column.is_null().to_numpy()
+    return np.ma.MaskedArray(integers.fill_null(0).to_numpy(), gaps), scale
 
 
 def _gaps(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.bool_]:

@@ -102,12 +102,18 @@ def test_a_column_of_a_frame_says_its_unit_itself() -> None:
     texts = ["0.1", "0.2", "0.4", "123456.7"]
     floats = pl.Series("price", [float(text) for text in texts])
     decimals = pl.Series("price", [Decimal(text) for text in texts])
+    stored = decimals.cast(pl.Decimal(18, 2))
+    finer = decimals.cast(pl.Decimal(38, 18))
+    gapped = pl.Series("price", [*decimals, None], dtype=pl.Decimal(18, 2))
     integers = pl.Series("price", [1, 2, 4, 1234567])
 
     expected = [0.15, 0.3, 61728.55]
 
     assert expected == kernels.sma(floats, 2)[1:].tolist()
     assert expected == kernels.sma(decimals, 2)[1:].tolist()
+    assert expected == kernels.sma(stored, 2)[1:].tolist()
+    assert expected == kernels.sma(finer, 2)[1:].tolist()
+    assert expected == kernels.sma(gapped, 2)[1:-1].tolist()
     assert expected == kernels.sma(integers, 2, unit=10)[1:].tolist()
     assert expected == kernels.sma(floats.to_list(), window=2)[1:].tolist()
 
