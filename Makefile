@@ -55,7 +55,7 @@ notebooks: $(VENV)/.dev-stamp ## run every notebook, as a script and in a kernel
 
 laws: $(VENV)/.dev-stamp ## the laws and simulations at length: make laws SEED=123 repeats a run
 	@echo "make laws SEED=$(SEED)"
-	HYPOTHESIS_PROFILE=night PARITY_SEED=$(SEED) $(PYTEST) tests/laws $(wildcard tests/simulation) $(SEEDS)
+	HYPOTHESIS_PROFILE=night PARITY_SEED=$(SEED) $(PYTEST) tests/laws tests/simulation $(addprefix tests/,$(shell grep -oE '(unit|data)/[a-z_/]+\.py' docs/laws.md | sort -u)) $(SEEDS)
 
 soak: $(VENV)/.dev-stamp ## the full counts of kills, flipped bits and fuzzed payloads (hours)
 	@echo "make soak SEED=$(SEED) KILLS=$(KILLS)"

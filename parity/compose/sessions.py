@@ -10,6 +10,8 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 from parity.core.calendars import Overlay, known_days, session_clock
 from parity.model.errors import ConfigError
 from parity.model.sessions import ALWAYS, SessionClock
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from parity.recording.reader import Recording
     from parity.recording.runs import RunManifest
 
+_log = structlog.get_logger("parity.compose.sessions")
 Overlays = Mapping[str, Overlay]  # by calendar
 _KEY: Final = "sessions"  # in a manifest's settings
 _DAY: Final = dt.timedelta(days=1)
@@ -60,7 +63,11 @@ def recorded_sessions(recording: Recording, overlays: Overlays) -> dict[str, Ses
 def live_sessions(
     table: InstrumentTable, recording: Path | None, overlays: Overlays
 ) -> dict[str, SessionClock]:
-    """Return the sessions of a run that begins now, or reads a recording at a pace."""
+    """Return the sessions of a run that begins now, or reads a recording at a pace.
+
+    A calendar that is not known for all days ahead is told in the log: behind its last day the
+    phase is `unknown`, and everything is dropped.
+    """
     calendars = _calendars(table, overlays)
     if not calendars:
         return {}
@@ -68,7 +75,19 @@ def live_sessions(
         with open_recording(recording) as read:
             return recorded_sessions(read, overlays)
     today = dt.datetime.now(dt.UTC).date()
-    return _compiled(calendars, today - _BACK, today + _AHEAD, overlays)
+    clocks = _compiled(calendars, today - _BACK, today + _AHEAD, overlays)
+    for name in calendars:
+        last = known_days(name)[1]
+        if last < today + _AHEAD:
+            _log.warning(
+                "calendar_ends",
+                calendar=name,
+                last_day=last.isoformat(),
+                days_left=(last - today).days,
+                then="phase unknown: every candidate is dropped",
+                cure=f"before then begin a new run with a newer parity, or with calendar {ALWAYS}",
+            )
+    return clocks
 
 
 def _calendars(table: InstrumentTable, overlays: Overlays) -> list[str]:

@@ -15,10 +15,10 @@ HEARTBEAT: Final = "heartbeat"
 class Control(msgspec.Struct, frozen=True, kw_only=True):
     """A journaled decision of the outside; a barrier that detect never crosses.
 
-    Verbs so far: ``gap`` (a position was skipped), ``clock_step`` (ts_recv was re-anchored),
-    ``resumed`` (a runner went on after a stop or a kill), ``quarantine`` (an undecodable or
-    refused message; its detail holds stream, offset, reason and payload), ``heartbeat`` (nothing
-    but its time), ``fill`` (an order filled outside; its time moves its executor's clock alone),
+    Verbs so far: ``gap`` (a position was skipped), ``resumed`` (a runner went on after a stop or
+    a kill), ``quarantine`` (an undecodable or refused message; its detail holds stream, offset,
+    reason and payload), ``heartbeat`` (nothing but its time), ``fill`` (an order filled outside;
+    its time moves its executor's clock alone),
     ``policy_changed`` (the whole policy), and ``strategy_added``, ``strategy_replaced``,
     ``strategy_paused``, ``strategy_resumed``, ``strategy_stopped``, ``strategy_flattened``
     (parity.core.controls).

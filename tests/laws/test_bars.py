@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
+from markets import own_ticks, prompt_ns, records
 
 from parity.core.bars import EMPTY_MAX
 from parity.core.engine import Engine
@@ -18,7 +19,7 @@ from parity.core.executor import ExecutorPlan
 from parity.kernels.bars import Sums, bucket_of, grouped
 from parity.model import ticks as flag
 from parity.model.bars import Bar, Bars
-from parity.model.effects import ApprovedSignal, DroppedSignal, Effect, Fill
+from parity.model.effects import ApprovedSignal, Effect
 from parity.model.events import EventBatch
 from parity.model.values import MarketTick, SignalResult, StrategyConfig
 from parity.proof.replayer import state_bytes
@@ -140,15 +141,6 @@ def run(batches: Sequence[EventBatch], given_plans: Sequence[ExecutorPlan]) -> t
     return effects, engine.report(), state_bytes(engine.snapshot())
 
 
-def own_ticks(events: EventBatch, token: int) -> list[Any]:
-    """Return the delivered ticks of an executor's instruments, as records."""
-    return [
-        tick
-        for tick in events.ticks.to_records()
-        if not int(tick["flags"]) & flag.UNDELIVERED and token in (0, int(tick["instrument_token"]))
-    ]
-
-
 def is_of(on: str, tick: Any) -> bool:
     """Say whether a tick is of the kind an executor is fed with."""
     bits = int(tick["flags"])
@@ -164,7 +156,7 @@ def reference(events: EventBatch, bars: Bars, on: str, token: int) -> list[tuple
     open_bars: dict[int, list[tuple[int, int]]] = {}
     last: dict[int, tuple[int, int]] = {}
     out: list[tuple[int, ...]] = []
-    for tick in own_ticks(events, token):
+    for tick in own_ticks(events, [token] if token else []):
         if int(tick["flags"]) & flag.NO_VENUE_TIME:
             continue
         ns, one = int(tick["ts_event"]), int(tick["instrument_token"])
@@ -307,32 +299,11 @@ def test_intervals_are_half_open(ns: int, length: int, offset: int) -> None:
     assert start <= ns < start + length
 
 
-def records(effects: Sequence[Effect]) -> dict[str, list[bytes]]:
-    """Return the records of what was decided, in order, by executor."""
-    found: dict[str, list[bytes]] = {}
-    for effect in effects:
-        if isinstance(effect, ApprovedSignal | DroppedSignal | Fill):
-            inner: Any = getattr(effect, "candidate", effect)
-            found.setdefault(inner.strategy_id, []).append(effect.record)
-    return found
-
-
 def prompt_times(events: EventBatch, given_plans: Sequence[ExecutorPlan]) -> list[int]:
     """Return, for each control, the latest heartbeat in its place that overtakes no tick."""
-    bounds = [1 << 62] * len(events.controls)
-    for token in {one.build().token for one in given_plans}:  # type: ignore[union-attr] # ours have one
-        ticks = own_ticks(events, token)
-        for n, control in enumerate(events.controls):
-            newest, bound, followed = 0, 1 << 62, False
-            for tick in ticks:
-                ns, timed = int(tick["ts_event"]), not int(tick["flags"]) & flag.NO_VENUE_TIME
-                if int(tick["seq"]) > control.seq:
-                    bound = min(bound, ns if timed else newest)
-                    followed |= timed
-                elif timed:
-                    newest = max(newest, ns)
-            bounds[n] = min(bounds[n], bound if followed else newest)
-    return bounds
+    tokens = {one.build().token for one in given_plans}  # type: ignore[union-attr] # ours have one
+    own = [own_ticks(events, [token] if token else []) for token in tokens]
+    return [min(prompt_ns(ticks, control.seq) for ticks in own) for control in events.controls]
 
 
 @given(event_streams(min_ticks=30), partitions(), st.data())
@@ -372,7 +343,7 @@ def test_ticks_that_a_heartbeat_overtook_are_counted(
         beat = newest = count = 0
         moves = [(c.seq, c.ts_event, None) for c in events.controls if c.ts_event is not None]
         token = one.build().token  # type: ignore[union-attr] # ours have one
-        moves += [(int(t["seq"]), None, t) for t in own_ticks(events, token)]
+        moves += [(int(t["seq"]), None, t) for t in own_ticks(events, [token] if token else [])]
         for _, ns, tick in sorted(moves, key=lambda move: move[0]):
             if tick is None:
                 beat = max(beat, ns)

@@ -255,6 +255,7 @@ def test_heartbeats_that_overtake_no_tick_change_no_byte(
 
     assert records(without[0]) == records(prompt[0])
     assert without[1].executors == prompt[1].executors
+    assert not any(executor.overtaken for executor in prompt[1].executors)
 
 
 def own(effects: Sequence[Effect], wanted: Callable[[str], bool]) -> list[Any]:

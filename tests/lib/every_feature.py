@@ -205,7 +205,7 @@ _steps = st.sampled_from((-3 * SECOND_NS, -1, 0, 0, 1, SECOND_NS, 10 * SECOND_NS
 _details = st.one_of(
     st.just(("gap", {})),
     st.just(("heartbeat", {})),
-    st.just(("clock_step", {"ts_event": None})),
+    st.just(("quarantine", {"ts_event": None})),
     st.fixed_dictionaries(
         {
             "risk_mode": st.sampled_from(("DEFENSIVE", "NORMAL", "AGGRESSIVE")),

@@ -44,7 +44,7 @@ def columns_of(kernel: KernelStrategy, price_int: np.ndarray) -> tuple[np.ndarra
 
 @pytest.mark.parametrize("name", KERNELS)
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(1, ROWS - 1), unique=True))
-@hypothesis_settings(max_examples=15)
+@hypothesis_settings(max_examples=max(15, hypothesis_settings().max_examples // 8))
 def test_batches_change_nothing(
     drivers: dict[str, tuple[KernelStrategy, Driver]], name: str, seed: int, cuts: list[int]
 ) -> None:

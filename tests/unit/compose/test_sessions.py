@@ -8,11 +8,14 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from structlog.testing import capture_logs
 
 import parity as pt
 from parity.compose import modes, proofs
-from parity.compose.sessions import load_overlays, sessions_in
+from parity.compose.sessions import live_sessions, load_overlays, sessions_in
+from parity.core.calendars import KNOWN
 from parity.model.errors import ConfigError
+from parity.model.instruments import Instrument, InstrumentTable
 from parity.recording.runs import RunFolder
 from parity.settings.strategies import load_strategies
 
@@ -149,3 +152,21 @@ def test_the_command_takes_the_file(
     assert 3 == json.loads(done.stdout)["signals"]
     assert 2 == refused.returncode
     assert "expected HH:MM" in refused.stderr
+
+
+@pytest.mark.parametrize(("days", "told"), [(5, True), (390, True), (410, False)])
+def test_a_live_run_is_told_where_a_calendar_ends(
+    monkeypatch: pytest.MonkeyPatch, days: int, told: bool
+) -> None:
+    """With its last day and the cure, and only where it ends within the days ahead."""
+    last = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=days)
+    monkeypatch.setitem(KNOWN, "NSE", (KNOWN["NSE"][0], last))
+    table = InstrumentTable([Instrument(token=1, symbol="INFY", price_scale=2, calendar="NSE")])
+    with capture_logs() as lines:
+        clocks = live_sessions(table, None, {})
+
+    assert ["NSE"] == [*clocks]
+    assert ([("calendar_ends", "NSE", last.isoformat())] if told else []) == [
+        (line["event"], line["calendar"], line["last_day"]) for line in lines
+    ]
+    assert all("newer parity" in line["cure"] for line in lines)
