@@ -57,8 +57,10 @@ assert bands._fields == ("middle", "upper", "lower")
   roots, so the bits are the same on every machine; no other function of libm is called, and no
   fast-math.
 - **In a kernel** the step is called with its own record in the state, as below: parameters first,
-  in the order of the page, units included, then inputs. It checks no parameter. `rsi_state()` and
-  `sma_state(200)` are dtypes of that record for these parameters; zeros are a fresh one.
+  in the order of the page, units included, then inputs. It checks neither parameters nor
+  sizes: hold the integers against `sma.largest({"window": 200})` first, as `sma_cross_kernel` does.
+  `rsi_state()` and `sma_state(200)` are dtypes of that record for these parameters; zeros are a
+  fresh one.
 - **In a processor** `rsi.stream(window=14)` is one instrument's: `push(tick.price_int)` gives the
   value, `snapshot()` plain values, `restore()` takes them back.
 - **On bars** give the bars' columns; on ticks the price stands for high, low and close.

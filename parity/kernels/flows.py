@@ -241,6 +241,7 @@ VWAP: Final = Indicator(
     largest=lambda p: EXACT_MAX,
     check=_check_units,
     fits=_vwap_fits,
+    note="That of a session begins with a fresh state.",
 )
 OBV: Final = replace(
     VWAP,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -79,6 +80,36 @@ def test_floats_of_a_frame_are_the_same_numbers(shared_data: Path, name: str) ->
     expected = kernels.vwap(ticks["price_i"], ticks["quantity_i"], unit=10 ** known["price_scale"])
 
     np.testing.assert_array_equal(expected, kernels.vwap(price, quantity))
+
+
+def seeded(values: Any, window: int, alpha: float) -> Any:
+    """Smooth with pandas, begun with the mean of the first `window` values."""
+    begun = pd.Series([values[:window].mean(), *values[window:]])
+    return begun.ewm(alpha=alpha, adjust=False).mean().to_numpy()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_other_libraries_agree_where_the_definitions_do(shared_data: Path, name: str) -> None:
+    """To 1e-9: polars' rolling windows, and Wilder's and exponential averages by pandas."""
+    price = read(shared_data, name)[0]["price"].cast(pl.Float64)
+    values = price.to_numpy()
+    change = np.diff(values)
+    up, down = (seeded(part, 14, 1 / 14) for part in (change.clip(0), (-change).clip(0)))
+    moving = up + down > 0
+    pairs = (
+        (price.rolling_mean(20), kernels.rolling_mean(price, 20)),
+        (price.rolling_std(20, ddof=0), kernels.rolling_std(price, 20)),
+        (price.rolling_min(20), kernels.rolling_min(price, 20)),
+        (price.rolling_max(20), kernels.rolling_max(price, 20)),
+        (price.pct_change(10), kernels.roc(price, 10)),
+        (seeded(values, 20, 2 / 21), kernels.ema(price, 20)[19:]),
+        (100 * up[moving] / (up + down)[moving], kernels.rsi(price, 14)[14:][moving]),
+    )
+
+    assert moving.sum() > 50
+    for theirs, ours in pairs:
+        size = np.nanmax(np.abs(ours))
+        np.testing.assert_allclose(np.array(theirs), ours, rtol=1e-9, atol=1e-9 * size)
 
 
 def test_an_inverse_contract_has_its_quantity_in_quote_currency(shared_data: Path) -> None:
