@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from parity.analysis.local import sessions_json
 from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def run_json(run: RunFolder) -> dict[str, Any]:
         },
         "last_seq": manifest.last_seq,
         "skipped": manifest.skipped,
+        "sessions": sessions_json(manifest),
         "fingerprint": manifest.fingerprint,
     }
     return found | (report_json(manifest.report) if manifest.report is not None else {})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from parity.analysis import frames
+from parity.analysis.local import phases_text
 from parity.analysis.plots import GRID, INK, PRICE_COLOUR, QUIET, plot_pnl, plot_run
 from parity.analysis.report import Report, instruments_shown, price_line
 from parity.model.errors import ConfigError, ParityError
@@ -280,6 +281,16 @@ def _origin(values: Mapping[str, Any]) -> str:
     else:
         facts.append(("prove it", f"parity verify {values['run']}"))
     facts += [(f"skipped {one['strategy_id']}", one["reason"]) for one in values["skipped"]]
+    for one in values["sessions"]:  # in local time; all other times are UTC
+        of, zone = one["calendar"], one["zone"]
+        facts += [
+            (
+                f"session of {of}, {day['day']}",
+                f"{phases_text(day)} {zone} (UTC{day['utc_offset']})",
+            )
+            for day in one["days"]
+            if day["phases"]
+        ]
     facts += sorted(values["fingerprint"].items())
     rows = [[("", _text(name)), ("", f"<code>{_text(value)}</code>")] for name, value in facts]
     return _table((), rows)

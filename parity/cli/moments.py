@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from parity.cli.console import say, show, show_json, table_of
 from parity.cli.options import instant
 from parity.model.values import SIDE_NAMES
-from parity.recording.inspect import iso, short_iso
+from parity.recording.inspect import even_iso, iso
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,14 +96,10 @@ def _asked(one: dict[str, Any]) -> Table:
 def _neighbours(events: list[dict[str, Any]], seq: int) -> Table:
     names = [n for n in _COLUMNS if any(one.get(n) is not None for one in events)]
     table = table_of("", *names, "flags", right=("seq", "price", "quantity", "bid", "ask"))
-    for one in events:
-        cells = []
-        for name in names:
-            value = one.get(name)
-            if name == "ts_event" and value is None:
-                value = one["ts_recv"]
-            text = short_iso(value) if name == "ts_event" else value
-            cells.append("-" if text is None else str(text))
+    times = even_iso([one.get("ts_event") or one["ts_recv"] for one in events])
+    for one, time in zip(events, times, strict=True):
+        values = (time if name == "ts_event" else one.get(name) for name in names)
+        cells = ["-" if value is None else str(value) for value in values]
         flags = [f for f in one.get("flags", ()) if not f.startswith("no_")]
         mark = ">" if one["seq"] == seq else ""
         table.add_row(mark, *cells, one["verb"] if "verb" in one else ", ".join(flags))
@@ -117,6 +113,6 @@ def _said(name: str, value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
         return ", ".join(value)
     return json.dumps(value, default=str) if isinstance(value, dict | list) else str(value)

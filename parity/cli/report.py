@@ -9,7 +9,7 @@ import typer
 
 from parity.cli.console import counted, grouped, say, show, show_json, table_of, width
 from parity.cli.options import Json
-from parity.cli.runs import show_skipped
+from parity.cli.runs import show_sessions, show_skipped
 from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def _show(values: dict[str, Any]) -> None:
     if values["skipped"]:
         show_skipped(values["skipped"])
         show("")
+    show_sessions(values["sessions"])
     failures = values["failures"]
     if failures["count"]:
         failed = table_of("seq", "strategy", "instrument", "error", right=("seq", "instrument"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from parity.cli.console import counted, grouped, show, table_of, width
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _DIGEST_SHOWN = 12
 _TROUBLE = ("ERROR", "PAUSED")
+_DAYS_SHOWN = 14
 _WIDE = 96  # columns for both digests
 
 
@@ -34,6 +35,26 @@ def show_run(run: RunFolder) -> None:
         names = ", ".join(str(one.config.get("strategy_id")) for one in manifest.strategies)
         show(f"still open, up to seq {grouped(run.flushed_seq())}; strategies: {names}")
     show_skipped(manifest.skipped)
+    from parity.analysis.local import sessions_json
+
+    if sessions := sessions_json(manifest):
+        show("")
+        show_sessions(sessions)
+
+
+def show_sessions(sessions: Sequence[Mapping[str, Any]]) -> None:
+    """Show the sessions that a run decided with, in local time; all other times are UTC."""
+    from parity.analysis.local import phases_text
+
+    for one in sessions:
+        days = one["days"]
+        table = table_of(f"sessions of {one['calendar']}", "UTC offset", f"in {one['zone']} time")
+        for day in days[:_DAYS_SHOWN]:
+            table.add_row(day["day"], day["utc_offset"], phases_text(day))
+        more = len(days) - _DAYS_SHOWN
+        show(
+            table, *([f"and {counted(more, 'more day')}: --json has them"] if more > 0 else ()), ""
+        )
 
 
 def show_errors(run: RunFolder) -> None:

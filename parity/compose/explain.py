@@ -200,8 +200,8 @@ def _heading(one: dict[str, Any]) -> str:
 def values_text(seen: dict[str, Any]) -> str:
     """Return values as words: `name value, name value`.
 
-    >>> values_text({"flags": 1 << 21 | 1, "side": -1, "price": 2.5})
-    'flags trade+halted, side SELL, price 2.5'
+    >>> values_text({"flags": 1 << 21 | 1, "side": -1, "allowed": ("regular", "closing")})
+    'flags trade+halted, side SELL, allowed regular+closing'
     """
     return ", ".join(f"{name} {_word(name, value)}" for name, value in seen.items())
 
@@ -211,4 +211,6 @@ def _word(name: str, value: Any) -> Any:
         return "+".join(flag_names(value)) or "none"
     if name == "side" and value in SIDE_NAMES:
         return SIDE_NAMES[value]
-    return msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        return "+".join(value) or "none"
+    return msgspec.json.encode(value).decode() if isinstance(value, dict | list | tuple) else value

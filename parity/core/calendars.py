@@ -72,6 +72,17 @@ def known_days(calendar: str) -> tuple[dt.date, dt.date]:
     return KNOWN[name]
 
 
+def local_zone(calendar: str, day: dt.date) -> tuple[str, int]:
+    """Return the zone of a calendar and its minutes from UTC at a day's trading hours.
+
+    A calendar that is not known, as a later version may have kept it, is told in UTC.
+    """
+    name = ALIASES.get(calendar, calendar)
+    if name not in ZONES:
+        return "UTC", 0
+    return ZONES[name], 330 if name == "NSE" else -240 if _summer(day) else -300
+
+
 def check_calendars(table: InstrumentTable) -> None:
     """Refuse a new instrument table that names a calendar which is not known; ConfigError."""
     for instrument in table:
@@ -184,8 +195,7 @@ def _of_day(clock: str) -> int:
 
 def _midnight_ns(name: str, day: dt.date) -> int:
     """Return the instant from which the local times of a day count; no phase spans a change."""
-    offset_min = 330 if name == "NSE" else -240 if _summer(day) else -300
-    return ((day - _EPOCH).days * 86_400 - offset_min * 60) * _NS
+    return ((day - _EPOCH).days * 86_400 - local_zone(name, day)[1] * 60) * _NS
 
 
 def _summer(day: dt.date) -> bool:

@@ -19,7 +19,7 @@ from parity.recording.gaps import Losses
 from parity.recording.histogram import Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from parity.model.instruments import Instrument
@@ -362,3 +362,13 @@ def short_iso(instant: str | None) -> str:
     ('2025-01-06T09:00:00.5Z', '-')
     """
     return "-" if instant is None else instant.removesuffix("Z").rstrip("0").rstrip(".") + "Z"
+
+
+def even_iso(instants: Sequence[str | None]) -> list[str]:
+    """Return what `iso` gave with as many digits as the longest needs; "-" for None.
+
+    >>> even_iso(["2025-01-06T09:00:37.990000000Z", None, "2025-01-06T09:00:38.005000000Z"])
+    ['2025-01-06T09:00:37.990Z', '-', '2025-01-06T09:00:38.005Z']
+    """
+    cut = max((len(short_iso(one)) for one in instants if one is not None), default=1) - 1
+    return ["-" if one is None else one[:cut] + "Z" for one in instants]

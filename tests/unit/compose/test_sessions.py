@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,19 @@ def test_a_run_keeps_its_sessions_and_is_proved_with_them(folder: Path) -> None:
     for one in (plain, other):
         assert "identical" == proofs.verify(one.path).verdict
         assert "identical" == proofs.replay(one.path).verdict
+
+
+def test_sessions_are_shown_in_local_time(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`inspect` and `report` show days and phases with the offset; all other times stay UTC."""
+    from parity.cli import inspect, report
+
+    done = run(folder, "other", sessions=load_overlays(folder / "overlay.json"))
+    for show in (lambda: inspect.command(done.path), lambda: report.command(done.path)):
+        show()
+        shown = capsys.readouterr().out
+        assert "sessions of NSE" in shown
+        assert "in Asia/Kolkata time" in shown
+        assert re.search(r"2025-06-02 +│? *\+05:30 .*regular 09:15 to 15:30", shown), shown
 
 
 def test_bars_close_up_to_the_end_that_was_given(folder: Path) -> None:
