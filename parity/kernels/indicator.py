@@ -119,7 +119,10 @@ class Indicator:
                 if not isinstance(value, int | float) or not 0 <= value < np.inf:
                     raise ValueError(f"{self.name}: {name}: expected 0 or more, was {value!r}")
                 parameters[name] = float(value)
-        self.check(parameters)
+        try:
+            self.check(parameters)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from None
         return parameters
 
     def dtype(self, *given: Any, **named: Any) -> np.dtype[Any]:

@@ -247,7 +247,7 @@ def _adx_reference(
 
 def _check_macd(parameters: Parameters) -> None:
     if parameters["fast"] >= parameters["slow"]:
-        raise ValueError(f"macd: fast: expected below slow, was {dict(parameters)}")
+        raise ValueError(f"fast: expected below slow, was {dict(parameters)}")
 
 
 EMA: Final = Indicator(

@@ -130,7 +130,7 @@ def test_a_column_of_a_frame_says_its_unit_itself() -> None:
         (lambda: kernels.sma(["a"], 2), "sma: value: expected numbers"),
         (lambda: kernels.sma([1.0, 1e300], 2), "sma: value: a value does not fit int64"),
         (lambda: kernels.sma([2**53, 1], 2), "sma: value: the sums are exact for integers up to"),
-        (lambda: kernels.sma([1], 2, unit=2**53), r"window \* unit: expected at most 2\*\*53"),
+        (lambda: kernels.sma([1], 2, unit=2**53), r"sma: window \* unit: expected at most 2\*\*53"),
         (lambda: kernels.bollinger([1], 2, -1.0), "bollinger: width: expected 0 or more"),
         (lambda: kernels.macd([1], 3, 3), "macd: fast: expected below slow"),
         (lambda: kernels.atr([1], [1]), "expected atr"),
@@ -140,8 +140,8 @@ def test_a_column_of_a_frame_says_its_unit_itself() -> None:
         (lambda: kernels.obv([1, 2], [2**52, 2**53]), "obv: quantity: the sum could pass"),
         (lambda: kernels.cvd([1, 1], [2**52, 2**53]), "cvd: quantity: the sum could pass"),
         (lambda: kernels.cvd_inverse([1], [0], [1]), "cvd_inverse: price: expected above 0, was 0"),
-        (lambda: kernels.vwap([1], [1], unit=2**54), "unit .* expected at most"),
-        (lambda: kernels.rolling_max([1], unit=2**53), "unit: expected at most"),
+        (lambda: kernels.vwap([1], [1], unit=2**54), "vwap: unit .* expected at most"),
+        (lambda: kernels.rolling_max([1], unit=2**53), "rolling_max: unit: expected at most"),
         (lambda: kernels.sma(20, [1]), "sma: value: expected a column of one dimension, was 0"),
         (lambda: kernels.sma([1], 2, 100), "expected sma.*units by name"),
         (lambda: kernels.rsi.stream().push(1.5), "rsi: value: expected an integer, as price_int"),
@@ -185,6 +185,8 @@ def test_nothing_is_a_column_too() -> None:
     """No rows give no values, of any type of column."""
     assert kernels.sma([], 3).tolist() == []
     assert kernels.ema(pl.Series([], dtype=pl.Float64), 3).tolist() == []
+    assert [[], [], []] == [column.tolist() for column in kernels.donchian([], [], 3)]
+    assert kernels.cvd([None, None], [1, None]).tolist() == pytest.approx([NAN, NAN], nan_ok=True)
 
 
 def test_importing_the_room_loads_no_numba() -> None:
