@@ -112,11 +112,9 @@ def orders(run: Path) -> pl.DataFrame:
         )
     ]
     made = made.select(*_KEY, "side", _exact_text(pl.Series(texts), "quantity"), "signal_id")
-    table = _table(run, "decisions").with_row_index("at")
-    later = table.filter(
-        pl.col("signal_id").is_not_null() & ~pl.col("kind").is_in(["approved", "dropped"])
-    )
-    fate = later.group_by("strategy_id", "broker", "signal_id").agg(
+    ends = pl.col("signal_id").is_not_null() & ~pl.col("kind").is_in(["approved", "dropped"])
+    fate = _table(run, "decisions", where=ends).with_row_index("at")
+    fate = fate.group_by("strategy_id", "broker", "signal_id").agg(
         pl.col("kind", "reason", "seq", "ts_event").sort_by("at").last(),
         filled=pl.col("quantity_exact").filter(pl.col("kind") == "fill"),
     )
@@ -149,7 +147,7 @@ def lifecycle(run: Path) -> pl.DataFrame:
     kind: `transition` with `was`, `now` and what made it, `failure` with the error as `reason`.
     A transition's `ts_event` is the strategy's clock.
     """
-    found = _table(run, "decisions").filter(~pl.col("kind").is_in(_OF_ORDERS))
+    found = _table(run, "decisions", where=~pl.col("kind").is_in(_OF_ORDERS))
     moved = pl.col("reason").str.split_exact(" -> ", 1)
     changed = pl.col("kind") == "transition"
     return found.select(
@@ -181,11 +179,26 @@ def failures(run: Path) -> pl.DataFrame:
 
 def kinds(run: Path) -> dict[tuple[str, str], dict[str, int]]:
     """Return by (strategy_id, broker) how many decisions of each kind there are."""
-    counted = _table(run, "decisions").group_by("strategy_id", "broker", "kind").len()
+    names = ["strategy_id", "broker", "kind"]
+    counted = _table(run, "decisions", columns=names).group_by(names).len()
     found: dict[tuple[str, str], dict[str, int]] = {}
     for strategy_id, broker, kind, count in counted.sort(pl.all()).iter_rows():
         found.setdefault((strategy_id, broker), {})[kind] = count
     return found
+
+
+def refusals(run: Path) -> dict[tuple[str, str], int]:
+    """Return by (reason, strategy_id) how many rows drops() has; nothing else of them is read."""
+    refused = pl.col("kind") == "refused"
+    table = _table(
+        run,
+        "decisions",
+        where=refused | (pl.col("kind") == "dropped"),
+        columns=["kind", "reason", "strategy_id"],
+    )
+    named = pl.when(refused).then("paper_" + pl.col("reason")).otherwise(pl.col("reason"))
+    counted = table.group_by(named.alias("reason"), "strategy_id").len().sort(pl.all())
+    return {(reason, name): count for reason, name, count in counted.iter_rows()}
 
 
 def began(run: Path) -> dict[tuple[str, str], int]:
@@ -196,8 +209,13 @@ def began(run: Path) -> dict[tuple[str, str], int]:
 
 
 def filled_rows(run: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of fills, as the run keeps them, in order."""
-    return _table(run, "decisions").filter(pl.col("kind") == "fill").iter_rows(named=True)
+    """Yield the rows of fills, as the run keeps them, in order: who, when, and the exact money."""
+    columns = [
+        *("seq", "ts_event", "strategy_id", "broker", "instrument_token", "side", "signal_id"),
+        *("price_exact", "quantity_exact", "commission_exact"),
+    ]
+    table = _table(run, "decisions", where=pl.col("kind") == "fill", columns=columns)
+    return table.iter_rows(named=True)
 
 
 def exact_column(name: str, values: Sequence[Decimal | None]) -> pl.Series:
@@ -310,16 +328,28 @@ def _flag_names() -> pl.Expr:
     return pl.concat_list(names).list.drop_nulls().alias("flags")
 
 
-def _table(run: Path, stream: str, part: str | None = None) -> pl.DataFrame:
+def _table(
+    run: Path,
+    stream: str,
+    part: str | None = None,
+    *,
+    where: pl.Expr | None = None,
+    columns: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """Return rows of a stream in order, without records; of a long run ask only what is needed."""
     files = RunFolder(run).parts(stream)
     if part is not None:
         files = [file for file in files if file.name == part]
     if not files:
         empty = pl.from_arrow(SCHEMAS[stream].empty_table())
         assert isinstance(empty, pl.DataFrame)  # a table never gives a series
-        return empty.drop("record")
+        found = empty.lazy()
+    else:
+        found = pl.scan_parquet(files)
+    found = found.drop("record")
+    found = found if where is None else found.filter(where)
     try:
-        return pl.scan_parquet(files).drop("record").collect()
+        return (found if columns is None else found.select(columns)).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise RecordingCorrupt(
             f"{run / stream}: cannot be read: {error}", cure="restore it, or run again: replay RUN"
@@ -335,7 +365,7 @@ def _verdicts(run: Path, kind: str, part: str | None = None) -> pl.DataFrame:
     """Join candidates to their verdicts; each candidate has one, each verdict a candidate."""
     said = _numbered(_table(run, "candidates", part))
     verdicts = pl.col("kind").is_in(["approved", "dropped"])
-    decided = _numbered(_table(run, "decisions", part).filter(verdicts))
+    decided = _numbered(_table(run, "decisions", part, where=verdicts))
     if "seen" not in decided.columns:  # an older run
         decided = decided.with_columns(seen=pl.lit(None, pl.String))
     # Limits may have changed what was said.
@@ -359,4 +389,4 @@ def _numbered(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _paper(run: Path, kind: str, part: str | None = None) -> pl.DataFrame:
-    return _readable(_table(run, "decisions", part).filter(pl.col("kind") == kind))
+    return _readable(_table(run, "decisions", part, where=pl.col("kind") == kind))

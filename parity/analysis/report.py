@@ -94,9 +94,8 @@ def exact_text(value: Decimal) -> str:
 
 def _drops(run: RunFolder) -> dict[str, dict[str, int]]:
     """Return by reason how often each strategy was refused, the most frequent reason first."""
-    counted = frames.drops(run.path).group_by("reason", "strategy_id").len().sort(pl.all())
     found: dict[str, dict[str, int]] = {}
-    for reason, strategy_id, count in counted.iter_rows():
+    for (reason, strategy_id), count in frames.refusals(run.path).items():
         found.setdefault(reason, {})[strategy_id] = count
     return dict(sorted(found.items(), key=lambda item: -sum(item[1].values())))
 

@@ -163,7 +163,8 @@ def equity(results: Results) -> pl.DataFrame:
 
 def statistics(results: Results) -> pl.DataFrame:
     """Return one row of statistics for each strategy, and last the total, named by nulls."""
-    rows = [statistic(results, key) for key in results.accounts]
+    kinds = frames.kinds(results.run.path)
+    rows = [statistic(results, key, kinds) for key in results.accounts]
     columns = _names(list(results.accounts))
     for name in rows[0]:
         values = [row[name] for row in rows]
@@ -175,11 +176,14 @@ def statistics(results: Results) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def statistic(results: Results, key: Key | None) -> dict[str, Any]:
+def statistic(
+    results: Results, key: Key | None, kinds: Mapping[Key, Mapping[str, int]] | None = None
+) -> dict[str, Any]:
     """Return the statistics of one strategy, or of all of them; money as Decimal.
 
-    Definitions are in docs/results.md.
+    Definitions are in docs/results.md. `kinds` are frames.kinds() of the run, where they are known.
     """
+    kinds = frames.kinds(results.run.path) if kinds is None else kinds
     account = results.accounts[key]
     closed = [t for book in account.books for t in book.trades]
     wins = sum(t.profit > 0 for t in closed)
@@ -191,7 +195,7 @@ def statistic(results: Results, key: Key | None) -> dict[str, Any]:
     unrealised = ZERO if last is None else last.unrealised
     span = account.all_ns
     return {
-        **_counts(results.run, [b.key for b in account.books]),
+        **_counts(kinds, [b.key for b in account.books]),
         "fills": sum(len(b.entries) for b in account.books),
         "pnl": pnl,
         "realised": WIDE.subtract(pnl, unrealised),
@@ -209,8 +213,7 @@ def statistic(results: Results, key: Key | None) -> dict[str, Any]:
     }
 
 
-def _counts(run: RunFolder, keys: Iterable[Key]) -> dict[str, int]:
-    kinds = frames.kinds(run.path)
+def _counts(kinds: Mapping[Key, Mapping[str, int]], keys: Iterable[Key]) -> dict[str, int]:
     of = [kinds.get(key, {}) for key in keys]
     return {
         "signals": sum(one.get("approved", 0) for one in of),

@@ -29,7 +29,7 @@ FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 STREAMS: Final = ("candidates", "decisions")
 _CHECKPOINTS_KEPT: Final = 2
-_FLUSH_ROWS: Final = 100_000
+_FLUSH_ROWS: Final = 20_000  # a row waits as a dict of a kilobyte or two
 
 _IDENTITY: Final[dict[str, pa.DataType]] = {
     "seq": pa.int64(),

@@ -148,6 +148,29 @@ def test_two_candidates_at_one_place_keep_their_own_verdicts(tmp_path: Path) -> 
     assert [(0.9, "BUY")] == frames.drops(run).select("confidence", "side").rows()
 
 
+def test_refusals_count_the_rows_of_drops(tmp_path: Path) -> None:
+    """By reason and strategy, of validators and of the paper broker, and of an empty run."""
+    run = run_folder(
+        tmp_path,
+        [candidate(n, 1, strategy_id="ab"[n % 2]) for n in range(1, 6)],
+        [
+            *(
+                decision(n, "dropped", 1, strategy_id="ab"[n % 2], reason=("cooldown", "x")[n > 3])
+                for n in range(1, 6)
+            ),
+            decision(6, "refused", 1, reason="cash", price_exact="1", quantity_exact="1"),
+            decision(7, "fill", 1, price_exact="100.30", quantity_exact="2", signal_id="x"),
+        ],
+    )
+    counted = frames.drops(run).group_by("reason", "strategy_id").len().rows()
+    none = run_folder(tmp_path / "none", [], [])
+
+    assert {row[:2]: row[2] for row in counted} == frames.refusals(run)
+    assert 4 < len(counted)
+    assert {} == frames.refusals(none) == frames.kinds(none)
+    assert [] == [*frames.filled_rows(none)]
+
+
 def test_a_verdict_without_its_candidate_is_corruption(tmp_path: Path) -> None:
     """A decision that no candidate led to is named, not shown with empty cells."""
     run = run_folder(tmp_path, [candidate(1, 1)], [decision(2, "approved", 1)])
