@@ -167,3 +167,12 @@ def counted(number: int, noun: str) -> str:
     if number != 1:
         noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{grouped(number)} {noun}"
+
+
+def say_error(message: str, cure: str) -> None:
+    """Say what is wrong and how it is mended, as every command does at its end."""
+    # What is quoted from a file must not steer the terminal.
+    plain = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in message)
+    say("error: ", plain, style="bold red")
+    if cure:
+        say("  " + cure.replace("\n", "\n  "))

@@ -18,7 +18,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from parity.cli.console import say
+from parity.cli.console import say, say_error
 from parity.model.errors import ConfigError, ParityError
 
 NOT_SERVED: Final = 4  # a broker or disk that is needed
@@ -61,14 +61,14 @@ class Commands(TyperGroup):
             result = super().invoke(ctx)
             sys.stdout.flush()  # a reader that went away shows here, not when Python ends
         except ParityError as error:
-            _say_error(error.message, error.cure)
+            say_error(error.message, error.cure)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt as stopped:
             say("interrupted", f": {stopped}" if stopped.args else "", style="yellow")
             raise typer.Exit(INTERRUPTED) from None
         except SystemExit as error:  # of a user's code: ended like this, all would look well
             code = "" if error.code is None else error.code
-            _say_error(
+            say_error(
                 f"a strategy ended the program: sys.exit({code})",
                 "a strategy raises where it cannot go on; it never calls sys.exit",
             )
@@ -81,7 +81,7 @@ class Commands(TyperGroup):
             if error.errno not in _MACHINE:
                 raise _defect(error) from None
             where = f"{error.filename}: " if error.filename is not None else ""
-            _say_error(
+            say_error(
                 f"{where}{error.strerror}", "check the path, its rights and the space on its disk"
             )
             raise typer.Exit(NOT_SERVED) from None
@@ -96,7 +96,7 @@ class Commands(TyperGroup):
 
 def _defect(error: Exception) -> typer.Exit:
     say(traceback.format_exc().rstrip())
-    _say_error(
+    say_error(
         f"{type(error).__name__}: {error}",
         "this is a defect in parity: please report it with the lines above",
     )
@@ -111,13 +111,5 @@ def _is_usage(error: Exception) -> bool:
 def _say_usage(error: Any) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "parity"
-    _say_error(error.format_message().rstrip(), f"see: {path} --help")
+    say_error(error.format_message().rstrip(), f"see: {path} --help")
     return int(error.exit_code)
-
-
-def _say_error(message: str, cure: str) -> None:
-    # What is quoted from a file must not steer the terminal.
-    plain = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in message)
-    say("error: ", plain, style="bold red")
-    if cure:
-        say("  " + cure.replace("\n", "\n  "))

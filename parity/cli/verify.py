@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parity.cli.console import counted, say, show, show_json
+from parity.cli.console import counted, say, say_error, show, show_json
 from parity.cli.options import Json
+from parity.model.errors import ParityError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.panel import Panel
 
     from parity.proof.diff import Divergence
     from parity.proof.replayer import Verdict
 
-EXAMPLE = "Examples:\n\nparity verify runs/first\n\nparity verify runs/first --strict --json"
+EXAMPLE = (
+    "Examples:\n\nparity verify runs/first\n\nparity verify runs/first --strict --json\n\n"
+    "parity verify runs/*"
+)
 _COUNTED = {
     "ticks": "tick",
     "strategies": "strategy",
@@ -29,7 +35,7 @@ _COUNTED = {
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run to prove.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="The runs to prove.")],
     strict: Annotated[
         bool,
         typer.Option(
@@ -40,27 +46,75 @@ def command(
 ) -> None:
     """Replay a run's recording with its own strategies and compare everything it decided.
 
-    Exit code 0 means identical; 1 different, changed or nothing compared.
+    Exit code 0 means identical; 1 different, changed or nothing compared. Of several runs each is
+    proved, whatever the others come to, and the largest code is the end's.
     """
+    if len(runs) == 1:
+        verdict = _proved(runs[0])
+        show_verdict(verdict, as_json)
+        code = _code(verdict, strict)
+    else:
+        code = _several(runs, strict, as_json)
+    if code:
+        raise typer.Exit(code)
+
+
+def _several(runs: Sequence[Path], strict: bool, as_json: bool) -> int:
+    proved, failed, code = [], [], 0
+    for run in runs:
+        try:
+            verdict = _proved(run)
+        except ParityError as error:
+            named = str(run) in error.message
+            say_error(error.message if named else f"{run}: {error.message}", error.cure)
+            failed.append({"run": str(run), "error": error.message, "exit_code": error.exit_code})
+            code = max(code, error.exit_code)
+            continue
+        proved.append(verdict)
+        code = max(code, _code(verdict, strict))
+        if not as_json:
+            show_verdict(verdict, False, head=f"{run} ")
+    same = sum(one.verdict == "identical" for one in proved)
+    if as_json:
+        runs_json = [one.to_json() for one in proved]
+        show_json({"format": 1, "identical": same, "runs": runs_json, "failed": failed})
+    else:
+        show(f"{same} of {counted(len(runs), 'run')} identical")
+    return code
+
+
+def _proved(run: Path) -> Verdict:
     from parity.compose.proofs import verify
     from parity.compose.verdicts import keep_verdict
 
     verdict = verify(run)
     keep_verdict(run, verdict)
-    show_verdict(verdict, as_json)
-    if verdict.verdict != "identical" or (strict and verdict.changed):
-        raise typer.Exit(1)
+    return verdict
 
 
-def show_verdict(verdict: Verdict, as_json: bool) -> None:
-    """Show a verdict with what it covered, and the first place where the runs part."""
+def _code(verdict: Verdict, strict: bool) -> int:
+    return int(verdict.verdict != "identical" or (strict and bool(verdict.changed)))
+
+
+def show_verdict(verdict: Verdict, as_json: bool, *, head: str = "") -> None:
+    """Show a verdict with what it covered, and the first place where the runs part.
+
+    Args:
+        verdict: what a proof came to.
+        as_json: as one object.
+        head: words before it, where there are several.
+    """
     if as_json:
         show_json(verdict.to_json())
         return
     from rich.text import Text
 
     style = {"identical": "bold green", "changed": "bold yellow"}.get(verdict.verdict, "bold red")
-    show(Text.assemble((verdict.verdict, style), f": {covered_words(verdict.covered)} compared"))
+    show(
+        Text.assemble(
+            head, (verdict.verdict, style), f": {covered_words(verdict.covered)} compared"
+        )
+    )
     if verdict.first_divergence is not None:
         show(divergence_panel(verdict.first_divergence, "the run", "its replay"))
     cause = verdict.first_divergence.cause if verdict.first_divergence is not None else ""

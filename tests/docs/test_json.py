@@ -122,6 +122,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
     printed("import", *_extended(folder), folder / "extended")
     (folder / "rows.yaml").write_text(WITHOUT_ITS_MODEL)
     backtest = ("backtest", rec, "-s", "momentum", "-s", folder / "odd.py")
+    printed("backtest", folder / "extended", "-s", "momentum", "--out", folder / "sessions")
     found = [
         ("backtest", printed(*backtest, "--set", "threshold=0.001", "--out", folder / "a")),
         ("backtest", printed(*backtest, "--set", "threshold=0.002", "--out", folder / "b")),
@@ -133,6 +134,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
         ),
         ("verify", printed("verify", folder / "a")),
         ("verify", printed("verify", folder / "paper")),
+        ("verify RUNS", printed("verify", folder / "a", folder / "none", folder / "b", code=3)),
         ("verify", printed("replay", folder / "a", "--set", "threshold=0.002")),
         ("diff", printed("diff", folder / "a", folder / "a")),
         ("diff", printed("diff", folder / "a", folder / "b", code=1)),
@@ -142,6 +144,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
         ("inspect REC", printed("inspect", folder / "extended")),
         ("inspect RUN", printed("inspect", folder / "a")),
         ("inspect RUN", printed("inspect", folder / "d")),
+        ("inspect RUN", printed("inspect", folder / "sessions")),
         ("report", printed("report", folder / "a")),
         ("report", printed("report", folder / "b")),
     ]
@@ -162,8 +165,9 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
 
 def _extended(folder: Path) -> tuple[str | Path, ...]:
     """Write ticks with an extension column and the table that declares it; return both, named."""
+    instrument = {"token": 1, "symbol": "A", "price_scale": 2, "quantity_scale": 0}
     declared = {
-        "instruments": [{"token": 1, "symbol": "A", "price_scale": 2, "quantity_scale": 0}],
+        "instruments": [instrument | {"calendar": "NSE"}],
         "extensions": [{"name": "open", "kind": "price"}],
     }
     (folder / "table.json").write_text(json.dumps(declared))
