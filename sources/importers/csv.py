@@ -34,9 +34,11 @@ from parity.sources.importers.texts import TextTickFile
 if TYPE_CHECKING:
     from parity.sources.importers.formats import Options
     from parity.sources.importers.sample import Sample
+    from parity.sources.importers.shares import Shares
     from parity.sources.importers.tables import TickFile
 
 _BLOCK_BYTES: Final = 4 << 20
+_BLOCK_BYTES_MIN: Final = 1 << 16  # of a file among many; no row may be longer
 
 
 class CsvFormat:
@@ -104,7 +106,7 @@ def open_csv(
 ) -> TickFile:
     """Return the ticks of a CSV file: our column -> header name, `#n` or `=text`."""
     _check_width(sample)
-    reader = _Reader(sample, sources, layout)
+    reader = _Reader(sample, sources, layout, options.shares)
     declared = {} if layout is None else {"sides": layout.sides, "describe": layout.describe}
     texts = TextTickFile(
         sample.path,
@@ -135,14 +137,17 @@ def open_csv(
         naming=Naming(sample, reader.places),
         sides=SIDES if layout is None else layout.sides,
         equal_times=equal_times,
+        shares=options.shares,
     )
 
 
 class _Reader:
     """Reads blocks of text columns through pyarrow."""
 
-    def __init__(self, sample: Sample, sources: Mapping[str, str], layout: Layout | None) -> None:
-        self._sample, self._layout = sample, layout
+    def __init__(
+        self, sample: Sample, sources: Mapping[str, str], layout: Layout | None, shares: Shares
+    ) -> None:
+        self._sample, self._layout, self._shares = sample, layout, shares
         literal = {k: v[1:] for k, v in sources.items() if v.startswith("=")}
         # The columns that --map gives as text, one row of them; the others by place in a row.
         self.constants = {k: decimals.encode(pa.array([v])) for k, v in literal.items()}
@@ -190,7 +195,7 @@ class _Reader:
         wanted = [f"f{n}" for n in sorted(set(self.places.values()))]
         read = pc_csv.ReadOptions(
             use_threads=False,
-            block_size=_BLOCK_BYTES,
+            block_size=self._shares.of(_BLOCK_BYTES, _BLOCK_BYTES_MIN),
             autogenerate_column_names=True,
             skip_rows=0 if self._sample.header is None else 1,
         )

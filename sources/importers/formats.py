@@ -14,6 +14,7 @@ import msgspec
 
 from parity.model.errors import InputRefused
 from parity.model.instruments import InstrumentTable
+from parity.sources.importers.shares import Shares
 from parity.sources.importers.tables import refuse_bars
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Options(msgspec.Struct, frozen=True):
             that is appended to.
         sort: --sort.
         grows: whether instruments that are not in `given` are new ones; else they are refused.
+        shares: how much of a file is read at a time, by how many files are merged.
     """
 
     columns: Mapping[str, str] = {}
@@ -46,6 +48,7 @@ class Options(msgspec.Struct, frozen=True):
     given: InstrumentTable | None = None
     grows: bool = False
     sort: str | None = None
+    shares: Shares = msgspec.field(default_factory=Shares)
 
 
 class Match(msgspec.Struct, frozen=True):

@@ -37,6 +37,7 @@ from parity.sources.importers.tokens import check_names
 
 if TYPE_CHECKING:
     from parity.recording.sequencer import Sequencer
+    from parity.sources.importers.shares import Shares
     from parity.sources.importers.steps import Progress
     from parity.sources.importers.tables import Found, Survey, TickFile
 
@@ -154,7 +155,7 @@ def _import(asked: _Asked, *, glance: bool) -> ImportReport:
     chosen = _choose_order(order, files, surveys)
     if asked.sort is not None:
         files = _sorted(files, surveys, asked.target.parent, steps)
-    plan = _Plan(asked.target, files, surveys, table, chosen, before)
+    plan = _Plan(asked.target, files, surveys, table, chosen, before, asked.options.shares)
     odd = Oddities([f.path for f in files], [f.layout for f in files], table, chosen)
     lines = _write(plan, odd, steps)
     return ImportReport(
@@ -222,6 +223,7 @@ class _Plan(NamedTuple):
     table: InstrumentTable
     order: str
     before: Before | None
+    shares: Shares
 
 
 def _write(plan: _Plan, odd: Oddities, steps: Steps) -> list[str]:
@@ -261,7 +263,7 @@ def _write(plan: _Plan, odd: Oddities, steps: Steps) -> list[str]:
 def _sequenced(plan: _Plan, sequencer: Sequencer, end: int, odd: Oddities) -> Iterator[TickBatch]:
     from parity.recording.scan import read_ahead
 
-    merged = merge([_ordered(plan, n) for n in range(len(plan.files))])
+    merged = merge([_ordered(plan, n) for n in range(len(plan.files))], plan.shares)
     with closing(read_ahead(merged)) as ahead:
         for records in ahead:
             apart = isinstance(records, ColumnRecords)

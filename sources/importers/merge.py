@@ -6,13 +6,18 @@ row named; nothing is ever sorted inside a file, since that would invent an orde
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from typing import Final
 
 import msgspec
 import numpy as np
 
 from parity.recording.inspect import iso
+from parity.sources.importers.shares import Shares
 from parity.sources.importers.tables import Place, Records, TickFile
+
+ROWS_MIN: Final = 8192  # of a batch that goes on; what comes after costs as much for one row
 
 
 class OrderedFile(msgspec.Struct):
@@ -20,6 +25,8 @@ class OrderedFile(msgspec.Struct):
 
     Args:
         by_id: whether they were sorted by id before.
+        last: the head's last value of that column.
+        span: from its first to its last.
     """
 
     file: TickFile
@@ -28,6 +35,7 @@ class OrderedFile(msgspec.Struct):
     by_id: bool = False
     head: Records | None = None
     last: int = -(2**63)
+    span: int = 0
 
     def advance(self) -> bool:
         """Load the next batch that holds rows; False at the end of the file."""
@@ -38,6 +46,7 @@ class OrderedFile(msgspec.Struct):
         if times[0] < self.last or (times[1:] < times[:-1]).any():
             self._refuse(self.head, np.concatenate(([self.last], times[:-1])))
         self.last = int(times[-1])
+        self.span = self.last - int(times[0])
         return True
 
     def _refuse(self, head: Records, before: Records) -> None:
@@ -70,19 +79,46 @@ def numbered(batches: Iterator[Records], place: int) -> Iterator[Records]:
         yield records
 
 
-def merge(files: Sequence[OrderedFile]) -> Iterator[Records]:
-    """Yield the rows of all files ordered by (time, file, row), in batches."""
-    live = [file for file in files if file.advance()]
-    while live:
-        if len(live) == 1:
-            yield _head(live[0])
-            live[0].advance()
-        else:
-            yield _round(live)
-        live = [file for file in live if file.head is not None]
+def merge(files: Sequence[OrderedFile], shares: Shares | None = None) -> Iterator[Records]:
+    """Yield the rows of all files ordered by (time, file, row), in batches.
+
+    Args:
+        files: to be merged.
+        shares: told how many files there are whose rows interleave.
+    """
+    return _joined(_merged(files, shares or Shares()))
 
 
-def _round(live: list[OrderedFile]) -> Records:
+def _joined(batches: Generator[Records, None, None]) -> Iterator[Records]:
+    """Yield small batches together: where blocks end by turns, most rounds have a few rows."""
+    waiting: list[Records] = []
+    with closing(batches):
+        for batch in batches:
+            waiting.append(batch)
+            if sum(map(len, waiting)) >= ROWS_MIN:
+                yield batch if len(waiting) == 1 else np.concatenate(waiting)
+                waiting = []
+    if waiting:
+        yield waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+
+
+def _merged(files: Sequence[OrderedFile], shares: Shares) -> Generator[Records, None, None]:
+    shares.files = max(1, len(files))
+    try:
+        live = [file for file in files if file.advance()]
+        while live:
+            if len(live) == 1:
+                shares.files = 1
+                yield _head(live[0])
+                live[0].advance()
+            else:
+                yield _round(live, shares)
+            live = [file for file in live if file.head is not None]
+    finally:
+        shares.files = 1
+
+
+def _round(live: list[OrderedFile], shares: Shares) -> Records:
     # Rows up to the earliest end of a batch are complete: whatever comes later in any file is
     # later in the order. At that very time the files behind the one that ends have to wait,
     # because its next batch may go on with the same time.
@@ -94,13 +130,17 @@ def _round(live: list[OrderedFile]) -> Records:
         head = _head(file)
         until = ends[ending] + (number <= ending)
         cut = int(np.searchsorted(head[order], until))
-        pieces.append(head[:cut])
-        file.head = head[cut:]
-        if cut == len(head):
+        if cut:
+            pieces.append(head[:cut])
+            file.head = head[cut:]
+    # A file whose next rows come within as long a time as this batch took is one among several.
+    soon = ends[ending] + live[ending].span
+    shares.files = sum(not len(_head(f)) or int(_head(f)[order][0]) <= soon for f in live)
+    for file in live:
+        if not len(_head(file)):
             file.advance()
-    there = [piece for piece in pieces if len(piece)]
-    if len(there) == 1:
-        return there[0]  # in order as it is: files that follow each other
+    if len(pieces) == 1:
+        return pieces[0]  # in order as it is: files that follow each other
     joined = np.concatenate(pieces)
     return np.asarray(joined[np.argsort(joined[order], kind="stable")])
 

@@ -35,12 +35,15 @@ if TYPE_CHECKING:
     from parity.sources.importers.layouts import Columns
     from parity.sources.importers.naming import Naming
     from parity.sources.importers.sample import Sample
+    from parity.sources.importers.shares import Shares
     from parity.sources.importers.tables import Found, Ints, Records, Tell
     from parity.sources.importers.texts import TextTickFile
 
 _Done = TypeVar("_Done")
 
 BLOCK_BYTES: Final = 2 << 20
+BLOCK_BYTES_MIN: Final = 1 << 14  # of a file among many, and so many rows
+BLOCK_ROWS_MIN: Final = 512
 BIG_BLOCKS: Final = 4  # of so many bytes, a glance at the start saves a pass
 BLOCK_ROWS: Final = ROW_GROUP_ROWS  # so that a batch is written as it is
 PLAIN_BYTES_MIN: Final = 1 << 20  # below, loading the compiled pass costs more than it saves
@@ -66,6 +69,7 @@ class PlainTickFile:
         naming: what columns of the file that name the instrument say.
         sides: words of the side column.
         equal_times: whether two equal times, in microseconds, say that the venue gave none.
+        shares: how much is read at a time.
 
     Attributes:
         glanced: whether its survey is of its start only, and its rows are an estimate.
@@ -81,6 +85,7 @@ class PlainTickFile:
         *,
         naming: Naming,
         sides: Mapping[str, int],
+        shares: Shares,
         equal_times: bool = False,
     ) -> None:
         self.path, self.format, self.layout = texts.path, texts.format, texts.layout
@@ -88,7 +93,7 @@ class PlainTickFile:
         self._sample, self._texts = sample, texts
         self._columns = columns
         self._constants, self._naming = constants, naming
-        self._sides, self._equal_times = sides, equal_times
+        self._sides, self._equal_times, self._shares = sides, equal_times, shares
         self._anywhere = Place(self.path, "price", 0)  # for what the texts will refuse by its row
         self._tokens: dict[int, int] = {}  # of codes that `naming` gives, once surveyed
         self._width = len(sample.data[0])
@@ -280,22 +285,25 @@ class PlainTickFile:
         from parity.kernels import cells
 
         kinds = self._kinds(scales)
-        values, rows = np.empty((self._width, BLOCK_ROWS), np.int64), 0
+        values, rows = self._room(), 0
         for data, size in lines:
             at = 0
             while at < size:
                 rows += cells.read_cells(data[at:], size - at, *kinds, most, values, rows)
                 at += int(most[0])
-                whole = rows == BLOCK_ROWS or at == size
+                whole = rows == values.shape[1] or at == size
                 if not whole and learn and self._naming.learn(_line(data, at, size)):
                     kinds = self._kinds(scales)
                     continue
-                if rows == BLOCK_ROWS or not whole:
+                if rows == values.shape[1] or not whole:
                     yield values[:, :rows], whole
-                    values, rows = np.empty((self._width, BLOCK_ROWS), np.int64), 0
+                    values, rows = self._room(), 0
                 if not whole:
                     return
         yield values[:, :rows], True
+
+    def _room(self) -> Ints:
+        return np.empty((self._width, self._shares.of(BLOCK_ROWS, BLOCK_ROWS_MIN)), np.int64)
 
     def _lines(self, held: int) -> Generator[tuple[Any, int], None, None]:
         """Yield blocks of whole lines without the header, as (bytes, how many of them count).
@@ -311,16 +319,18 @@ class PlainTickFile:
         with self._sample.open() as file:
             while True:
                 block = blocks.popleft()
-                if len(block) < len(kept) + BLOCK_BYTES + BEYOND + 1:
-                    block = bytearray(len(kept) + BLOCK_BYTES + BEYOND + 1)
+                more = self._shares.of(BLOCK_BYTES, BLOCK_BYTES_MIN)
+                needed = len(kept) + more + BEYOND + 1
+                if not needed <= len(block) <= 4 * needed:
+                    block = bytearray(needed)
                 blocks.append(block)
                 block[: len(kept)] = kept
-                room = memoryview(block)[len(kept) : len(kept) + BLOCK_BYTES]
+                room = memoryview(block)[len(kept) : len(kept) + more]
                 try:
                     count = _fill(file, room)
                 except UNPACKING_ERRORS as error:
                     raise self._sample.unreadable(error) from None
-                size, last = len(kept) + count, count < BLOCK_BYTES
+                size, last = len(kept) + count, count < more
                 if last and size and block[size - 1] != _LINE_END:
                     block[size] = _LINE_END  # a last line without its end
                     size += 1
