@@ -1,11 +1,13 @@
 """The most memory that a replay takes, in a process of its own: python -m benchmarks.memory TICKS.
 
 Twice, from the parts and from the Arrow cache: run it with two sizes to see that neither grows.
-And of an import: python -m benchmarks.memory FILE REC import.
+And of an import: python -m benchmarks.memory FILE REC import; and of the commands themselves, ten
+kernels that speak at 66 ticks in a thousand: python -m benchmarks.memory TICKS commands.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -26,6 +28,23 @@ from parity.sources import synthetic
 from parity.sources.importers import import_ticks
 
 BLOCK = 1_000_000
+TEN = [
+    {
+        "id": f"s{number:02}",
+        "strategy_type": "momentum_kernel",
+        "instruments": [900001, 900002],
+        "parameters": {"threshold": 0.004, "lookback_periods": 5 + number},
+    }
+    for number in range(10)
+]
+COMMAND = """
+import sys
+from parity.cli import main
+try:
+    main()
+finally:
+    print(next(x for x in open("/proc/self/status") if x.startswith("VmHWM")), file=sys.stderr)
+"""
 
 
 def most_mb() -> int:
@@ -71,10 +90,28 @@ def bring(file: Path, folder: Path) -> None:
     print(f"import: {ticks} ticks, {rate:.2f} M ticks/s, {most} MB")
 
 
+def commands(folder: Path, ticks: int) -> None:
+    """Run `parity backtest` and `parity report`, each as a process of its own; Linux only."""
+    make(folder / "rec", ticks)
+    (folder / "ten.json").write_text(json.dumps(TEN))
+    run = str(folder / "run")
+    given = [str(folder / "rec"), "--strategies", str(folder / "ten.json"), "--out", run, "--json"]
+    for words in (["backtest", *given], ["report", run, "--json"]):
+        asked = [sys.executable, "-c", COMMAND, *words]
+        done = subprocess.run(asked, check=True, capture_output=True, text=True)
+        most = int(done.stderr.split("VmHWM:")[1].split()[0]) // 1024
+        said = json.loads(done.stdout)
+        print(f"{words[0]}: {ticks} ticks, {said['signals']} signals, {most} MB")
+
+
 def main() -> None:
     """Make the recording, then replay it twice, each in a fresh process."""
     if len(sys.argv) > 3 and sys.argv[3] == "import":
         bring(Path(sys.argv[1]), Path(sys.argv[2]))
+        return
+    if len(sys.argv) > 2 and sys.argv[2] == "commands":
+        with tempfile.TemporaryDirectory(dir=os.environ.get("PARITY_BENCH_CACHE")) as folder:
+            commands(Path(folder), int(sys.argv[1]))
         return
     if len(sys.argv) > 2 and sys.argv[2] in ("parts", "cache"):
         replay(Path(sys.argv[1]), sys.argv[2] == "cache")
