@@ -168,10 +168,13 @@ def show_finished(finished: Finished, as_json: bool) -> None:
 
         show_json(backtest_json(run, finished.seconds))
         return
-    rate = round(report.ticks / finished.seconds) if finished.seconds > 0 else 0
+    took = ""
+    if finished.seconds > 0:  # else the run was there already
+        rate = grouped(round(report.ticks / finished.seconds))
+        took = f"; {finished.seconds:.2f} s, {rate} ticks/s"
     head, *more = totals(report)
     show(*report_table(report))
     show_skipped(finished.skipped)
     show_errors(run)
-    show(f"{head}; {finished.seconds:.2f} s, {grouped(rate)} ticks/s", *more, f"run {run.path}")
+    show(f"{head}{took}", *more, f"run {run.path}")
     say(f"prove it: parity verify {run.path}", style="dim")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from parity.compose.again import made_before
 from parity.compose.beginning import (
     columns_of,
     created_by,
@@ -103,7 +104,8 @@ def backtest(
     Args:
         recording: its folder.
         specs: checked strategies.
-        out: the run's folder, new; default `runs_dir/<run_id>`.
+        out: the run's folder; default `runs_dir/<run_id>`. A complete run of the same
+            configuration that is there is returned as it is.
         seed: of the strategies' random streams.
         start_ns: first ts_event wanted.
         end_ns: first ts_event not wanted any more.
@@ -166,6 +168,10 @@ def backtests(
                 reference = _reference(reading, source, folder)
                 manifest = manifest_of(run_id, "backtest", seed, prepared, reference)
                 manifest.settings = kept_sessions(clocks)
+                there = made_before(folder, manifest) if len(variants) == 1 else None
+                if there is not None:
+                    said = f"{folder}: it holds this run already; nothing was run"
+                    return [Finished(there, 0.0, prepared.skipped, (*warnings, said))]
                 begun.append((prepared, engine, RunWriter(folder, manifest)))
                 keep_sources(begun[-1][2], prepared)
             began = time.perf_counter()
