@@ -24,7 +24,7 @@ from parity.model.ticks import TickBatch
 from parity.sources.importers.columns import ColumnRecords
 from parity.sources.importers.formats import FORMATS, Match, Options, open_file
 from parity.sources.importers.growing import Before, appending
-from parity.sources.importers.inputs import expand, given_table, parse_map
+from parity.sources.importers.inputs import expand, given_table, open_at_once, parse_map
 from parity.sources.importers.merge import OrderedFile, merge, numbered
 from parity.sources.importers.odd import Oddities
 from parity.sources.importers.plain import PlainTickFile, Unlike
@@ -114,7 +114,9 @@ def import_ticks(
         if before is not None:
             given = before.with_table(given)
         options = Options(columns=parse_map(map), tz=tz, given=given, grows=grows, sort=sort)
-        samples = [Sample(path) for path in expand(sources)]
+        paths = expand(sources)
+        stack.enter_context(open_at_once(len(paths), 1 if sort is None else 2))
+        samples = [Sample(path) for path in paths]
         opened = [open_file(sample, format, options) for sample in samples]
         asked = _Asked(target, samples, opened, options, before, order, sort, progress)
         report = None

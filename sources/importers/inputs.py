@@ -1,10 +1,14 @@
-"""What an import is given: files by name, folder or glob, a map of columns, an instrument table."""
+"""What an import is given: files by name, folder or glob, a map of columns, an instrument table.
+
+And what its files need of the process, which may open only so many.
+"""
 
 from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +23,7 @@ _SUFFIXES: Final = (".parquet", ".csv", ".txt", ".tsv", ".feather", ".json", ".j
 # What Databento puts into a folder beside its files of ticks; hidden files are nobody's ticks.
 _BESIDE: Final = frozenset({"condition.json", "manifest.json", "metadata.json", "symbology.json"})
 _COMPRESSED: Final = (".gz", ".zst", ".bz2")
+_OTHERS_OPEN: Final = 64  # that a process has open beside the files of an import
 
 
 def parse_map(text: Mapping[str, str] | str | None) -> dict[str, str]:
@@ -126,3 +131,38 @@ def given_table(table: InstrumentTable | Path | str | None) -> InstrumentTable |
     except ConfigError as error:
         raise ConfigError(f"--instrument-table: {path}: {error.message}", cure=error.cure) from None
     return made
+
+
+@contextmanager
+def open_at_once(files: int, each: int = 1) -> Iterator[None]:
+    """Let the process open so many files at once, as a merge does, while this lasts.
+
+    Args:
+        files: how many are merged.
+        each: how many are open for each of them.
+
+    Raises:
+        ConfigError: the hard limit is lower.
+    """
+    try:
+        import resource
+    except ImportError:  # no such limits here
+        yield
+        return
+    kind = resource.RLIMIT_NOFILE
+    soft, hard = resource.getrlimit(kind)
+    needed = files * each + _OTHERS_OPEN
+    if soft == resource.RLIM_INFINITY or needed <= soft:
+        yield
+        return
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise ConfigError(
+            f"import: {files} files are merged, which opens {needed} at once; the limit is {hard}",
+            cure=f"raise it (ulimit -Hn {needed}), or import files that follow each other in time "
+            "in parts, the later ones with --append",
+        )
+    resource.setrlimit(kind, (needed, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, (soft, hard))
