@@ -104,12 +104,19 @@ def _stream(query: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
         connection.close()
 
 
-def read_ahead(source: Iterator[Any]) -> Generator[Any, None, None]:
-    """Yield what an iterator gives, drawn by a thread of its own where there are two CPUs."""
+def read_ahead(
+    source: Iterator[Any], stopped: threading.Event | None = None
+) -> Generator[Any, None, None]:
+    """Yield what an iterator gives, drawn by a thread of its own where there are two CPUs.
+
+    Args:
+        source: the iterator.
+        stopped: set when nobody waits for more, for a source that works long before it gives any.
+    """
     if cpu_count() == 1:
         yield from source
         return
-    ahead = _Ahead(source)
+    ahead = _Ahead(source, stopped or threading.Event())
     try:
         yield from ahead.items()
     finally:
@@ -119,10 +126,10 @@ def read_ahead(source: Iterator[Any]) -> Generator[Any, None, None]:
 class _Ahead:
     """A thread that draws from an iterator into a bounded queue; errors cross to the consumer."""
 
-    def __init__(self, source: Iterator[Any]) -> None:
+    def __init__(self, source: Iterator[Any], stopped: threading.Event) -> None:
         self._source = source
         self._queue: queue.Queue[tuple[str, Any]] = queue.Queue(AHEAD)
-        self._stopped = threading.Event()
+        self._stopped = stopped
         self._thread = threading.Thread(target=self._run, name="parity-reader", daemon=True)
         _RUNNING.add(self)
         self._thread.start()

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import msgspec
@@ -155,9 +156,11 @@ def _import(asked: _Asked, *, glance: bool) -> ImportReport:
         order = before.manifest.order
     table = _with_extensions(table or _table_of(files, surveys), surveys)
     chosen = _choose_order(order, files, surveys)
+    stopped = Event()
     if asked.sort is not None:
-        files = _sorted(files, surveys, asked.target.parent, steps)
-    plan = _Plan(asked.target, files, surveys, table, chosen, before, asked.options.shares)
+        files = _sorted(files, surveys, asked.target.parent, steps, stopped)
+    shares = asked.options.shares
+    plan = _Plan(asked.target, files, surveys, table, chosen, before, shares, stopped)
     odd = Oddities([f.path for f in files], [f.layout for f in files], table, chosen)
     lines = _write(plan, odd, steps)
     return ImportReport(
@@ -191,13 +194,19 @@ def _surveyed(
 
 
 def _sorted(
-    files: Sequence[TickFile], surveys: Sequence[Survey], folder: Path, steps: Steps
+    files: Sequence[TickFile],
+    surveys: Sequence[Survey],
+    folder: Path,
+    steps: Steps,
+    stopped: Event,
 ) -> list[TickFile]:
     """Return the files in the order of their trade ids; they are sorted before any is written."""
     total = sum(survey.rows for survey in surveys)
     done = [0] * len(files)
 
     def tell(number: int, rows: int) -> None:
+        if stopped.is_set():  # nothing is given on yet, by which the thread could see it
+            raise _Stopped
         done[number] = rows
         steps.writing(sum(done), total)
         if sum(done) == total:
@@ -226,6 +235,11 @@ class _Plan(NamedTuple):
     order: str
     before: Before | None
     shares: Shares
+    stopped: Event  # set where nobody waits for rows any more
+
+
+class _Stopped(Exception):
+    """Ends a thread whose rows nobody waits for any more."""
 
 
 def _write(plan: _Plan, odd: Oddities, steps: Steps) -> list[str]:
@@ -246,7 +260,8 @@ def _write(plan: _Plan, odd: Oddities, steps: Steps) -> list[str]:
     ) as writer:
         steps.writing(0, total)
         # Rows are parsed, judged and written by three threads: all leave Python for most of it.
-        with closing(read_ahead(_sequenced(plan, sequencer, end, odd))) as batches:
+        sequenced = _sequenced(plan, sequencer, end, odd)
+        with closing(read_ahead(sequenced, plan.stopped)) as batches:
             for batch in batches:
                 writer.append(batch)
                 steps.writing(writer.tick_rows, max(total, writer.tick_rows))

@@ -1,9 +1,12 @@
 """Order, appending and oddities: what an import sorts, refuses, keeps and warns of, by row."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from parity.model.errors import ConfigError, InputRefused
 from parity.recording.holding import hold
 from parity.recording.manifest import load_manifest
 from parity.recording.reader import open_recording
-from parity.sources.importers import import_ticks, sorting
+from parity.sources.importers import import_ticks, plain, sorting
 from parity.sources.importers.merge import merge, numbered
 
 LIB = Path(__file__).resolve().parents[2] / "lib"
@@ -102,6 +105,31 @@ def test_ids_that_do_not_follow_time_are_refused_with_the_row_of_the_file(tmp_pa
 
     assert "its ids do not follow time" in caught.value.cure
     assert not (tmp_path / "rec").exists()
+
+
+def test_an_interrupt_ends_a_sort_before_its_runs_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing comes out of a sort before its last run; an interrupt does not wait for it."""
+    path = _day(tmp_path, 1, [_row(n) for n in range(1, 401)])
+    for name, value in (("PLAIN_BYTES_MIN", 0), ("BLOCK_ROWS", 4), ("BLOCK_ROWS_MIN", 4)):
+        monkeypatch.setattr(plain, name, value)
+    monkeypatch.setattr(sorting, "RUN_ROWS", 4)
+    write_run, written = sorting._write_run, []
+
+    def interrupted(file: Any, records: Any) -> tuple[int, int]:
+        written.append(len(records))
+        if len(written) == 3:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        time.sleep(0.02)  # as long as a run of real size takes to write
+        return write_run(file, records)
+
+    monkeypatch.setattr(sorting, "_write_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        import_ticks(path, tmp_path / "rec", sort="id")
+
+    assert 3 <= len(written) < 100
+    assert [path.name] == sorted(p.name for p in tmp_path.iterdir())
 
 
 def test_sorting_needs_ids_and_one_instrument(tmp_path: Path) -> None:
