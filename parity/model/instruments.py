@@ -45,7 +45,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         for name, scale in (("price", self.price_scale), ("quantity", self.quantity_scale)):
             if not 0 <= scale <= SCALE_MAX:
                 raise ConfigError(
-                    f"instrument {self.token}: {name}_scale: expected 0..{SCALE_MAX}, was {scale}"
+                    f"instrument {self.token}: {name}_scale: expected 0..{SCALE_MAX}, was {scale}",
+                    cure="give the number of decimals that its values need",
                 )
         if self.kind not in KINDS:
             raise ConfigError(

@@ -27,6 +27,8 @@ _PLAIN: Final = r"^(?P<sign>[+-]?)(?P<whole>[0-9]*)\.?(?P<part>[0-9]*)$"
 _EXPONENT: Final = re.compile(r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]{1,2}$")
 _INTEGER: Final = re.compile(r"^[+-]?[0-9]{1,20}$")
 DIGITS_MAX: Final = 18  # DECIMAL(18, s)
+_WHOLE: Final = ("instrument_token", "open_interest", "trade_id")  # no scale is theirs
+_MEND: Final = "mend or drop that row"
 
 
 def encode(texts: Any) -> Any:
@@ -61,7 +63,7 @@ def decimals_of(texts: Any, place: Place) -> Ints:
     if (counts > SCALE_MAX).any():
         row = int(np.argmax(counts > SCALE_MAX))
         value = texts.dictionary[int(codes[row])].as_py()
-        place.refuse(row, value, f"expected at most {SCALE_MAX} decimals", "mend or drop that row")
+        place.refuse(row, value, f"expected at most {SCALE_MAX} decimals", _MEND)
     return counts
 
 
@@ -88,19 +90,20 @@ def parse(texts: Any, scale: int, place: Place) -> tuple[Ints, Mask]:
             row = int(np.argmax(hit))
             place.refuse(row, words[int(codes[row])].as_py(), problem, cure)
 
+    whole_only = place.column in _WHOLE
     long = pc.greater(pc.utf8_length(part), scale).fill_null(False)
     refuse(
         _bools(long),
-        f"expected at most {scale} decimals",
-        "give the instrument a larger scale (--instrument-table)",
+        "expected an integer" if whole_only else f"expected at most {scale} decimals",
+        _MEND if whole_only else "give the instrument a larger scale (--instrument-table)",
     )
     digits = pc.binary_join_element_wise(whole, pc.utf8_rpad(part, scale, "0"), "")
     digits = pc.utf8_ltrim(digits, "0")
     too_large = pc.greater(pc.utf8_length(digits), DIGITS_MAX).fill_null(False)
     refuse(
         _bools(too_large),
-        f"expected at most {DIGITS_MAX} digits at scale {scale}",
-        "give the instruments smaller scales (--instrument-table)",
+        f"expected at most {DIGITS_MAX} digits" + ("" if whole_only else f" at scale {scale}"),
+        _MEND if whole_only else "give the instruments smaller scales (--instrument-table)",
     )
     # Only words that no row holds (a shared dictionary) can still be too large or too long.
     digits = pc.if_else(pc.or_(too_large, pc.equal(digits, "")), "0", digits)
@@ -127,9 +130,7 @@ def integers(texts: Any, place: Place) -> tuple[Ints, Mask]:
         elif word is None:
             valid = valid & ~hit
         elif hit.any():
-            place.refuse(
-                int(np.argmax(hit)), word, "expected an integer of 64 bits", "mend or drop that row"
-            )
+            place.refuse(int(np.argmax(hit)), word, "expected an integer of 64 bits", _MEND)
     return np.where(valid, found[codes], 0), valid
 
 
@@ -151,7 +152,7 @@ def _split(texts: Any, place: Place) -> tuple[Any, Ints, Mask]:
     if hit.any():
         row = int(np.argmax(hit))
         value = texts.dictionary[int(codes[row])].as_py()
-        place.refuse(row, value, "expected a finite decimal number", "mend or drop that row")
+        place.refuse(row, value, "expected a finite decimal number", _MEND)
     # Trailing zeros say nothing about the value: "1.50" needs one decimal.
     part = pc.utf8_rtrim(parts.field("part"), "0")
     fields = [parts.field("sign"), parts.field("whole"), part]

@@ -129,7 +129,8 @@ def given_table(table: InstrumentTable | Path | str | None) -> InstrumentTable |
         made = InstrumentTable.from_json(rows)
         check_calendars(made)
     except ConfigError as error:
-        raise ConfigError(f"--instrument-table: {path}: {error.message}", cure=error.cure) from None
+        cure = error.cure or "see the manifest.json of a recording for one"
+        raise ConfigError(f"--instrument-table: {path}: {error.message}", cure=cure) from None
     return made
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from parity.model import ticks as flag
 from parity.model.errors import InputRefused, did_you_mean
+from parity.model.instruments import SCALE_MAX
 from parity.sources.importers import decimals
 from parity.sources.importers.formats import Match
 from parity.sources.importers.tables import (
@@ -119,7 +120,7 @@ class ParquetTickFile:
             who = {"symbol": "instrument", "venue": "venue"}
             texts = {ours: decimals.encode(batch.column(theirs)) for ours, theirs in who.items()}
             names.take(tokens, texts, first_row)
-            scales = self._required(batch, "price_scale", first_row)
+            scales = self._scale(batch, "price_scale", first_row)
             decimals_found = self._quantity_decimals(batch, first_row)
             for token in np.unique(tokens).tolist():
                 rows = tokens == token
@@ -186,13 +187,23 @@ class ParquetTickFile:
 
     def _quantity_decimals(self, batch: Any, first_row: int) -> Ints:
         if self.trades:
-            return self._required(batch, "quantity_scale", first_row)
+            return self._scale(batch, "quantity_scale", first_row)
         sides = []
         for side in ("bid", "ask"):
             text = decimals.encode(batch.column(f"{side}_qty"))
             place = Place(self.path, f"{side}_quantity", first_row, self.names)
             sides.append(decimals.decimals_of(text, place))
         return np.maximum(*sides)
+
+    def _scale(self, batch: Any, name: str, first_row: int) -> Ints:
+        scales = self._required(batch, name, first_row)
+        wrong = (scales < 0) | (scales > SCALE_MAX)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            problem = f"expected a scale of 0..{SCALE_MAX}"
+            place = Place(self.path, name, first_row)
+            place.refuse(row, int(scales[row]), problem, "make the file again from its source")
+        return scales
 
     def _required(self, batch: Any, name: str, first_row: int) -> Ints:
         column = batch.column(name)

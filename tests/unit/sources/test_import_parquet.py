@@ -247,6 +247,21 @@ def test_a_file_names_a_token_once(tmp_path: Path) -> None:
     assert f"{where}: expected 'Q', as token 7 is in row 1, was 'R'" == refused.value.message
 
 
+@pytest.mark.parametrize("scale", [22, -1])
+def test_a_scale_that_no_price_has_is_refused_by_its_row(scale: int, tmp_path: Path) -> None:
+    """With file, row and value, before an instrument is made of it."""
+    columns = _quotes()
+    columns["price_scale"] = [2, 2, scale, 2]
+    path = _write(tmp_path / "a.parquet", columns)
+
+    with pytest.raises(InputRefused) as refused:
+        import_ticks(path, tmp_path / "rec")
+
+    said = f"{path}: row 3: price_scale: expected a scale of 0..17, was {scale}"
+    assert said == refused.value.message
+    assert "source" in refused.value.cure
+
+
 def test_a_file_given_twice_is_refused(tmp_path: Path) -> None:
     """A glob that names a file again would double its ticks."""
     path = _write(tmp_path / "q.parquet", _quotes())

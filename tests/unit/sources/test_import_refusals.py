@@ -209,3 +209,44 @@ def test_a_symbol_that_a_table_lacks_or_has_twice_is_refused_alike(
         import_ticks(rows, tmp_path / "rec", instrument_table=table)
     said = "--map venue==VENUE" if venues else "add it to the --instrument-table"
     assert str(refused.value.cure).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("token", "problem"),
+    [("12345678901234567890", "expected at most 18 digits"), ("7.5", "expected an integer")],
+)
+def test_a_token_is_no_matter_of_scales(token: str, problem: str, tmp_path: Path) -> None:
+    """What is an integer has no scale to change: the row is to be mended."""
+    path = tmp_path / "a.csv"
+    path.write_text(
+        f"ts_event,instrument_token,price,quantity\n1748736000000,{token},1.5,2\n", "utf-8"
+    )
+
+    with pytest.raises(InputRefused) as refused:
+        import_ticks(path, tmp_path / "rec")
+
+    assert f"{path}: row 1: instrument_token: {problem}, was {token!r}" == refused.value.message
+    assert "mend or drop that row" == refused.value.cure
+
+
+@pytest.mark.parametrize(
+    ("table", "said", "cure"),
+    [
+        ('[{"token": "x", "symbol": "B", "price_scale": 1}]', "Expected `int`", "manifest.json"),
+        ('[{"token": 7, "symbol": "B", "price_scale": 22}]', "expected 0..17, was 22", "decimals"),
+        ("[]", "expected at least one instrument", "manifest.json"),
+    ],
+)
+def test_a_wrong_instrument_table_is_named_with_a_cure(
+    table: str, said: str, cure: str, tmp_path: Path
+) -> None:
+    """The file, what is wrong in it, and what would be right."""
+    (tmp_path / "a.csv").write_text(HEADER + GOOD, "utf-8")
+    (tmp_path / "table.json").write_text(table, "utf-8")
+
+    with pytest.raises(ConfigError) as refused:
+        import_ticks(tmp_path / "a.csv", tmp_path / "rec", instrument_table=tmp_path / "table.json")
+
+    assert refused.value.message.startswith(f"--instrument-table: {tmp_path / 'table.json'}: ")
+    assert said in refused.value.message
+    assert cure in refused.value.cure
