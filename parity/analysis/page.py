@@ -41,7 +41,7 @@ _STYLE: Final = """
 DARK}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:14px/1.5 system-ui,sans-serif}
-main{max-width:1160px;margin:0 auto;padding:28px 20px 60px}
+main{max-width:1260px;margin:0 auto;padding:28px 20px 60px}
 h1{font-size:24px;margin:0;overflow-wrap:anywhere}h2{font-size:17px;margin:34px 0 10px}
 p{margin:4px 0}.quiet{color:var(--quiet)}code{font:12.5px ui-monospace,monospace;
 overflow-wrap:anywhere}
