@@ -97,7 +97,7 @@ class RecordingWriter:
     """Writes an import, tick by tick in seq order, into a sealed recording.
 
     The bytes of the parts depend on the ticks only, never on how they were cut into batches; the
-    recording_id is a hash of them.
+    recording_id is a hash of them and of the table.
 
     Args:
         folder: the recording to make; must not exist, or be empty.
@@ -105,8 +105,8 @@ class RecordingWriter:
         warnings: for the manifest; more can be appended to `.warnings` until close.
         streams: topics and partitions by the ids that the ticks carry.
         origin: what a slice was cut from, for the manifest.
-        append: add parts to the sealed recording that is there, which the caller holds. Its id, a
-            hash of its ticks, is another one afterwards.
+        append: add parts to the sealed recording that is there, which the caller holds. Its id is
+            another one afterwards.
 
     As a context manager it closes on success and aborts on an exception.
     """

@@ -127,7 +127,7 @@ def test_equal_scales_are_read_without_a_copy(
 def test_filters_keep_order_and_choose_exactly(
     folder: Path, make_ticks: Callable[..., Records], ticks_of: Callable[..., Records]
 ) -> None:
-    """More than five tokens (where DuckDB would lose the order) and a half-open time range."""
+    """Seven of forty tokens, and a half-open range; tests/laws/test_reading.py meets lost order."""
     many = InstrumentTable(
         Instrument(token=t, symbol=str(t), price_scale=2, quantity_scale=5) for t in range(40)
     )
