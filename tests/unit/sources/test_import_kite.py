@@ -157,7 +157,7 @@ def test_an_index_is_an_index_and_a_segment_has_its_scale(tmp_path: Path) -> Non
         ),
         ({"ohlc": [1, 2]}, "line 2: ohlc: expected a dict"),
         ({"depth": {"buy": {}}}, "line 2: depth.buy: expected a list, was {}"),
-        ({"oi": 1.5}, "line 2: open_interest (key oi): expected at most 0 decimals"),
+        ({"oi": 1.5}, "line 2: open_interest (key oi): expected an integer"),
         (
             {"exchange_timestamp": "2024-04-25T09:00:00"},
             "line 2: ts_event (key exchange_timestamp): expected rows in",
