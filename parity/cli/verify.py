@@ -145,7 +145,7 @@ def divergence_panel(first: Divergence, a: str, b: str) -> Panel:
     from parity.recording.inspect import iso
 
     table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
+    table.add_column(style="dim", overflow="fold", max_width=20)  # holds the paths of runs
     table.add_column(overflow="fold")
     if first.strategy_id:
         table.add_row("tick", f"seq {first.seq}, {iso(first.ts_event)}")

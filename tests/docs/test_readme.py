@@ -149,7 +149,7 @@ def test_readme_strategy_runs_from_the_command_line(cli: Cli, tmp_path: Path) ->
 @pytest.mark.slow
 def test_strategies_of_the_page_run(cli: Cli, tmp_path: Path) -> None:
     """Function, class, kernel and YAML pass check, speak on the demo recording, and verify."""
-    names = ("dip", "streak", "opening", "scalp", "falls")
+    names = ("dip", "streak", "opening", "evening", "scalp", "falls")
     for name, text in zip(names, blocks(STRATEGIES, "python"), strict=True):
         (tmp_path / f"{name}.py").write_text(text)
     rows = ("dip_small", "dip_guarded")
@@ -167,7 +167,7 @@ def test_strategies_of_the_page_run(cli: Cli, tmp_path: Path) -> None:
     assert [] == json.loads(checked.stdout)["findings"]
     assert 0 == ran.returncode, ran.stderr
     found = json.loads(ran.stdout)["strategies"]
-    every = {"dip_small", "dip_guarded", "Streak", "Opening", "scalp", "falls"}
+    every = {"dip_small", "dip_guarded", "Streak", "Opening", "Evening", "scalp", "falls"}
     assert every == found.keys()
     assert all(one["signals"] > 0 and one["errors"] == 0 for one in found.values())
     assert "identical" == json.loads(proved.stdout)["verdict"]
