@@ -21,6 +21,7 @@ _MODULES: Final = {
     "hybrid_momentum": "parity.strategies.hybrid.hybrid_momentum",
     "low_frequency_demo": "parity.strategies.rules.low_frequency_demo",
     "mean_reversion": "parity.strategies.rules.mean_reversion",
+    "mean_reversion_kernel": "parity.strategies.rules.mean_reversion_kernel",
     "ml_momentum": "parity.strategies.ml.ml_momentum",
     "momentum": "parity.strategies.rules.momentum",
     "momentum_kernel": "parity.strategies.rules.momentum_kernel",

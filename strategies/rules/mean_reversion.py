@@ -18,11 +18,24 @@ from parity.model.values import MarketTick, SignalResult
 if TYPE_CHECKING:
     from parity.model.protocols import History
 
+NAME: Final = "mean_reversion"
 PARAMETERS: Final = {
-    "lookback_periods": Parameter("int", 20, minimum=2, doc="ticks of the window"),
+    "lookback_periods": Parameter(
+        "int", 20, minimum=2, maximum=1_000_000, doc="ticks of the window"
+    ),
     "z_entry": Parameter("float", 1.0, exclusive_minimum=0, doc="deviations that signal"),
     "position_size": Parameter("float", 100, exclusive_minimum=0, doc="quantity of a signal"),
 }
+
+
+def price_int_max(lookback_periods: int) -> int:
+    """Return the largest |price_int| whose squared deviation a kernel's 128 bits surely hold."""
+    return 2**58 // lookback_periods  # spread_push multiplies by up to 4 n x, at most 2**60
+
+
+def reasoning(z: float, lookback_periods: int) -> str:
+    """Return what happened in words."""
+    return f"mean reversion z = {z:+.2f} over {lookback_periods} ticks"
 
 
 class MeanReversion:
@@ -43,7 +56,7 @@ class MeanReversion:
 
     def get_strategy_name(self) -> str:
         """Return ``mean_reversion``."""
-        return "mean_reversion"
+        return NAME
 
     def snapshot(self) -> dict[str, Any]:
         """Return nothing: all it needs is in the history."""
@@ -56,6 +69,8 @@ class MeanReversion:
         """Signal against a price that left its mean by `z_entry` deviations."""
         prices = history.price_int[-self.lookback_periods :].tolist()
         count, total = len(prices), sum(prices)
+        if abs(prices[-1]) > price_int_max(count):  # where the kernel stops, too
+            raise OverflowError(f"price_int {prices[-1]}: too large for {count} of them")
         spread = count * sum(x * x for x in prices) - total * total
         if spread == 0:
             return None
@@ -67,7 +82,7 @@ class MeanReversion:
             min(1.0, abs(z) / 3.0),
             self.position_size,
             tick.price,
-            f"mean reversion z = {z:+.2f} over {count} ticks",
+            reasoning(z, count),
             {"z": z},
         )
 

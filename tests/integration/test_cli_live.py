@@ -14,6 +14,7 @@ import pytest
 import parity
 from parity.model.ticks import DUPLICATE
 from parity.sources.synthetic import make_recording
+from parity.strategies import REGISTRY
 from parity.testing.broker import Broker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -174,7 +175,7 @@ def test_doctor_says_whether_the_broker_answers(cli: Cli, broker: Broker) -> Non
     assert (0, 0) == (alive.returncode, dead.returncode)
     assert found["broker"]["answers"]
     assert not json.loads(dead.stdout)["broker"]["answers"]
-    assert {"breakout_kernel", "momentum_kernel", "sma_cross_kernel"} == {
+    assert {name for name in REGISTRY if name.endswith("_kernel")} == {
         k["name"] for k in found["kernels"]
     }
     assert {"portable"} == {k["certificate"] for k in found["kernels"]}

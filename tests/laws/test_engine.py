@@ -38,6 +38,13 @@ SHIPPED: tuple[tuple[str, str, str, dict[str, Any], tuple[int, ...]], ...] = (
     ("sma", "sma_cross", "trades", {"fast_periods": 2, "slow_periods": 4}, ()),
     ("sma_k", "sma_cross_kernel", "trades", {"fast_periods": 2, "slow_periods": 4}, ()),
     ("reversion", "mean_reversion", "trades", {"lookback_periods": 4, "z_entry": 0.5}, (TWO,)),
+    (
+        "reversion_k",
+        "mean_reversion_kernel",
+        "trades",
+        {"lookback_periods": 4, "z_entry": 0.5},
+        (TWO,),
+    ),
     ("demo", "low_frequency_demo", "trades", {"min_interval_seconds": 3}, ()),
     ("breakout", "breakout", "trades", {"lookback_periods": 3, "threshold": 0.0}, ()),
     ("breakout_k", "breakout_kernel", "trades", {"lookback_periods": 3, "threshold": 0.0}, ()),

@@ -1,4 +1,4 @@
-"""Mean reversion against the batch statistics of Python, at every prefix."""
+"""Mean reversion in both tiers against the batch statistics of Python, at every prefix."""
 
 import statistics
 from fractions import Fraction
@@ -10,30 +10,42 @@ from hypothesis import strategies as st
 
 from parity.compose.plans import prepare
 from parity.core.engine import Engine
+from parity.model.effects import Failure
 from parity.model.errors import ConfigError
 from parity.model.values import StrategyConfig
 from parity.settings.strategies import spec_of
-from parity.strategies.rules import mean_reversion
-from parity.testing.generators import TABLE, dummy_batch
+from parity.strategies.rules import mean_reversion, mean_reversion_kernel
+from parity.testing.generators import TABLE, cut, dummy_batch
+
+KINDS = ("mean_reversion", "mean_reversion_kernel")
+TOP = mean_reversion.price_int_max(4)
+PRICES = st.lists(
+    st.integers(9_995, 10_005) | st.integers(-3, 40) | st.integers(-TOP, TOP), max_size=60
+)
 
 
-def said(prices: list[int], **parameters: Any) -> list[Any]:
-    """Return the candidates over prices in cents."""
-    config = StrategyConfig(
-        strategy_id="m", strategy_type="mean_reversion", parameters=dict(parameters)
-    )
+def effects_of(kind: str, prices: list[int], sizes: Any = (), **parameters: Any) -> list[Any]:
+    """Return what follows from prices in cents."""
+    config = StrategyConfig("m", kind, dict(parameters))
     engine = Engine(TABLE, prepare([spec_of(config)]).plans)
-    effects = engine.process(dummy_batch(len(prices), price_int=prices))
+    events = dummy_batch(len(prices), price_int=prices)
+    return [e for batch in cut(events, sizes) for e in engine.process(batch)]
+
+
+def said(kind: str, prices: list[int], sizes: Any = (), **parameters: Any) -> list[Any]:
+    """Return the candidates over prices in cents."""
+    effects = effects_of(kind, prices, sizes, **parameters)
     return [e.candidate for e in effects if hasattr(e, "candidate")]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @given(
     st.integers(2, 6),
     st.lists(st.integers(1, 20) | st.integers(1, 10**15), min_size=6, max_size=40),
 )
-def test_z_is_that_of_the_population(lookback: int, prices: list[int]) -> None:
+def test_z_is_that_of_the_population(kind: str, lookback: int, prices: list[int]) -> None:
     """The z of each signal is (x - mean) / pstdev of its window; others are within the entry."""
-    found = {c.seq: c for c in said(prices, lookback_periods=lookback, z_entry=1.0)}
+    found = {c.seq: c for c in said(kind, prices, lookback_periods=lookback, z_entry=1.0)}
     for n in range(lookback, len(prices) + 1):
         window = [Fraction(p) for p in prices[n - lookback : n]]
         mean = sum(window) / lookback
@@ -48,17 +60,45 @@ def test_z_is_that_of_the_population(lookback: int, prices: list[int]) -> None:
             assert min(1.0, abs(found[n].metadata["z"]) / 3) == found[n].confidence
 
 
-def test_the_entry_itself_signals() -> None:
+@given(prices=PRICES, lookback=st.integers(2, 4), sizes=st.lists(st.integers(1, 9), max_size=9))
+def test_both_tiers_say_the_same(prices: list[int], lookback: int, sizes: list[int]) -> None:
+    """Bit for bit, words and metadata included, for any cut, up to the largest price."""
+    one, other = (
+        said(kind, prices, sizes, lookback_periods=lookback, z_entry=0.5) for kind in KINDS
+    )
+
+    assert [c.record for c in one] == [c.record for c in other]
+    assert [c.reasoning for c in one] == [c.reasoning for c in other]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_price_beyond_the_largest_is_an_error(kind: str) -> None:
+    """Both tiers refuse the tick whose squares 128 bits might not hold, and none before it."""
+    errors = [
+        [
+            e.seq
+            for e in effects_of(kind, [1, 2, 3, top], lookback_periods=4)
+            if isinstance(e, Failure)
+        ]
+        for top in (TOP, -TOP, TOP + 1, -TOP - 1)
+    ]
+
+    assert [[], [], [4], [4]] == errors
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_entry_itself_signals(kind: str) -> None:
     """Both entries are inclusive: of two different prices the last is exactly one deviation off."""
     assert [(2, -1, 1.0), (3, 1, -1.0)] == [
-        (c.seq, c.side, c.metadata["z"]) for c in said([100, 200, 100], lookback_periods=2)
+        (c.seq, c.side, c.metadata["z"]) for c in said(kind, [100, 200, 100], lookback_periods=2)
     ]
-    assert [] == said([100, 200, 100], lookback_periods=2, z_entry=1.0000000000000002)
+    assert [] == said(kind, [100, 200, 100], lookback_periods=2, z_entry=1.0000000000000002)
 
 
-def test_no_deviation_no_signal() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_deviation_no_signal(kind: str) -> None:
     """Equal prices have no z, however small the entry."""
-    assert [] == said([7] * 30, lookback_periods=3, z_entry=1e-9)
+    assert [] == said(kind, [7] * 30, lookback_periods=3, z_entry=1e-9)
 
 
 def test_defaults_and_refusals() -> None:
@@ -67,6 +107,8 @@ def test_defaults_and_refusals() -> None:
 
     assert {"lookback_periods": 20, "z_entry": 1.0, "position_size": 100} == defaults
     assert 20 == mean_reversion.create({}).get_required_history_length()
-    for wrong in ({"lookback_periods": 1}, {"z_entry": 0}, {"position_size": -1}, {"z": 2}):
-        with pytest.raises(ConfigError, match=f"parameters.{next(iter(wrong))}"):
-            mean_reversion.create(wrong)
+    assert 20 == mean_reversion_kernel.create({}).history
+    for module in (mean_reversion, mean_reversion_kernel):
+        for wrong in ({"lookback_periods": 1}, {"z_entry": 0}, {"position_size": -1}, {"z": 2}):
+            with pytest.raises(ConfigError, match=f"parameters.{next(iter(wrong))}"):
+                module.create(wrong)
