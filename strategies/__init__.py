@@ -18,6 +18,7 @@ from typing import Final
 _MODULES: Final = {
     "breakout": "parity.strategies.rules.breakout",
     "breakout_kernel": "parity.strategies.rules.breakout_kernel",
+    "ema_cross_kernel": "parity.strategies.rules.ema_cross_kernel",
     "hybrid_momentum": "parity.strategies.hybrid.hybrid_momentum",
     "low_frequency_demo": "parity.strategies.rules.low_frequency_demo",
     "mean_reversion": "parity.strategies.rules.mean_reversion",

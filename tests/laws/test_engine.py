@@ -37,6 +37,7 @@ SHIPPED: tuple[tuple[str, str, str, dict[str, Any], tuple[int, ...]], ...] = (
     ("momentum_kq", "momentum_kernel", "quotes", {"lookback_periods": 2, "threshold": 0.0}, ()),
     ("sma", "sma_cross", "trades", {"fast_periods": 2, "slow_periods": 4}, ()),
     ("sma_k", "sma_cross_kernel", "trades", {"fast_periods": 2, "slow_periods": 4}, ()),
+    ("ema_k", "ema_cross_kernel", "trades", {"fast_periods": 2, "slow_periods": 4}, ()),
     ("reversion", "mean_reversion", "trades", {"lookback_periods": 4, "z_entry": 0.5}, (TWO,)),
     (
         "reversion_k",

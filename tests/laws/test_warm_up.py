@@ -27,6 +27,7 @@ SHORT = {
     "momentum_kernel": {"lookback_periods": 3, "threshold": 0.0, "position_size": 1},
     "sma_cross": {"fast_periods": 2, "slow_periods": 4},
     "sma_cross_kernel": {"fast_periods": 2, "slow_periods": 4},
+    "ema_cross_kernel": {"fast_periods": 2, "slow_periods": 4},
     "mean_reversion": {"lookback_periods": 4, "z_entry": 0.5},
     "mean_reversion_kernel": {"lookback_periods": 4, "z_entry": 0.5},
     "ml_momentum": {"lookback_periods": 3, "min_conf": 0.1},

@@ -14,6 +14,7 @@ from parity.codegen import PORTABLE, Driver, Interpreter, build
 from parity.model.kernel import KernelStrategy
 from parity.strategies.rules import (
     breakout_kernel,
+    ema_cross_kernel,
     mean_reversion_kernel,
     momentum_kernel,
     sma_cross_kernel,
@@ -23,6 +24,7 @@ from .conftest import Run, walk
 
 KERNELS: Mapping[str, tuple[ModuleType, dict[str, Any]]] = {
     "breakout": (breakout_kernel, {"lookback_periods": 9, "threshold": 0.0005}),
+    "ema_cross": (ema_cross_kernel, {"fast_periods": 3, "slow_periods": 11}),
     "mean_reversion": (mean_reversion_kernel, {"lookback_periods": 12, "z_entry": 2.0}),
     "momentum": (momentum_kernel, {"lookback_periods": 7, "threshold": 0.002}),
     "sma_cross": (sma_cross_kernel, {"fast_periods": 3, "slow_periods": 11}),
