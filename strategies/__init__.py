@@ -26,6 +26,7 @@ _MODULES: Final = {
     "ml_momentum": "parity.strategies.ml.ml_momentum",
     "momentum": "parity.strategies.rules.momentum",
     "momentum_kernel": "parity.strategies.rules.momentum_kernel",
+    "rsi_bands_kernel": "parity.strategies.rules.rsi_bands_kernel",
     "sma_cross": "parity.strategies.rules.sma_cross",
     "sma_cross_kernel": "parity.strategies.rules.sma_cross_kernel",
 }

@@ -16,7 +16,7 @@ from parity.kernels.indicator import Indicator, Parameters
 
 NAN: Final = float("nan")
 _AVERAGE: Final = np.dtype([("count", "i8"), ("value", "f8")], align=True)
-_LARGEST: Final = 2**51  # a difference of two is exact in float64
+LARGEST: Final = 2**51  # of prices: a difference of two is exact in float64
 _WILDER: Final = "J. W. Wilder, New Concepts in Technical Trading Systems, 1978"
 
 
@@ -280,7 +280,7 @@ RSI: Final = replace(
     state=lambda p: rsi_state(),
     step=rsi_step,
     reference=_rsi_reference,
-    largest=lambda p: _LARGEST,
+    largest=lambda p: LARGEST,
     note="TA-Lib says 0 where nothing moved. Plain means of gains and losses are no RSI.",
 )
 MACD: Final = replace(

@@ -38,6 +38,13 @@ SHIPPED: tuple[tuple[str, str, str, dict[str, Any], tuple[int, ...]], ...] = (
     ("sma", "sma_cross", "trades", {"fast_periods": 2, "slow_periods": 4}, ()),
     ("sma_k", "sma_cross_kernel", "trades", {"fast_periods": 2, "slow_periods": 4}, ()),
     ("ema_k", "ema_cross_kernel", "trades", {"fast_periods": 2, "slow_periods": 4}, ()),
+    (
+        "rsi_k",
+        "rsi_bands_kernel",
+        "trades",
+        {"lookback_periods": 2, "lower": 45, "upper": 55},
+        (),
+    ),
     ("reversion", "mean_reversion", "trades", {"lookback_periods": 4, "z_entry": 0.5}, (TWO,)),
     (
         "reversion_k",

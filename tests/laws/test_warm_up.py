@@ -33,6 +33,7 @@ SHORT = {
     "ml_momentum": {"lookback_periods": 3, "min_conf": 0.1},
     "breakout": {"lookback_periods": 3, "threshold": 0.0},
     "breakout_kernel": {"lookback_periods": 3, "threshold": 0.0},
+    "rsi_bands_kernel": {"lookback_periods": 2, "lower": 45, "upper": 55},
     "hybrid_momentum": {"lookback_periods": 2, "ml_lookback_periods": 3, "min_conf": 0.1},
     "low_frequency_demo": {"min_interval_seconds": 3},
 }

@@ -17,6 +17,7 @@ from parity.strategies.rules import (
     ema_cross_kernel,
     mean_reversion_kernel,
     momentum_kernel,
+    rsi_bands_kernel,
     sma_cross_kernel,
 )
 
@@ -27,6 +28,7 @@ KERNELS: Mapping[str, tuple[ModuleType, dict[str, Any]]] = {
     "ema_cross": (ema_cross_kernel, {"fast_periods": 3, "slow_periods": 11}),
     "mean_reversion": (mean_reversion_kernel, {"lookback_periods": 12, "z_entry": 2.0}),
     "momentum": (momentum_kernel, {"lookback_periods": 7, "threshold": 0.002}),
+    "rsi_bands": (rsi_bands_kernel, {"lookback_periods": 5, "lower": 35, "upper": 65}),
     "sma_cross": (sma_cross_kernel, {"fast_periods": 3, "slow_periods": 11}),
 }
 ROWS, INSTRUMENTS = 1_500, 3
