@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -70,9 +71,9 @@ def test_one_part_is_held_at_a_time(
     asked: list[str | None] = []
     read = frames._table
 
-    def table(run: Path, stream: str, part: str | None = None) -> object:
+    def table(run: Path, stream: str, part: str | None = None, **more: Any) -> object:
         asked.append(part)
-        return read(run, stream, part)
+        return read(run, stream, part, **more)
 
     monkeypatch.setattr(frames, "_table", table)
     with open_recording(DEMO) as recording:
