@@ -18,7 +18,7 @@ import numpy.typing as npt
 from parity.model.ticks import TickBatch
 from parity.model.values import BatchTick, MarketTick
 
-_ROOM: Final = 512  # rows a column grows before it is cut back to its depth
+_ROOM: Final = 512  # rows a column grows before it is cut back
 _ROWS: Final = tuple(range(1024))
 _TICKS_ROOM: Final = 64  # and objects: those that are gone make room for the next in the cache
 
@@ -34,13 +34,15 @@ class _ColumnBuffer:
         self.used = len(values)
         self.first = first
 
-    def extend(self, values: npt.NDArray[Any], depth: int) -> None:
+    def extend(self, values: npt.NDArray[Any], first: int) -> None:
+        """Append values; what lies before the tick number `first` may go."""
         end = self.used + len(values)
         if end > len(self.array):
-            keep = min(self.used, depth)
+            gone = first - self.first
+            keep = self.used - gone
             fresh = np.empty(keep + len(values) + _ROOM, self.array.dtype)
-            fresh[:keep] = self.array[self.used - keep : self.used]
-            self.first += self.used - keep
+            fresh[:keep] = self.array[gone : self.used]
+            self.first = first
             self.array, self.used, end = fresh, keep, keep + len(values)
         self.array[self.used : end] = values
         self.used = end
@@ -96,8 +98,10 @@ class HistoryStore:
     ) -> None:
         """Append ticks, which stand at `rows` of `batch`."""
         self.ticks.extend(ticks)
+        # A column holds what the list holds, which is cut before a segment only: earlier rows of
+        # this one may look further back than the depth from here.
         for name, buffer in self._columns.items():
-            buffer.extend(batch.column(name)[rows], self.depth)
+            buffer.extend(batch.column(name)[rows], self.first)
 
     def column(self, name: str, lo: int, hi: int) -> npt.NDArray[Any]:
         """Return a read-only view of tick numbers [lo, hi) of one column."""

@@ -59,6 +59,7 @@ class Looking:
         for index in (self.length, -self.length - 1):
             with pytest.raises(IndexError):
                 history[index]
+        assert [t.price for t in ticks] == history.price.tolist()
         columns = (history.price, history.price_int, history.ts_event, history.side)
         self.seen.append((tick.instrument_token, [t.price for t in ticks], ticks))
         self.kept.append((columns, [c.copy() for c in columns]))
@@ -129,6 +130,15 @@ def test_what_was_shown_stays_as_it_was() -> None:
         assert values == [t.price for t in ticks]
     with pytest.raises(ValueError, match="read-only"):
         looking.kept[0][0][0][0] = 1.0
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 31, 40])
+def test_columns_say_what_ticks_say_in_small_batches(size: int) -> None:
+    """Also to the earlier rows of a batch in which a column is full and is cut back."""
+    batches = cut(dummy_batch(1_400, price_int=np.arange(100, 1_500)), [size] * (1_400 // size))
+    short, long = look(batches, (2, 20))
+
+    assert [1_399, 1_381] == [len(short.seen), len(long.seen)]
 
 
 @pytest.mark.parametrize("sizes", [[], [1] * 9, [4, 2]])
