@@ -32,6 +32,7 @@ SHARED: Final = (
     "strategies/hybrid/majority_vote.py",
     "strategies/ml/ml_momentum.py",
     "strategies/rules/breakout.py",
+    "strategies/rules/mean_reversion.py",
     "strategies/rules/momentum.py",
     "strategies/rules/sma_cross.py",
 )
