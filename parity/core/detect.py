@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from parity.core.asked import asked, history_length_of
+from parity.core.asked import asked
 from parity.core.declared import TICK, declared_bars, declared_timers, parameters_of
 from parity.core.digest import canonical, plain
 from parity.core.found import Failed, Found, exact_of, found_of, reasoning_of, words_of
@@ -70,6 +70,7 @@ class ProcessorDetector:
         build: makes a fresh processor, equal to any other it made.
         tokens: instrument token by dense id, for the executor's instruments.
         stores: history store by dense id.
+        length: of the histories it is shown, which the stores keep.
     """
 
     def __init__(
@@ -78,13 +79,14 @@ class ProcessorDetector:
         tokens: Mapping[int, int],
         stores: Mapping[int, HistoryStore],
         *,
+        length: int,
         seed: int,
         strategy_id: str,
     ) -> None:
         self._build = build
         self._who = f"strategy {strategy_id}"
         self.processor = build()
-        self.history_length = history_length_of(self.processor, strategy_id)
+        self.history_length = length
         self._stores = stores
         self._histories = {d: History(s, self.history_length) for d, s in stores.items()}
         self._line = [self._histories.get(d) for d in range(max(stores, default=-1) + 1)]
@@ -292,7 +294,7 @@ class ProcessorDetector:
         self.processor = self._build()
         try:
             self.processor.restore(msgspec.msgpack.decode(before))  # type: ignore[attr-defined] # it has snapshot, so restore
-        except Exception:  # a strategy may raise anything; the others go on
+        except (Exception, SystemExit):  # a strategy may raise anything; the others go on
             return False
         return True
 

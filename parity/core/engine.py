@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from parity.model.sessions import SessionClock
 
 # Format 1 knew no deadlines, bars or lifecycle of its own; no state is carried over from it.
-SNAPSHOT_FORMAT: Final = 2
+SNAPSHOT_FORMAT: Final = 3
 # Ticks looked at together: what is made for them stays in the processor's cache (measured). Of
 # tick objects, which processors are shown, that holds fewer.
 _ROWS_MAX: Final = 16_384
@@ -265,7 +265,7 @@ class Engine:
     def next_due(self) -> int | None:
         """Return the earliest instant at which something is due, or None."""
         found = [executor.deadlines.next_ns() for executor in self.executors]
-        found += [e.feeds.next_ns() for e in self.executors if e.feeds is not None]
+        found += [e.feeds.next_ns() for e in self.executors if e.feeds is not None and not e.ended]
         return min((ns for ns in found if ns is not None), default=None)
 
     def end(self, end_ns: int | None) -> list[Effect]:

@@ -417,7 +417,7 @@ class PaperBroker:
         held = self.portfolio.held(order.token)
         if not held or (held > 0) == (order.side > 0):
             return _ended(order, seen, "nothing_held")
-        quantity = abs(held)
+        quantity = held.copy_abs()
         notional = self._notional(order, price, quantity, WIDE)
         commission = WIDE.multiply(notional, self.terms.commission)
         return self._take(order, price, quantity, commission)
@@ -435,7 +435,7 @@ class PaperBroker:
         for token, held in sorted(self.portfolio.positions.items()):
             if held:
                 side, name = -1 if held > 0 else 1, f"{identity}:{FLATTEN}:{token}"
-                self._add(self._made(token, side, abs(held), name, FLATTEN))
+                self._add(self._made(token, side, held.copy_abs(), name, FLATTEN))
         return cancelled
 
     def next_expiry(self, token: int) -> int | None:

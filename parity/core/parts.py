@@ -124,6 +124,7 @@ def detector_of(
         plan.build,  # type: ignore[arg-type] # build gives processors here, seen above
         tokens,
         own,
+        length=length,
         seed=seed,
         strategy_id=plan.config.strategy_id,
     )

@@ -80,7 +80,7 @@ class Portfolio:
         if not lots:
             return None
         cost = sum((Fraction(q) * Fraction(p) for q, p in lots), Fraction(0))
-        return cost / Fraction(abs(self.positions[token]))
+        return cost / Fraction(self.positions[token].copy_abs())
 
     def unrealised(self, marks: Mapping[int, Decimal]) -> Decimal:
         """Return what the open positions would gain at the marks; one without a mark counts 0."""

@@ -75,7 +75,7 @@ class TimerFeed:
             if isinstance(one, Every):
                 self._steps.append(_Steps(number, one.length_ns, one.offset_ns))
                 continue
-            for clock in {clock.calendar: clock for clock in clocks.values()}.values():
+            for clock in {id(clock): clock for clock in clocks.values()}.values():
                 mine = [token for token, its in clocks.items() if its is clock]
                 self._edges.append(_Edges(number, mine, _instants(clock, one)))
         self._clock = NO_TIME  # the detect clock

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +26,7 @@ KINDS: Final[dict[str, str]] = {
     "any": "a plain value",
 }
 SHOWN_MAX = 60  # characters of a wrong value in a message
+_EXACT: Final = Context(prec=60)  # not the thread's own, which a strategy may have changed
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -188,4 +189,4 @@ def is_plain(value: Any) -> bool:
 
 def in_ns(seconds: float) -> int:
     """Return seconds as whole nanoseconds, by their shortest decimal."""
-    return round(Decimal(str(seconds)) * 1_000_000_000)
+    return round(Decimal(str(seconds)).scaleb(9, _EXACT))

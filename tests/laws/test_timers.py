@@ -21,6 +21,7 @@ from parity.model.bars import Bar, Bars
 from parity.model.effects import ApprovedSignal, DroppedSignal, Effect, Failure, Fill
 from parity.model.events import Control, EventBatch
 from parity.model.sessions import SessionClock
+from parity.model.ticks import TickBatch
 from parity.model.timers import AtClose, AtOpen, Declared, Every, Timer
 from parity.model.values import MarketTick, SignalResult, StrategyConfig
 from parity.proof.replayer import state_bytes
@@ -368,6 +369,19 @@ def test_a_timer_goes_before_the_tick_that_makes_it_due() -> None:
 
     assert (START_NS + 2 * SECOND_NS, -1, 2) == (said.ts_event, said.ordinal, said.seq)
     assert (START_NS + 2 * SECOND_NS, 0, 2) == (fill.ts_event, fill.ordinal, fill.seq)
+
+
+def test_nothing_is_due_to_a_strategy_that_was_stopped() -> None:
+    """A live run would send itself heartbeats for it, as long as its source is silent."""
+    engine = engine_of(
+        [ExecutorPlan(StrategyConfig("t", "t"), "paper", lambda: Timing([Every(2)]))]
+    )
+    engine.process(dummy_batch(2, table=MIXED, instrument_token=TWO))
+    due = engine.next_due()
+    stop = Control(seq=3, ts_recv=1, verb="strategy_stopped", detail={"strategy_id": "t"})
+    engine.process(EventBatch(TickBatch.empty(MIXED), (stop,)))
+
+    assert (START_NS + 2 * SECOND_NS, None) == (due, engine.next_due())
 
 
 def test_silence_is_counted_from_the_last_tick() -> None:

@@ -153,7 +153,7 @@ def price_band(candidate: Candidate, limits: Limits, context: Context) -> Drop |
     price, opened, most = context.price, context.bar_open, limits.price_band
     if price is None or opened is None or most is None:
         return None
-    if abs(WIDE.subtract(price, opened)) <= WIDE.multiply(most, abs(opened)):
+    if WIDE.subtract(price, opened).copy_abs() <= WIDE.multiply(most, opened.copy_abs()):
         return None
     return Drop("price_band", {"price": price, "bar_open": opened, "price_band": most})
 
@@ -163,7 +163,7 @@ def slippage_budget(candidate: Candidate, limits: Limits, context: Context) -> D
     price, most = context.price, limits.slippage_budget
     if price is None or most is None:
         return None
-    distance = abs(WIDE.subtract(price, Decimal(repr(candidate.price))))
+    distance = WIDE.subtract(price, Decimal(repr(candidate.price))).copy_abs()
     if distance <= most:
         return None
     return Drop("slippage_budget", {"price": price, "distance": distance, "slippage_budget": most})

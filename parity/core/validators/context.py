@@ -124,7 +124,7 @@ def purpose(side: int, quantity: Decimal, position: Decimal) -> str:
         return "open"
     if (position > 0) == (side > 0):
         return "add"
-    held = abs(position)
+    held = position.copy_abs()
     return "close" if quantity == held else "reduce" if quantity < held else "flip"
 
 

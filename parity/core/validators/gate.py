@@ -127,10 +127,6 @@ class Gate:
         """Go on with what another one of the same strategy remembers, as far as both ask for it."""
         self.follow(old.policy)
         self._past.restore(old._past.snapshot())
-        if self._halts is not None and old._halts is not None:
-            there = {str(dense) for dense in self._dense.values()}
-            halts = old._halts.snapshot()
-            self._halts.restore({d: bits for d, bits in halts.items() if d in there})
         if self._prices is not None:
             mine = {str(dense) for dense in self._dense.values()}
             known = old._prices.snapshot() if old._prices is not None else {}
@@ -281,7 +277,10 @@ class Gate:
                 worth = WIDE.add(worth, WIDE.multiply(position, self._unit(token, row, seg)))
         unit = self._unit(candidate.instrument_token, row, seg)
         more = WIDE.multiply(WIDE.multiply(candidate.side, context.quantity), unit)
-        context.exposure, context.exposure_after = abs(worth), abs(WIDE.add(worth, more))
+        context.exposure, context.exposure_after = (
+            worth.copy_abs(),
+            WIDE.add(worth, more).copy_abs(),
+        )
 
     def _unit(self, token: int, row: int, segment: Segment) -> Decimal:
         """Return what one unit of an instrument is worth at a row; an inverse one its size."""
@@ -332,4 +331,4 @@ class Gate:
         if self._bars is not None:
             self._bars.restore(state["bars"])
         if self._halts is not None:
-            self._halts.restore(state.get("halts", {}))  # older checkpoints have none
+            self._halts.restore(state["halts"])

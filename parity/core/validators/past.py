@@ -123,14 +123,14 @@ class Past:
         held, cash = self._trades.pop(token, (ZERO, ZERO))
         unit = WIDE.multiply(done.price, size)
         against = bool(held) and (held > 0) != (side > 0)
-        closing = min(abs(held), done.quantity) if against else ZERO
+        closing = min(held.copy_abs(), done.quantity) if against else ZERO
         borne = (
             done.commission if rate is None else WIDE.multiply(WIDE.multiply(closing, unit), rate)
         )
         unit = WIDE.multiply(-side, unit)
         if closing:
             cash = WIDE.subtract(WIDE.fma(closing, unit, cash), borne)
-            if closing == abs(held):
+            if closing == held.copy_abs():
                 self._closed(token, cash, clock_ns)
                 cash = ZERO
         else:

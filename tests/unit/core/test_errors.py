@@ -17,7 +17,7 @@ from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
 from parity.core.own_state import SnapshotUnavailable
 from parity.model.effects import Effect, Failure, Fill
-from parity.model.events import EventBatch
+from parity.model.events import Control, EventBatch
 from parity.model.kernel import KernelStrategy, out_dtype
 from parity.model.values import MarketTick, SignalResult, StrategyConfig
 from parity.proof.replayer import state_bytes
@@ -273,6 +273,37 @@ def test_a_strategy_cannot_end_the_process() -> None:
     assert ["SystemExit: 3"] == [e.error for e in effects if isinstance(e, Failure)]
 
 
+class Quitting(Fragile):
+    """Fails at its second tick and asks to end the process when it is to be put back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def process_tick(self, tick: MarketTick, history: Any) -> SignalResult | None:
+        """Count, and fail once."""
+        self.count += 1
+        if self.count == 2:
+            raise ValueError("second")
+        return None
+
+    def snapshot(self) -> dict[str, int]:
+        """Return the count."""
+        return {"count": self.count}
+
+    def restore(self, state: Mapping[str, int]) -> None:
+        """Ask."""
+        raise SystemExit(4)
+
+
+def test_a_strategy_that_quits_when_put_back_ends_nothing() -> None:
+    """It begins anew, as one whose restore raises anything else."""
+    effects, engine = run([dummy_batch(5)], [plan("quitting", Quitting)])
+
+    assert ["ValueError: second"] == [e.error for e in effects if isinstance(e, Failure)]
+    assert 1 == engine.executors[0].errors
+
+
 class Odd(Fragile):
     """Says plain values in unusual types, and one dict again and again."""
 
@@ -312,17 +343,24 @@ class Rounding(Fragile):
 
 
 def test_a_strategys_decimal_context_reaches_nobody() -> None:
-    """Money and records are formed in contexts of our own."""
+    """Money, records and instants are formed in contexts of our own."""
     said = []
+    who = {"strategy_id": "rounding"}
+    controls = (
+        Control(seq=7, ts_recv=1, verb="strategy_flattened", detail=who),
+        Control(seq=8, ts_recv=1, verb="strategy_paused", detail={**who, "resume_sec": 1234.5678}),
+    )
     for digits in (3, 28):
         with localcontext():
-            events = dummy_batch(6, price_int=12_345_678)
+            events = dummy_batch(
+                7, price_int=12_345_678, seq=[1, 2, 3, 4, 5, 6, 9], controls=controls
+            )
             effects, engine = run([events], [plan("rounding", lambda n=digits: Rounding(n))])
-            said.append((effects, engine.report()))
-    filled = [e.quantity for e in said[0][0] if isinstance(e, Fill)]
+            said.append((effects, engine.report(), engine.executors[0].deadlines.snapshot()))
+    filled = [e.quantity for e in said[0][0] if isinstance(e, Fill) and not e.reason]
 
     assert said[0] == said[1]
-    assert {Decimal("1.23456789")} == set(filled)
+    assert [Decimal("1.23456789")] * 3 + [Decimal("3.70370367")] == filled
 
 
 class Holding(Fragile):

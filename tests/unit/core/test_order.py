@@ -197,7 +197,7 @@ def test_a_checkpoint_of_others_is_refused() -> None:
         Engine(TABLE, [plan("a"), plan("b")]).restore(state)
     with pytest.raises(ConfigError, match=r"\['a', 'paper'\]: no such strategy runs"):
         Engine(TABLE, []).restore(state)
-    with pytest.raises(ConfigError, match=r"format 1, this version reads 2") as old:
+    with pytest.raises(ConfigError, match=r"format 1, this version reads 3") as old:
         Engine(TABLE, [plan("a")]).restore({**state, "format": 1})
     assert "begin anew" in old.value.cure
 
