@@ -48,6 +48,10 @@ class Commands(TyperGroup):
             code = super().main(*args, **kwargs)
         except typer.Abort:
             code = INTERRUPTED
+        except SystemExit as error:
+            if not _lost_its_reader(error):
+                raise
+            code = READER_GONE
         except Exception as error:
             if not _is_usage(error):
                 raise
@@ -66,7 +70,10 @@ class Commands(TyperGroup):
         except KeyboardInterrupt as stopped:
             say("interrupted", f": {stopped}" if stopped.args else "", style="yellow")
             raise typer.Exit(INTERRUPTED) from None
-        except SystemExit as error:  # of a user's code: ended like this, all would look well
+        except SystemExit as error:
+            if _lost_its_reader(error):
+                raise typer.Exit(READER_GONE) from None
+            # Of a user's code: ended like this, all would look well.
             code = "" if error.code is None else error.code
             say_error(
                 f"a strategy ended the program: sys.exit({code})",
@@ -101,6 +108,11 @@ def _defect(error: Exception) -> typer.Exit:
         "this is a defect in parity: please report it with the lines above",
     )
     return typer.Exit(DEFECT)
+
+
+def _lost_its_reader(error: SystemExit) -> bool:
+    # Help is printed by rich and typer, which end with 1 where their pipe is closed.
+    return isinstance(error.__context__, BrokenPipeError)
 
 
 def _is_usage(error: Exception) -> bool:

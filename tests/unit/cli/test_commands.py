@@ -408,13 +408,18 @@ def test_what_a_file_says_cannot_steer_the_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_reader_that_goes_away_is_no_failure() -> None:
-    """`parity inspect … | head -1` ends as SIGPIPE would, also between two prints."""
-    command = [sys.executable, "-m", "parity", "inspect", str(ROOT / "recordings" / "demo")]
+@pytest.mark.parametrize(
+    "words",
+    [("inspect", "recordings/demo"), ("verify", "--help"), ("--help",), ("--version",), ()],
+    ids=" ".join,
+)
+def test_a_reader_that_goes_away_is_no_failure(words: tuple[str, ...]) -> None:
+    """`parity … | head -1` ends as SIGPIPE would, also between two prints and for any help."""
+    command = [sys.executable, "-m", "parity", *words]
     reader, writer = os.pipe()
     os.close(reader)
 
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     os.close(writer)
 
     assert (141, "") == (done.returncode, done.stderr)
