@@ -1,8 +1,9 @@
 """The most memory that a replay takes, in a process of its own: python -m benchmarks.memory TICKS.
 
 Twice, from the parts and from the Arrow cache: run it with two sizes to see that neither grows.
-And of an import: python -m benchmarks.memory FILE REC import; and of the commands themselves, ten
-kernels that speak at 66 ticks in a thousand: python -m benchmarks.memory TICKS commands.
+And of an import: python -m benchmarks.memory FILE REC import; and of `parity backtest` and `parity
+report` themselves, over ten kernels that say 66 candidates a thousand ticks between them:
+python -m benchmarks.memory TICKS commands.
 """
 
 from __future__ import annotations
@@ -100,12 +101,17 @@ def commands(folder: Path, ticks: int) -> None:
         asked = [sys.executable, "-c", COMMAND, *words]
         done = subprocess.run(asked, check=True, capture_output=True, text=True)
         most = int(done.stderr.split("VmHWM:")[1].split()[0]) // 1024
-        said = json.loads(done.stdout)
-        print(f"{words[0]}: {ticks} ticks, {said['signals']} signals, {most} MB")
+        told = json.loads(done.stdout)
+        if words[0] == "backtest":
+            count = sum(one["candidates"] for one in told["strategies"].values())
+            what = f"{count} candidates"
+        else:
+            what = f"{told['fills']} fills"
+        print(f"{words[0]}: {ticks} ticks, {what}, {most} MB")
 
 
 def main() -> None:
-    """Make the recording, then replay it twice, each in a fresh process."""
+    """Do what is asked; else make a recording and replay it twice, each in a fresh process."""
     if len(sys.argv) > 3 and sys.argv[3] == "import":
         bring(Path(sys.argv[1]), Path(sys.argv[2]))
         return

@@ -69,7 +69,7 @@ def _export(folder: Path) -> int:
 
 
 def _turn(
-    python: str, script: str, form: str, folder: Path, count: int, factor: int = 1
+    python: str, script: str, form: str, folder: Path, count: int, factor: int
 ) -> dict[str, Any]:
     rule = [generate.MOMENTUM["lookback_periods"], generate.MOMENTUM["threshold"] * factor]
     asked = {"form": form, "count": count, "rule": rule, "ticks": TICKS}
