@@ -24,7 +24,8 @@ import msgspec
 from parity.model.errors import ConfigError
 from parity.model.parameters import is_plain
 from parity.model.values import StrategyConfig
-from parity.settings.pyfile import installed_folders, load_python_file
+from parity.settings.pyfile import load_python_file
+from parity.settings.siblings import installed_folders
 from parity.settings.strategies import spec_of
 from parity.strategies.functional import declared
 

@@ -1,24 +1,19 @@
 """Loads strategies from a user's Python file, and keeps the text that was run.
 
-The text that is hashed is the text that is executed: it is compiled here, never taken from a
-`.pyc`. A file's own folder comes first on `sys.path` while it loads, so its siblings are found, a
+The text that is hashed is the text that is executed: it is compiled, never taken from a `.pyc`.
+A file's own folder comes first on `sys.path` while it loads, so its siblings are found, a
 user's `strategies` package included; ours is `parity.strategies` and cannot be shadowed.
 """
 
 from __future__ import annotations
 
-import ast
-import builtins
 import hashlib
-import importlib
 import importlib.util
 import inspect
 import linecache
 import sys
-import sysconfig
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +23,7 @@ import msgspec
 from parity.model.errors import ConfigError, did_you_mean
 from parity.model.parameters import REQUIRED, Parameter
 from parity.settings.document import read_text
+from parity.settings.siblings import Siblings, first_on_path, in_place
 from parity.strategies.functional import FunctionStrategy, declared
 from parity.strategies.market_data import completed, is_older
 
@@ -49,10 +45,6 @@ EXAMPLE: Final = """a strategy looks like this:
     def dip(tick, history, *, drop=0.004, quantity=1):
         if 1 - tick.price / history.price[0] > drop:
             return pt.SignalResult("BUY", 0.8, quantity, tick.price, "dip")"""
-
-# Modules that users' files brought in. They leave sys.modules before the next file loads, so that
-# two projects with a `helpers.py` each get their own and an edited one is read again.
-_borrowed: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +136,6 @@ def _execute(path: Path, main: SourceFile) -> tuple[ModuleType, dict[str, Module
     name = f"parity_user_{path.stem}_{tag}"
     try:
         code = compile(main.text, str(path), "exec", dont_inherit=True)
-        inner = _inner_imports(main.text, path.parent)
     except (SyntaxError, ValueError) as error:
         line, column = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1
         raise ConfigError(
@@ -156,89 +147,17 @@ def _execute(path: Path, main: SourceFile) -> tuple[ModuleType, dict[str, Module
         raise ConfigError(f"{path}: not a Python file", cure="give it the ending .py")
     module = importlib.util.module_from_spec(spec)
     linecache.checkcache(str(path))
-    for old in sorted(_borrowed):
-        sys.modules.pop(old, None)
-    _borrowed.clear()
-    own: dict[str, ModuleType] = {}
-    if inner:
-        module.__dict__["__builtins__"] = _importing(own)
+    siblings = Siblings(path.parent)
+    module.__dict__["__builtins__"] = siblings.builtins
     sys.modules[name] = module  # dataclasses and compiled kernels look their module up by name
-    before = set(sys.modules)
     try:
-        with _first_on_path(path.parent):
+        with siblings.loading():
             exec(code, module.__dict__)
-            _import_all(inner, path.parent)
+            siblings.import_all(main.text)
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
         raise _failed(path, error) from error
-    finally:
-        roots = (path.parent, Path.cwd())
-        added = [m for m in set(sys.modules) - before if _below(sys.modules[m], roots)]
-        _borrowed.update(added)
-    own.update((m, sys.modules[m]) for m in sorted(added))
-    return module, own
-
-
-def _import_all(names: Sequence[str], folder: Path) -> None:
-    """Import siblings, and those that these import inside their functions in turn."""
-    todo, done = [*names], set[str]()
-    while todo:
-        if (name := todo.pop()) in done:
-            continue
-        done.add(name)
-        file = Path(str(importlib.import_module(name).__file__))
-        if file.suffix == ".py":
-            todo += _inner_imports(read_text(file, SIZE_BYTES_MAX), folder)
-
-
-def _importing(own: Mapping[str, ModuleType]) -> dict[str, Any]:
-    """Return builtins whose import finds a file's own modules, whoever was loaded since.
-
-    Two files beside which a `helper.py` lies share sys.modules: an import inside a function would
-    find the one that was loaded last.
-    """
-
-    def find(
-        name: str,
-        globals: Mapping[str, Any] | None = None,
-        locals: Mapping[str, Any] | None = None,
-        fromlist: Sequence[str] = (),
-        level: int = 0,
-    ) -> ModuleType:
-        if level or name.partition(".")[0] not in own:
-            return builtins.__import__(name, globals, locals, fromlist, level)
-        with _in_place(own):
-            return builtins.__import__(name, globals, locals, fromlist, level)
-
-    return {**vars(builtins), "__import__": find}
-
-
-@contextmanager
-def _in_place(own: Mapping[str, ModuleType]) -> Iterator[None]:
-    before = {name: sys.modules.get(name) for name in own}
-    sys.modules.update(own)
-    try:
-        yield
-    finally:
-        for name, module in before.items():
-            if module is None:
-                sys.modules.pop(name, None)
-            else:
-                sys.modules[name] = module
-
-
-def _inner_imports(text: str, folder: Path) -> list[str]:
-    """Return the siblings that a file imports inside its functions: they are parts of it, too."""
-    named: set[str] = set()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            named.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            named.add(node.module)
-    found = [
-        n for n in sorted(named) if (folder / n.replace(".", "/")).with_suffix(".py").is_file()
-    ]
-    return [n for n in found if n.split(".")[0] not in sys.stdlib_module_names]
+    return module, siblings.own
 
 
 def _at_home(found: FoundStrategy, folder: Path, own: dict[str, ModuleType]) -> FoundStrategy:
@@ -247,39 +166,10 @@ def _at_home(found: FoundStrategy, folder: Path, own: dict[str, ModuleType]) -> 
         return found
 
     def create(parameters: Mapping[str, Any]) -> Any:
-        with _in_place(own), _first_on_path(folder):
+        with in_place(own), first_on_path(folder):
             return found.create(parameters)
 
     return replace(found, create=create)
-
-
-@contextmanager
-def _first_on_path(folder: Path) -> Iterator[None]:
-    # The working directory second: `python -m parity` has it on the path, the `parity` command not.
-    kept = list(sys.path)
-    sys.path[:0] = [str(folder), str(Path.cwd())]
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path[:] = kept
-
-
-def _below(module: ModuleType, roots: tuple[Path, ...]) -> bool:
-    file = getattr(module, "__file__", None)
-    if file is None or module.__name__.split(".")[0] == "parity":
-        return False
-    found = Path(file).resolve()
-    installed = any(found.is_relative_to(folder) for folder in installed_folders())
-    return not installed and any(found.is_relative_to(root) for root in roots)
-
-
-def installed_folders() -> list[Path]:
-    """Return where Python and its installed packages lie."""
-    # Python itself may lie below the working directory: a .venv, or ~/.pyenv in a home directory.
-    paths = sysconfig.get_paths()
-    names = ("stdlib", "platstdlib", "purelib", "platlib")
-    return [Path(paths[name]).resolve() for name in names]
 
 
 def _failed(path: Path, error: BaseException) -> ConfigError:

@@ -204,6 +204,71 @@ def test_what_a_sibling_imports_inside_a_function_is_kept(write: Write) -> None:
     assert 1 == loaded.strategies[0].create({})
 
 
+# How a helper one level down finds what lies beside it, and the files that this takes.
+LEVELS_DOWN = {
+    "inside a function": {
+        "helper.py": "def who():\n    from inner import WHO\n    return WHO\n",
+        "inner.py": "WHO = {!r}\n",
+    },
+    "inside a method, two down": {
+        "helper.py": "class Who:\n    def say(self):\n        import middle\n"
+        "        return middle.who()\ndef who(): return Who().say()\n",
+        "middle.py": "def who():\n    import inner\n    return inner.WHO\n",
+        "inner.py": "WHO = {!r}\n",
+    },
+    "in a package, by its full name": {
+        "helper.py": "def who():\n    from desk.inner import WHO\n    return WHO\n",
+        "desk/__init__.py": "",
+        "desk/inner.py": "WHO = {!r}\n",
+    },
+    "in a package, as a part of it": {
+        "helper.py": "def who():\n    from desk import inner\n    return inner.WHO\n",
+        "desk/__init__.py": "",
+        "desk/inner.py": "WHO = {!r}\n",
+    },
+    "in a package, relatively": {
+        "helper.py": "from desk.outer import who\n",
+        "desk/__init__.py": "",
+        "desk/outer.py": "def who():\n    from .inner import WHO\n    return WHO\n",
+        "desk/inner.py": "WHO = {!r}\n",
+    },
+}
+
+
+@pytest.mark.parametrize("top", ["import helper\n", ""])
+@pytest.mark.parametrize("how", LEVELS_DOWN)
+def test_a_second_file_beside_changes_nothing(write: Write, how: str, top: str) -> None:
+    """What a helper imports when it is called is its own folder's, alone or with another loaded."""
+    inside = "" if top else "        import helper\n"
+    text = f"{top}def create(config):\n    def say():\n{inside}        return helper.who()\n"
+    text += "    return say\n"
+    for name in ("one", "two"):
+        for file, body in LEVELS_DOWN[how].items():
+            write(f"{name}/{file}", body.format(name))
+    alone = load_python_file(write("one/mine.py", text))
+    said = alone.strategies[0].create({})
+    before = said()
+    second = load_python_file(write("two/mine.py", text)).strategies[0].create({})
+
+    assert ["one", "two", "one"] == [before, second(), said()]
+    kept = {source.name: source.text for source in alone.sources}
+    assert {"mine.py", *LEVELS_DOWN[how]} == set(kept)
+    assert "'one'" in "".join(kept.values())
+
+
+def test_a_sibling_that_runs_is_the_text_that_is_kept(write: Write) -> None:
+    """An edit of equal length at the same instant: its stale `.pyc` is passed over."""
+    text = "import common\ndef create(config): return common.VALUE\n"
+    path = write("common.py", "")
+    for value in (1, 2, 3):
+        path.write_text(f"VALUE = {value}\n")
+        os.utime(path, (1_000_000, 1_000_000))
+        loaded = load_python_file(write("a.py", text))
+
+        assert value == loaded.strategies[0].create({})
+        assert path.read_text() == loaded.sources[1].text
+
+
 def test_the_standard_library_is_nobodys_sibling(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

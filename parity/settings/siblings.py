@@ -1,0 +1,198 @@
+"""A user's file imports what lies beside it: its own siblings, whichever file was loaded since.
+
+Files share `sys.modules`, and two folders may have a `helper.py` each. So every module of the
+user's gets an import of its own before it runs, for a function takes its builtins when it is
+defined: what it imports when it is called is what was loaded with its file. The text of a sibling
+that runs is compiled here, never taken from a `.pyc`. Never here: what a strategy is.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import importlib.util
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
+from importlib.machinery import SourceFileLoader as _SourceFileLoader
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import CodeType, ModuleType
+
+# Modules that users' files brought in. They leave sys.modules before the next file loads, so that
+# two projects with a `helpers.py` each get their own and an edited one is read again.
+_borrowed: set[str] = set()
+
+
+class Siblings:
+    """The modules that one file of a user's brings in.
+
+    Args:
+        folder: of the file.
+
+    Attributes:
+        own: these modules by name, once they are loaded.
+        builtins: what the file and each of them runs with.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.own: dict[str, ModuleType] = {}
+        self.builtins: dict[str, Any] = {**vars(builtins), "__import__": self._import}
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Take every module that is imported meanwhile, and is the user's, as one of them."""
+        for old in sorted(_borrowed):
+            sys.modules.pop(old, None)
+        _borrowed.clear()
+        roots = (self.folder, Path.cwd())
+        before, finder = set(sys.modules), _Finder(roots, self.builtins)
+        sys.meta_path.insert(0, finder)
+        try:
+            with first_on_path(self.folder):
+                yield
+        finally:
+            sys.meta_path.remove(finder)
+            added = [m for m in set(sys.modules) - before if _is_own(m, sys.modules[m], roots)]
+            _borrowed.update(added)
+        self.own.update((name, sys.modules[name]) for name in sorted(added))
+
+    def import_all(self, text: str) -> None:
+        """Import what a file names anywhere in its text, and what that names in turn.
+
+        What is imported inside a function is a part of the strategy, too.
+        """
+        todo, done = self._named(text, ""), set[str]()
+        while todo:
+            if (name := todo.pop()) in done:
+                continue
+            done.add(name)
+            module = importlib.import_module(name)
+            file = Path(str(module.__file__))
+            if file.suffix == ".py":
+                read = _SourceFileLoader(name, str(file)).get_source(name)
+                todo += self._named(read or "", module.__package__ or "")
+
+    def _named(self, text: str, package: str) -> list[str]:
+        named: set[str] = set()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import):
+                named.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and (package or not node.level):
+                base = "." * node.level + (node.module or "")
+                base = importlib.util.resolve_name(base, package)
+                named.update((base, *(f"{base}.{alias.name}" for alias in node.names)))
+        return [n for n in sorted(named) if self._lies_here(n)]
+
+    def _lies_here(self, name: str) -> bool:
+        file = self.folder / name.replace(".", "/")
+        if name.partition(".")[0] in sys.stdlib_module_names:
+            return False
+        return file.with_suffix(".py").is_file() or (file / "__init__.py").is_file()
+
+    def _import(
+        self,
+        name: str,
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        fromlist: Sequence[str] = (),
+        level: int = 0,
+    ) -> ModuleType:
+        asked = str((globals or {}).get("__package__") or "") if level else name
+        if asked.partition(".")[0] not in self.own:
+            return builtins.__import__(name, globals, locals, fromlist, level)
+        with in_place(self.own):
+            return builtins.__import__(name, globals, locals, fromlist, level)
+
+
+class _Finder:
+    """Finds what Python's own finder finds, and lets the user's modules run with their import."""
+
+    def __init__(self, roots: tuple[Path, ...], given: Mapping[str, Any]) -> None:
+        self._roots = roots
+        self._given = given
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        for first in (BuiltinImporter, FrozenImporter):  # which come before the path
+            if first.find_spec(name, path, target) is not None:
+                return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or type(spec.loader) is not _SourceFileLoader:
+            return None
+        file = spec.loader.path
+        if not _is_users(name, Path(file), self._roots):
+            return None
+        spec.loader = _Loader(name, file, self._given)
+        return spec
+
+
+class _Loader(_SourceFileLoader):
+    def __init__(self, name: str, path: str, given: Mapping[str, Any]) -> None:
+        super().__init__(name, path)
+        self._given = given
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__dict__["__builtins__"] = self._given
+        super().exec_module(module)
+
+
+@contextmanager
+def in_place(own: Mapping[str, ModuleType]) -> Iterator[None]:
+    """Let imports find these modules, and afterwards what was there before."""
+    before = {name: sys.modules.get(name) for name in own}
+    sys.modules.update(own)
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                sys.modules.pop(name, None)
+            else:
+                sys.modules[name] = module
+
+
+@contextmanager
+def first_on_path(folder: Path) -> Iterator[None]:
+    """Let imports look into a folder first."""
+    # The working directory second: `python -m parity` has it on the path, the `parity` command not.
+    kept = list(sys.path)
+    sys.path[:0] = [str(folder), str(Path.cwd())]
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = kept
+
+
+def _is_own(name: str, module: ModuleType, roots: tuple[Path, ...]) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and _is_users(name, Path(file), roots)
+
+
+def _is_users(name: str, file: Path, roots: tuple[Path, ...]) -> bool:
+    if name.partition(".")[0] == "parity":
+        return False
+    found = file.resolve()
+    installed = any(found.is_relative_to(folder) for folder in installed_folders())
+    return not installed and any(found.is_relative_to(root) for root in roots)
+
+
+def installed_folders() -> list[Path]:
+    """Return where Python and its installed packages lie."""
+    # Python itself may lie below the working directory: a .venv, or ~/.pyenv in a home directory.
+    paths = sysconfig.get_paths()
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    return [Path(paths[name]).resolve() for name in names]
