@@ -202,11 +202,11 @@ def _find(module: ModuleType, path: Path) -> list[FoundStrategy]:
     ]
     if factories:  # their classes are parts of them
         return _distinct(factories, path)
-    return [
-        _class(value.__name__, value)
-        for value in own.values()
-        if inspect.isclass(value) and value.__module__ == module.__name__ and _is_strategy(value)
-    ]
+    classes: dict[int, FoundStrategy] = {}
+    for name, value in own.items():
+        if inspect.isclass(value) and value.__module__ == module.__name__ and _is_strategy(value):
+            classes.setdefault(id(value), _class(name, value))  # its other names are aliases
+    return _distinct(list(classes.values()), path)
 
 
 def _is_strategy(cls: type) -> bool:
@@ -229,6 +229,7 @@ def strategy_at(file: PythonFile, attribute: str) -> FoundStrategy:
     one = _found(attribute, value, file)
     if one is None:
         known = {n for found in file.strategies for n in (found.name, found.attribute)}
+        known |= {name for name, value in vars(file.module).items() if _is_meant(value, file)}
         raise ConfigError(
             f"{file.path}: {attribute!r} is no strategy",
             cure=did_you_mean(attribute, known) if known else EXAMPLE,
@@ -246,6 +247,15 @@ def _found(attribute: str, value: Any, file: PythonFile) -> FoundStrategy | None
     if inspect.isfunction(value):
         return _factory(attribute, value, file.module, file.path)
     return None
+
+
+def _is_meant(value: Any, file: PythonFile) -> bool:
+    """Say whether someone may have meant what a file has: its own classes and functions."""
+    if getattr(value, "__module__", None) != file.module.__name__:
+        return False
+    if inspect.isclass(value):
+        return _is_strategy(value)
+    return inspect.isfunction(value) and not value.__name__.startswith("_")
 
 
 def _short(factory: str) -> str:

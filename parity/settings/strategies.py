@@ -253,7 +253,8 @@ class _Types:
         """Return what a strategy_type means; a shipped name is never taken over.
 
         Raises:
-            ConfigError: a file and an installed package both know it.
+            ConfigError: a file and an installed package both know it, or the file that it names does
+            not have it.
         """
         if name in _registry():
             return _shipped(name)
@@ -272,7 +273,10 @@ class _Types:
         """Return the parameters that a strategy_type declares; none where it is unknown."""
         if not isinstance(name, str):
             return ()
-        found = self.get(name)
+        try:
+            found = self.get(name)
+        except ConfigError:  # which is said of the row
+            return ()
         return () if found is None else tuple(found.declared or ())
 
     def of_file(self, file: PythonFile) -> list[StrategyType]:
@@ -284,15 +288,19 @@ class _Types:
         return [*_registry(), *self._files, *entry_names(STRATEGIES)]
 
     def _attribute(self, name: str) -> StrategyType | None:
-        """Return what FILE.py:NAME names where NAME is not found unnamed, as beside a factory."""
+        """Return what FILE.py:NAME names where NAME is not found unnamed, as beside a factory.
+
+        Raises:
+            ConfigError: the file has no such strategy, or two that it may be.
+        """
         of, _, attribute = name.partition(":")
-        for path, file in self._python.items():
-            if path.name != of:
-                continue
+        files = [file for path, file in self._python.items() if path.name == of and attribute]
+        for number, file in enumerate(files, 1):
             try:
                 return _type_of(file, strategy_at(file, attribute))
             except ConfigError:
-                continue
+                if number == len(files):  # none of the files of this name has it
+                    raise
         return None
 
     def _add(self, path: Path, file: PythonFile, found: FoundStrategy) -> None:
@@ -353,13 +361,17 @@ def _read_nodes(
         if row is None:
             invalid.add(node, reader.problems)
             continue
-        found = types.get(row.strategy_type)
+        try:
+            found = types.get(row.strategy_type)
+        except ConfigError as error:
+            found, message, cure = None, error.message, error.cure
+        else:
+            cure = did_you_mean(row.strategy_type, types.names())
+            message = f"unknown strategy {shown(row.strategy_type)}"
         if found is not None:
             drafts.append(_draft_of_row(row, node, found, folder))
             continue
         key = "strategy_type" if "strategy_type" in node.value else "strategy_class"
-        cure = did_you_mean(row.strategy_type, types.names())
-        message = f"unknown strategy {shown(row.strategy_type)}"
         invalid.add(node, [Problem(node.where((key,)), key, message, cure)])
     return drafts
 

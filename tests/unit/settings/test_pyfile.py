@@ -12,7 +12,7 @@ import pytest
 
 import parity.strategies
 from parity.model.errors import ConfigError
-from parity.settings.pyfile import PROCESSOR_METHODS, load_python_file
+from parity.settings.pyfile import PROCESSOR_METHODS, load_python_file, strategy_at
 
 Write = Callable[[str, str], Path]
 
@@ -136,6 +136,18 @@ def test_absent_file_names_what_is_near(write: Write, tmp_path: Path) -> None:
     said = refusal(tmp_path / "momentun.py")
     assert "no such file; did you mean 'momentum.py'?" in said
     assert "no such file" in refusal(tmp_path / "gone" / "x.py")
+
+
+def test_a_class_is_found_by_what_its_file_calls_it(write: Write) -> None:
+    """Not by what it calls itself; an alias of it is no second strategy."""
+    text = "class Base:\n" + METHODS + "Fast = type('Quick', (Base,), {})\nAlias = Fast\n"
+    loaded = load_python_file(write("a.py", text))
+    one = {"Base": "Base", "Quick": "Fast"}
+
+    assert one == {found.name: found.attribute for found in loaded.strategies}
+    assert ["Quick"] * 2 == [strategy_at(loaded, name).name for name in ("Fast", "Alias")]
+    two = text + "Slow = type('Quick', (Base,), {})\n"
+    assert "strategy 'Quick' stands twice" in refusal(write("b.py", two))
 
 
 def test_a_users_packages_never_shadow_ours(write: Write) -> None:

@@ -138,9 +138,11 @@ def test_factories_come_first_where_nothing_is_named(folder: Path) -> None:
     file = folder / "site" / "desk_beside.py"
     alone = {"id": "a", "instruments": [900001]}
     (other,) = load_rows([{**alone, "strategy_type": "desk_beside.py:Other"}], [file])
-    with pytest.raises(ConfigError, match=r"did you mean 'desk_beside\.py:quick'"):
+    with pytest.raises(ConfigError, match=r"row a: strategy_type: .*: 'quik' .* mean 'quick'"):
         load_rows([{**alone, "strategy_type": "desk_beside.py:quik"}], [file])
 
+    with pytest.raises(ConfigError, match=r"'Othr' is no strategy; did you mean 'Other'"):
+        load_rows([{**alone, "strategy_type": "desk_beside.py:Othr"}], [file])
     assert ["quick"] == [one.strategy_id for one in load_strategies([file])]
     assert "Slow" == type(other.build()).__name__
 
