@@ -29,7 +29,8 @@ from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from parity.compose.modes import Finished, Reading
-    from parity.settings.drafts import Override, StrategySpec
+    from parity.settings.drafts import StrategySpec
+    from parity.settings.overrides import Override
 
 EXAMPLE = (
     "Examples:\n\n"

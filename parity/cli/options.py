@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
     from parity.recording.pruning import Retention
     from parity.recording.rotation import Rotation
-    from parity.settings.drafts import Override, StrategySpec
+    from parity.settings.drafts import StrategySpec
     from parity.settings.loaded import Loaded
+    from parity.settings.overrides import Override
     from parity.settings.settings import Settings
 
 Json = Annotated[

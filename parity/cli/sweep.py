@@ -11,7 +11,8 @@ from parity.cli.console import counted, say, show, show_json, table_of, told
 if TYPE_CHECKING:
     from parity.compose.modes import Reading
     from parity.compose.sweeps import Swept
-    from parity.settings.drafts import Override, StrategySpec
+    from parity.settings.drafts import StrategySpec
+    from parity.settings.overrides import Override
     from parity.settings.variants import Variant
 
 _HEADS = {

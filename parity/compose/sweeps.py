@@ -18,7 +18,8 @@ from parity.recording.holding import is_bare
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from parity.settings.drafts import Override, StrategySpec
+    from parity.settings.drafts import StrategySpec
+    from parity.settings.overrides import Override
     from parity.settings.variants import Variant
 
 _LABEL_MAX: Final = 80  # characters of a label in a folder's name

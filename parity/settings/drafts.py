@@ -1,4 +1,4 @@
-"""Strategies between being written and being ready: `--set`, parameters, and the finished spec.
+"""Strategies between being written and being ready: their parameters, and the finished spec.
 
 Parameters are checked against what the strategy declares; the blocks `risk` and `paper` belong to
 the executor. Everything wrong is reported at once, each with its place.
@@ -7,16 +7,17 @@ the executor. Everything wrong is reported at once, each with its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from parity.core.asked import place_of
 from parity.core.found import words_of
 from parity.core.validators.limits import RISK_SPELLINGS
-from parity.model.errors import ConfigError, ParityError, did_you_mean
+from parity.model.errors import ConfigError, ParityError
 from parity.model.kernel import KernelStrategy
 from parity.model.parameters import Parameter, complete_parameters, is_plain, shown
 from parity.settings.document import Node, Place
@@ -24,14 +25,11 @@ from parity.settings.pyfile import PROCESSOR_METHODS, PythonFile
 from parity.settings.reading import Built, build_reading
 from parity.settings.rows import (
     BLOCKS,
-    ROW_LIMITS,
     Problem,
     check_block,
     raise_problems,
-    row_limit,
 )
 from parity.settings.validators import BLOCK, ValidatorType
-from parity.settings.yaml import parse_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,8 +39,8 @@ if TYPE_CHECKING:
 
 
 # What may stand beside the parameters and is meant for the block `risk`.
-_LIMITS = (*BLOCKS["risk"], *RISK_SPELLINGS)
-_HEADS = (*BLOCKS, BLOCK)
+LIMITS = (*BLOCKS["risk"], *RISK_SPELLINGS)
+HEADS = (*BLOCKS, BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +98,9 @@ class StrategySpec:
         """Return a new processor or KernelStrategy; raises ConfigError naming the strategy."""
         return self._build(lambda given: Built(self.type.create(given), None)).made
 
-    def build_reading(self) -> Built:
-        """Do the same, and note which parameters the factory reads."""
-        return self._build(partial(build_reading, self.type.create))
+    def build_reading(self, read: dict[str, None] | None = None) -> Built:
+        """Do the same, and note which parameters the factory reads, in `read` also if it raises."""
+        return self._build(partial(build_reading, self.type.create, read=read))
 
     def _build(self, create: Callable[[Mapping[str, Any]], Built]) -> Built:
         try:
@@ -154,10 +152,12 @@ def _look_for_what_is_not_there(built: Any, spec: StrategySpec) -> None:
 
 @dataclass(slots=True)
 class Draft:
-    """A strategy before its parameters are checked; `--set` writes into `given`.
+    """A strategy before its parameters are checked; what is set is written into `given`.
 
     Args:
+        set_by: what set a parameter, as an error says it, by the parameter.
         finished: it was checked before; only what is set on it is new.
+        skippable: it is one of a set whose invalid rows are skipped.
     """
 
     config: StrategyConfig
@@ -168,6 +168,7 @@ class Draft:
     set_by: dict[str, str] = field(default_factory=dict)
     validator: ValidatorType | None = None
     finished: bool = False
+    skippable: bool = False
 
     @classmethod
     def of(
@@ -186,18 +187,20 @@ class Draft:
     def of_spec(cls, spec: StrategySpec) -> Draft:
         """Return the draft of a strategy that was finished before."""
         draft = cls.of(spec.config, spec.place, spec.type, spec.folder, spec.validator)
-        draft.finished = True
+        draft.finished, draft.skippable = True, spec.skippable
         return draft
 
     def reads(self) -> Collection[str]:
-        """Return the parameters that can be set: those declared, else those given or read."""
+        """Return the parameters that can be set: those declared, else those given or asked for.
+
+        What a factory asks for before it raises counts: it may raise for want of what is set.
+        """
         if self.type.declared is not None:
             return self.type.declared
-        try:
-            read = _finish(self, []).build_reading().reads
-        except ConfigError:  # which is said when it is finished
-            read = None
-        return {*self.given, *(read or ())}
+        read: dict[str, None] = {}
+        with suppress(ConfigError):  # which is said when it is finished
+            _finish(self, []).build_reading(read)
+        return {*self.given, *read}
 
     def copy(self) -> Draft:
         """Return one that can be written into without this one being changed."""
@@ -205,95 +208,7 @@ class Draft:
 
 
 def _own(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in parameters.items() if name not in _HEADS}
-
-
-class Given(NamedTuple):
-    """A value as Python has it, where `--set` gives text.
-
-    Args:
-        name: the parameter, as `--set` names it.
-        value: what it is set to.
-    """
-
-    name: str
-    value: Any
-
-
-Override = str | Given
-
-
-def override(drafts: Sequence[Draft], overrides: Sequence[Override]) -> None:
-    """Write `--set` texts, and values of Python, into the drafts they name."""
-    for given in overrides:
-        if isinstance(given, Given):
-            name, value, text = given.name, given.value, f"{given.name}={shown(given.value)}"
-        else:
-            (name, equals, value), text = given.partition("="), given
-            if not equals or not name.strip():
-                raise ConfigError(
-                    f"--set {text}: expected [id.]parameter=value",
-                    cure="for example threshold=0.02",
-                )
-        targets, parameter = _targets(drafts, name.strip(), text)
-        for draft in targets:
-            typed = value
-            if not isinstance(given, Given):
-                typed = _typed(draft, parameter, value.strip(), text)
-            _set(draft, parameter, typed, text)
-
-
-def _targets(drafts: Sequence[Draft], name: str, text: str) -> tuple[list[Draft], str]:
-    # Ids may hold dots, so the longest id that fits is the one that is meant.
-    meant = sorted((d for d in drafts if name.startswith(d.config.strategy_id + ".")),
-                   key=lambda d: -len(d.config.strategy_id))  # fmt: skip
-    if meant:
-        return meant[:1], name[len(meant[0].config.strategy_id) + 1 :]
-    head, dot, _ = name.partition(".")
-    if dot and head not in _HEADS:
-        ids = [d.config.strategy_id for d in drafts]
-        raise ConfigError(f"--set {text}: no strategy {head!r}", cure=did_you_mean(head, ids))
-    if dot:
-        return list(drafts), name
-    known = [(d, d.reads()) for d in drafts]
-    having = [d for d, reads in known if name in reads]
-    if not having and name in (*_LIMITS, *ROW_LIMITS):
-        return list(drafts), name
-    if not having:
-        parameters = {p for d, reads in known for p in (*reads, *d.given)}
-        raise ConfigError(
-            f"--set {text}: no strategy has a parameter {name!r}",
-            cure=did_you_mean(name, parameters) if parameters else "they have none",
-        )
-    return having, name
-
-
-def _typed(draft: Draft, parameter: str, value: str, text: str) -> Any:
-    declared = (draft.type.declared or {}).get(parameter)
-    if declared is not None and declared.kind in ("str", "path"):
-        return value
-    return parse_yaml(value, f"--set {text}").plain()
-
-
-def _set(draft: Draft, parameter: str, typed: Any, text: str) -> None:
-    declared = (draft.type.declared or {}).get(parameter)
-    if declared is None and parameter in ROW_LIMITS:
-        try:
-            draft.config = msgspec.structs.replace(
-                draft.config, **{parameter: row_limit(parameter, typed)}
-            )
-        except ConfigError as error:
-            raise ConfigError(f"--set {text}: {error.message}") from None
-        return
-    if declared is None and parameter in _LIMITS:
-        parameter = f"risk.{parameter}"
-    head, dot, inner = parameter.partition(".")
-    if dot and head in _HEADS:
-        block = draft.given.get(head)
-        draft.given[head] = {**(block if isinstance(block, dict) else {}), inner: typed}
-    else:
-        draft.given[parameter] = typed
-    draft.set_by[parameter] = f"--set {text}"
+    return {name: value for name, value in parameters.items() if name not in HEADS}
 
 
 def finish_all(drafts: Sequence[Draft]) -> list[StrategySpec]:
@@ -351,7 +266,14 @@ def _finish(draft: Draft, problems: list[Problem]) -> StrategySpec:
         faults += [(f.name, f.message, f.cure) for f in found]
     problems += [_problem(draft, *fault) for fault in faults]
     config = msgspec.structs.replace(draft.config, parameters={**completed, **blocks})
-    return StrategySpec(config, draft.node.place, draft.type, draft.folder, draft.validator)
+    return StrategySpec(
+        config,
+        draft.node.place,
+        draft.type,
+        draft.folder,
+        draft.validator,
+        skippable=draft.skippable,
+    )
 
 
 def _validation(draft: Draft, given: Any) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
@@ -377,7 +299,7 @@ def lift_risk(
         declared: the strategy's own, which stay where they are.
     """
     faults: list[tuple[str, str, str]] = []
-    for name in _LIMITS:
+    for name in LIMITS:
         if name not in given or name in (declared or {}):
             continue
         block = given.setdefault("risk", {})

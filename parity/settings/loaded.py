@@ -15,13 +15,12 @@ from parity.model.errors import ConfigError
 from parity.model.values import StrategyConfig
 from parity.settings.drafts import (
     Draft,
-    Override,
     StrategySpec,
     StrategyType,
     faults_of,
     finish_all,
-    override,
 )
+from parity.settings.overrides import Override, override
 from parity.settings.rows import Problem, raise_problems
 
 if TYPE_CHECKING:
@@ -33,7 +32,8 @@ class Loaded:
     """Strategies as they were read, before `--set` and before their parameters are checked."""
 
     def __init__(self, drafts: Sequence[Draft], invalid: Invalid) -> None:
-        self._drafts = drafts
+        skip = invalid.skip
+        self._drafts = [replace(one, skippable=one.skippable or skip) for one in drafts]
         self._invalid = invalid
 
     def specs(self, overrides: Sequence[Override] = ()) -> list[StrategySpec]:
@@ -62,7 +62,7 @@ class Loaded:
                 refused.append(Invalid.dropped(draft.config.strategy_id, draft.node.place, error))
         if not made:
             return finish_all(drafts)  # which says what is wrong with each
-        return [*(replace(spec, skippable=True) for spec in made), *refused]
+        return [*made, *refused]
 
 
 def _is_right(draft: Draft) -> bool:

@@ -1,16 +1,21 @@
 """Which keys of its parameters a factory reads, where it declares none: a typo is read by nobody.
 
-A factory that goes through its whole mapping, or keeps it for later, may read anything: of that one
-nothing is known. Never here: what a key means.
+What is read under other parameters is not known, nor what is read past Python, as a decoder in C
+reads a dict. So only what looks like a typo is refused: a key that nobody read, near to one that
+was read and not given. A factory that goes through its whole mapping, or keeps it for later, may
+read anything: of that one nothing is known. Never here: what a key means.
 """
 
 from __future__ import annotations
 
+import difflib
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
-from parity.model.errors import did_you_mean
+# How near a typo is, at least, as difflib measures it: `treshold` to `threshold` is 0.94. Names
+# that differ by a word, as `slow_period` and `fast_period`, are below 0.76.
+_NEAR: Final = 0.8
 
 
 class Built(NamedTuple):
@@ -18,34 +23,57 @@ class Built(NamedTuple):
 
     Args:
         made: whatever it returned.
-        reads: the keys it asked for, given or not; None where it may read any.
+        reads: the keys it asked for, given or not; None where it may read any, and where it was
+            not seen to read one.
     """
 
     made: Any
     reads: frozenset[str] | None
 
     def unread(self, given: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-        """Return each given key that nobody read, as (key, message, cure)."""
+        """Return each given key that looks like a typo, as (key, message, cure)."""
         if self.reads is None:
             return []
-        known = self.reads
+        absent = sorted(self.reads - {*given})
+        meant = [(name, _meant(name, absent)) for name in given if name not in self.reads]
         return [
-            (name, "unknown parameter", did_you_mean(name, known) if known else "it reads none")
-            for name in given
-            if name not in known
+            (name, "unknown parameter", f"did you mean {near!r}?")
+            for name, near in meant
+            if near is not None
         ]
 
 
-def build_reading(create: Callable[[Mapping[str, Any]], Any], given: Mapping[str, Any]) -> Built:
-    """Call a factory with parameters and note which it reads; raises what it raises."""
-    read: dict[str, None] = {}
+def _meant(name: str, absent: Iterable[str]) -> str | None:
+    # `length1` and `length2` are two names, however near.
+    alike = [other for other in absent if _digits(other) == _digits(name)]
+    near = difflib.get_close_matches(name, alike, n=1, cutoff=_NEAR)
+    return near[0] if near else None
+
+
+def _digits(name: str) -> str:
+    return "".join(sign for sign in name if sign.isdigit())
+
+
+def build_reading(
+    create: Callable[[Mapping[str, Any]], Any],
+    given: Mapping[str, Any],
+    read: dict[str, None] | None = None,
+) -> Built:
+    """Call a factory with parameters and note which it reads; raises what it raises.
+
+    Args:
+        create: the factory.
+        given: the parameters.
+        read: takes each key that is asked for, and has them also where the factory raises.
+    """
+    read = {} if read is None else read
     everything: list[bool] = []
     noting = _Noting(given)
     noting.read, noting.everything = read, everything
     kept = weakref.ref(noting)
     made = create(noting)
     del noting
-    if everything or kept() is not None:
+    if everything or not read or kept() is not None:
         return Built(made, None)
     return Built(made, frozenset(read))
 

@@ -17,15 +17,14 @@ from parity.model.values import StrategyConfig
 from parity.settings.document import Node, Place, node_of
 from parity.settings.drafts import (
     Draft,
-    Override,
     StrategySpec,
     StrategyType,
     finish_all,
-    override,
 )
 from parity.settings.entries import STRATEGIES, entry_names, load_entry
 from parity.settings.jsonrows import load_json
 from parity.settings.loaded import Invalid, Loaded
+from parity.settings.overrides import Override, override
 from parity.settings.pyfile import FoundStrategy, PythonFile, load_python_file, strategy_at
 from parity.settings.rows import Problem, Row, RowReader, raise_problems
 from parity.settings.validators import ValidatorType, registered
@@ -253,8 +252,8 @@ class _Types:
         """Return what a strategy_type means; a shipped name is never taken over.
 
         Raises:
-            ConfigError: a file and an installed package both know it, or the file that it names does
-            not have it.
+            ConfigError: a file and an installed package both know it, or it is not in the file it
+                names.
         """
         if name in _registry():
             return _shipped(name)

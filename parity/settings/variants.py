@@ -15,7 +15,7 @@ import numpy as np
 
 from parity.model.errors import ConfigError
 from parity.model.parameters import shown
-from parity.settings.drafts import Given, Override
+from parity.settings.overrides import Given, Override
 
 VARIANTS_MAX: Final = 1_000
 _CLOSING: Final = {"[": "]", "{": "}", "(": ")"}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import parity as pt
@@ -37,7 +38,8 @@ def row(name: str, **parameters: Any) -> dict[str, Any]:
         (lambda c: c.pop("a"), {"a"}),
         (lambda c: c.setdefault("b", 3), {"b"}),
         (lambda c: [c["a"], "c" in c], {"a", "c"}),
-        (lambda c: len(c), set()),
+        (lambda c: msgspec.convert(c, dict[str, int]), None),
+        (lambda c: len(c), None),
         (lambda c: dict(c), None),
         (lambda c: {**c}, None),
         (lambda c: (lambda **given: given)(**c), None),
@@ -99,13 +101,127 @@ def test_typing_errors_are_named_with_what_was_meant(tmp_path: Path) -> None:
 def test_what_is_set_is_known_by_what_is_read() -> None:
     """`--set` of a typo is refused with its flag; of a key that the row does not give, taken."""
     loaded = [DESK / "rising.py"]
-    with pytest.raises(ConfigError, match=r"--set rising.lookbck=3.*unknown parameter") as caught:
-        load_strategies(loaded, ["rising.lookbck=3"])
+    with pytest.raises(ConfigError, match=r"--set rising.lokback_p.*unknown parameter") as caught:
+        load_strategies(loaded, ["rising.lokback_periods=3"])
     assert "did you mean 'lookback_periods'?" in str(caught.value)
     with pytest.raises(ConfigError, match="did you mean 'threshold'"):
         load_strategies(loaded, ["treshold=3"])
     (spec,) = load_strategies(loaded, ["threshold=0.5"])
     assert {"threshold": 0.5} == spec.parameters
+
+
+PROCESSOR = """
+class Asked:
+    def __init__(self, **given): self.given = given
+    def process_tick(self, tick, history): return None
+    def get_required_history_length(self): return 1
+    def supports_instrument(self, token): return True
+    def get_strategy_name(self): return "asked"
+"""
+# Under one value of `mode` it reads what it does not under another; `slow_period` it always reads.
+CONDITIONAL = """
+def create_asked(config):
+    CALLS.append(1)
+    slow = config.get("slow_period", 9)
+    if config.get("mode", "fixed") == "trailing":
+        return Asked(trail=config["trail"], fast=config.get("fast_period", 3), slow=slow)
+    return Asked(slow=slow)
+CALLS = []
+"""
+CONVERTED = """
+import msgspec
+class Wanted(msgspec.Struct):
+    mode: str = ""
+    trail: int = 0
+    fast_period: int = 0
+def create_asked(config):
+    wanted = msgspec.convert(config, Wanted)
+    return Asked(mode=wanted.mode, trail=wanted.trail)
+"""
+REQUIRED = """
+def create_asked(config):
+    return Asked(length=config["length"], width=config["width"])
+"""
+
+
+def asked(folder: Path, text: str) -> list[Path]:
+    """Write a file whose factory is `asked`."""
+    (folder / "asking.py").write_text(PROCESSOR + text)
+    return [folder / "asking.py"]
+
+
+def given(folder: Path, text: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what the strategy of a file was built with."""
+    (spec,) = load_strategies(asked(folder, text), overrides)
+    built: dict[str, Any] = spec.build().given
+    return built
+
+
+@pytest.mark.parametrize("text", [CONDITIONAL, CONVERTED])
+def test_what_only_another_value_or_a_decoder_reads_passes(tmp_path: Path, text: str) -> None:
+    """A key read under another key's value, and keys that are read in C, are no typos."""
+    files = asked(tmp_path, text)
+    parameters = {"mode": "fixed", "trail": 2, "fast_period": 4}
+    own = {"id": "d", "strategy_type": "asking.py:asked", "instruments": [1]}
+    (spec,) = load_rows([{**own, "parameters": parameters}], files)
+
+    assert parameters == spec.parameters
+    if text is CONDITIONAL:
+        with pytest.raises(ConfigError, match="did you mean 'slow_period'"):
+            load_rows([{**own, "parameters": {**parameters, "slow_perod": 4}}], files)
+
+
+@pytest.mark.parametrize("near", ["fast_period", "slow_period2", "period", "slow"])
+def test_another_name_is_no_typo_of_one(near: str) -> None:
+    """Names that differ by a word or a number are two."""
+    built = build_reading(lambda c: c.get("slow_period"), {near: 1})
+
+    assert [] == built.unread({near: 1})
+    assert [("slow_peroid", "unknown parameter", "did you mean 'slow_period'?")] == built.unread(
+        {"slow_peroid": 1}
+    )
+    assert [] == built.unread({"slow_period": 1, "slow_peroid": 1})
+
+
+@pytest.mark.parametrize("named", ["", "asked."])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_what_a_factory_must_have_is_set(tmp_path: Path, named: str, backwards: bool) -> None:
+    """Keys without which it raises, and keys read only where another is set, in any order."""
+    step = -1 if backwards else 1
+    required = [f"{named}length=5", f"{named}width=6"][::step]
+    trailing = [f"{named}mode=trailing", f"{named}trail=3", f"{named}fast_period=1"][::step]
+
+    assert {"length": 5, "width": 6} == given(tmp_path, REQUIRED, required)
+    assert {"trail": 3, "fast": 1, "slow": 9} == given(tmp_path, CONDITIONAL, trailing)
+
+
+def test_a_later_value_stands_for_an_earlier_one(tmp_path: Path) -> None:
+    """Whether a name has an id or none, and whenever it is found whom it is for."""
+    for last, sets in ((3, ["asked.trail=1", "trail=3"]), (1, ["trail=3", "asked.trail=1"])):
+        found = given(tmp_path, CONDITIONAL, [*sets, "mode=fixed", "mode=trailing"])
+
+        assert last == found["trail"]
+    with pytest.raises(ConfigError, match=r"--set trial=3: no strategy .* mean 'trail'"):
+        given(tmp_path, CONDITIONAL, ["mode=trailing", "trial=3"])
+
+
+@pytest.mark.parametrize(
+    ("sets", "calls"),
+    [
+        (["slow_period=1", "mode=fixed", "slow_period=3"], 1),
+        (["asked.slow_period=1"], 0),
+        (["trail=1", "mode=trailing"], 2),
+    ],
+)
+def test_a_factory_is_asked_once_for_all_that_is_set(
+    tmp_path: Path, sets: list[str], calls: int
+) -> None:
+    """Not for each name: once, and again for what only another name makes it read."""
+    (spec,) = load_strategies(asked(tmp_path, CONDITIONAL), sets)
+    file = spec.type.file
+    assert file is not None
+
+    assert calls + 1 == len(file.module.CALLS)  # it is built once more, to be tried
 
 
 def test_an_older_run_is_proved_all_the_same(tmp_path: Path, monkeypatch: Any) -> None:
