@@ -126,6 +126,7 @@ class DbnTickFile:
                 if seen is None:
                     seen = found.instruments[token] = Found(self._symbol_of(token), self._venue)
                     seen.row = first_row + int(np.argmax(mine)) + 1
+                    seen.named = bool(self._fixed and self._symbol)
                 seen.rows += int(mine.sum())
                 seen.rows_without_venue_time += int((no_venue_time & mine).sum())
                 for name in ("price", "bid_px_00", "ask_px_00"):

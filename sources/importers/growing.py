@@ -88,9 +88,8 @@ class Before(NamedTuple):
         table = self.manifest.table
         for file, survey in zip(files, surveys, strict=True):
             for token, one in survey.instruments.items():
-                if one.named and token in table:
-                    where = f"as token {token} is in {self.folder}"
-                    refuse_other(file, one, table.by_token(token), where)
+                if token in table:
+                    refuse_other(file, token, one, table.by_token(token), str(self.folder))
 
     def _check_columns(self, names: Iterable[str], who_has: str) -> None:
         have = {e.name for e in self.manifest.extensions}

@@ -34,7 +34,7 @@ from parity.sources.importers.sorting import SortedTickFile
 from parity.sources.importers.steps import Steps
 from parity.sources.importers.tables import Place, merge_extensions
 from parity.sources.importers.times import check_zone
-from parity.sources.importers.tokens import check_names
+from parity.sources.importers.tokens import check_names, take_names
 
 if TYPE_CHECKING:
     from parity.recording.sequencer import Sequencer
@@ -336,6 +336,7 @@ def _table_of(files: Sequence[TickFile], surveys: Sequence[Survey]) -> Instrumen
             if seen is None:
                 merged[token] = msgspec.structs.replace(found)
                 continue
+            take_names(seen, found)
             seen.price_scale = max(seen.price_scale, found.price_scale)
             seen.quantity_scale = max(seen.quantity_scale, found.quantity_scale)
             seen.rows += found.rows

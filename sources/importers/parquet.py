@@ -133,6 +133,7 @@ class ParquetTickFile:
                 seen.rows_without_venue_time += int((without & rows).sum())
                 seen.price_scale = max(seen.price_scale, int(scales[rows].max()))
                 seen.quantity_scale = max(seen.quantity_scale, int(decimals_found[rows].max()))
+        names.complete(found.instruments, _describe)
         found.other_name = names.other
         return found
 
@@ -177,13 +178,10 @@ class ParquetTickFile:
                 first_row += len(batch)
 
     def _found(self, batch: Any, row: int) -> Found:
-        venue = batch.column("venue")[row].as_py() or ""
-        symbol = batch.column("instrument")[row].as_py() or ""
-        contract_size = "1"
-        if venue == "BINANCE-COINM":  # contracts of 100 USD on bitcoin, of 10 USD on the others
-            contract_size = "100" if symbol.startswith("BTCUSD") else "10"
-        kind = _KINDS.get(venue, "spot")
-        return Found(symbol, venue, kind, contract_size=contract_size, named=bool(symbol))
+        symbol, venue = (batch.column(name)[row].as_py() or "" for name in ("instrument", "venue"))
+        found = _describe(symbol, venue)
+        found.named = bool(symbol)
+        return found
 
     def _quantity_decimals(self, batch: Any, first_row: int) -> Ints:
         if self.trades:
@@ -310,6 +308,13 @@ class ParquetFormat:
 
 
 FORMAT: Final = ParquetFormat()
+
+
+def _describe(symbol: str, venue: str) -> Found:
+    contract_size = "1"
+    if venue == "BINANCE-COINM":  # contracts of 100 USD on bitcoin, of 10 USD on the others
+        contract_size = "100" if symbol.startswith("BTCUSD") else "10"
+    return Found(symbol, venue, _KINDS.get(venue, "spot"), contract_size=contract_size)
 
 
 def _valid(batch: Any, name: str) -> Mask:

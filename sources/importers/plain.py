@@ -214,14 +214,15 @@ class PlainTickFile:
                     scale = f"{_SCALED[name][1]}_scale"
                     setattr(one, scale, max(getattr(one, scale), int(group.most[at + 1])))
         rows = sum(group.rows for group in groups.values())
-        return Survey(
+        survey = Survey(
             rows=rows,
             rows_without_ts_recv=0 if "ts_recv" in self._columns else rows,
             first_without={name: 1 for name in _TIMES if name not in self._columns},
             instruments=found,
             left_out=self._texts.left_out,
-            other_name=names.other,
         )
+        self._texts.complete(survey, names)
+        return survey
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
         """Yield records of the table's dtype in file order."""

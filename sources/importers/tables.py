@@ -81,7 +81,7 @@ class Found(msgspec.Struct):
 
     Args:
         row: the first one that is of it, from 1.
-        named: whether that row says both its token and its symbol.
+        named: whether the file says both its token and its symbol.
     """
 
     symbol: str

@@ -142,7 +142,7 @@ class TextTickFile:
                 seen.rows_without_venue_time += int((no_venue_time & rows).sum())
                 seen.price_scale = max(seen.price_scale, int(scales["price"][rows].max()))
                 seen.quantity_scale = max(seen.quantity_scale, int(scales["quantity"][rows].max()))
-        found.other_name = names.other
+        self.complete(found, names)
         return found
 
     def batches(self, table: InstrumentTable) -> Iterator[Records]:
@@ -170,6 +170,11 @@ class TextTickFile:
 
     # -- which instrument
 
+    def complete(self, found: Survey, names: Names) -> None:
+        """Add to a survey what all its rows call the instruments."""
+        names.complete(found.instruments, self._describe)
+        found.other_name = names.other
+
     def only_instrument(self, constants: Columns) -> tuple[int, Found]:
         """Return the token and what is known of a file's only instrument.
 
@@ -196,7 +201,7 @@ class TextTickFile:
         venue, symbol = self._only or ("", "")
         said = _word(columns, "symbol", row)
         found = self._describe(said or symbol or str(token), _word(columns, "venue", row) or venue)
-        found.named = bool(said) and "instrument_token" in columns
+        found.named = bool(said or symbol) and "instrument_token" in columns
         return found
 
     def _tokens(self, columns: Columns, place: Place) -> Ints:

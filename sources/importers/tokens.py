@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import numpy as np
 
 from parity.sources.importers import decimals
-from parity.sources.importers.tables import OtherName, Place
+from parity.sources.importers.tables import Found, OtherName, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from parity.model.instruments import Instrument, InstrumentTable
     from parity.sources.importers.layouts import Columns
-    from parity.sources.importers.tables import Found, Ints, Survey, TickFile
+    from parity.sources.importers.tables import Ints, Survey, TickFile
 
 TOKEN_BITS: Final = 48
 _WHO: Final = ("symbol", "venue")
@@ -98,11 +98,12 @@ class Names:
 
     def take(self, tokens: Ints, columns: Columns, first_row: int) -> None:
         """Take a block of rows, with their columns of names."""
+        named = [column for column in _WHO if column in columns]
+        if not named:
+            return
         known, at = np.unique(tokens, return_inverse=True)
         found: list[tuple[int, str, int, str]] = []
-        for column in _WHO:
-            if column not in columns:
-                continue
+        for column in named:
             codes, valid = decimals.codes_of(columns[column])
             words = columns[column].dictionary.to_pylist()
             pairs = np.where(valid, at * len(words) + codes, -1)
@@ -116,31 +117,69 @@ class Names:
             if word != before and self.other is None:
                 self.other = OtherName(row, column, token, word, before, row_before)
 
+    def complete(
+        self, instruments: Mapping[int, Found], describe: Callable[[str, str], Found]
+    ) -> None:
+        """Give instruments the names that their first rows do not say and later ones do.
+
+        Args:
+            instruments: of the file, by their tokens.
+            describe: (symbol, venue) -> what is known of an instrument.
+        """
+        for token, one in instruments.items():
+            symbol, venue = (self._said.get((token, column), ("", 0))[0] for column in _WHO)
+            if (symbol and not one.named) or (venue and not one.venue):
+                said = describe(symbol or one.symbol, venue or one.venue)
+                said.named = one.named or bool(symbol)
+                take_names(one, said)
+
+
+def take_names(one: Found, other: Found) -> None:
+    """Give an instrument the names that it lacks and another view of it has."""
+    more = (other.named and not one.named) or (other.venue and not one.venue)
+    if other.named and not one.named:
+        one.symbol, one.named = other.symbol, True
+    one.venue = one.venue or other.venue
+    if more:
+        one.kind, one.contract_size = other.kind, other.contract_size
+
 
 def check_names(files: Sequence[TickFile], surveys: Sequence[Survey]) -> None:
     """Refuse the first row of a file, or of one after another, that calls a token otherwise.
 
     For files that no instrument table decides for.
     """
-    seen: dict[int, tuple[TickFile, Found]] = {}
+    seen: dict[tuple[int, str], tuple[TickFile, Found]] = {}
     for file, survey in zip(files, surveys, strict=True):
         if survey.other_name is not None:
             row, column, token, word, before, row_before = survey.other_name
             where = Place(file.path, column, row_before - 1, file.names).where(0)
             _refuse(file, row, column, word, f"expected {before!r}, as token {token} is in {where}")
         for token, found in survey.instruments.items():
-            first, one = seen.setdefault(token, (file, found))
-            where = Place(first.path, "symbol", one.row - 1, first.names).where(0)
-            refuse_other(file, found, one, f"as token {token} is in {where} of {first.path}")
+            for column in _said_by(token, found):
+                first, one = seen.setdefault((token, column), (file, found))
+                where = Place(first.path, "symbol", one.row - 1, first.names).where(0)
+                _hold(file, token, found, one, column, f"{where} of {first.path}")
 
 
-def refuse_other(file: TickFile, found: Found, one: Found | Instrument, where: str) -> None:
+def refuse_other(file: TickFile, token: int, found: Found, one: Instrument, where: str) -> None:
     """Refuse an instrument of a file whose names are not those of the one of its token."""
-    for column in _WHO:
-        word, before = getattr(found, column), getattr(one, column)
-        # Where only one of both says a venue, it is that.
-        if word != before and (column == "symbol" or (word and before)):
-            _refuse(file, found.row, column, word, f"expected {before!r}, {where}")
+    for column in _said_by(token, found):
+        _hold(file, token, found, one, column, where)
+
+
+def _said_by(token: int, found: Found) -> list[str]:
+    """Return which names a file says of a token; a symbol that found the token says none."""
+    symbol = found.named or token == made_token(found.venue, found.symbol)
+    return [name for name, says in zip(_WHO, (symbol, found.venue), strict=True) if says]
+
+
+def _hold(
+    file: TickFile, token: int, found: Found, one: Found | Instrument, column: str, where: str
+) -> None:
+    word, before = getattr(found, column), getattr(one, column)
+    if before and word != before:  # where only one of both says a venue, it is that
+        _refuse(file, found.row, column, word, f"expected {before!r}, as token {token} is in {where}")
 
 
 def _refuse(file: TickFile, row: int, column: str, word: str, problem: str) -> NoReturn:

@@ -308,3 +308,19 @@ def test_a_folder_takes_dbn_files_in_name_order(tmp_path: Path) -> None:
 
     assert ["a.dbn.zst", "b.dbn"] == [Path(f["path"]).name for f in report.files]
     assert 4 == report.ticks
+
+
+def test_a_mapped_token_is_held_to_the_symbol_of_the_map(tmp_path: Path) -> None:
+    """Another symbol under a token that the recording has is refused, as in any format."""
+    one = dbn(tmp_path / "a.dbn", _trades(), TABLE)
+    late = _trades()
+    late["ts_recv"] += LATE - EARLY
+    late["ts_event"] += LATE - EARLY
+    two = dbn(tmp_path / "b.dbn", late, TABLE)
+    import_ticks(one, tmp_path / "rec", map="instrument_token==7,symbol==A")
+
+    with pytest.raises(InputRefused, match="expected 'A', as token 7 is in .*'B'"):
+        import_ticks(two, tmp_path / "rec", map="instrument_token==7,symbol==B", append=True)
+
+    import_ticks(two, tmp_path / "rec", map="instrument_token==7", append=True)
+    assert 4 == load_manifest(tmp_path / "rec").last_seq

@@ -9,6 +9,7 @@ from parity.model.errors import InputRefused
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.recording.reader import open_recording
 from parity.sources.importers import import_ticks, plain
+from parity.sources.importers.tokens import made_token
 
 START = 1_748_736_000_000_000
 HEADER = "ts_event,instrument_token,symbol,venue,price,quantity"
@@ -132,3 +133,74 @@ def test_a_file_that_is_appended_agrees_with_the_recording(tmp_path: Path) -> No
     known = open_recording(tmp_path / "rec").table
     import_ticks(two, tmp_path / "rec", append=True, instrument_table=known)
     assert 4 == open_recording(tmp_path / "rec").tick_rows
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_venue_that_a_later_row_says_is_kept(size: str, tmp_path: Path) -> None:
+    """So is a symbol: the first word of each, whatever its row, in small and in big files."""
+    names = [(7, "", ""), (7, "", "X"), (7, "A", "")] * (1 + SIZES[size] // 3)
+    path = _csv(tmp_path / "a.csv", names)
+
+    import_ticks(path, tmp_path / "rec")
+
+    (one,) = open_recording(tmp_path / "rec").table
+    assert ("A", "X") == (one.symbol, one.venue)
+
+
+def test_a_venue_that_a_later_file_says_is_kept_and_held_to(tmp_path: Path) -> None:
+    """Three files: none, X, and Y, which is another instrument's."""
+    venues = ("", "X", "Y")
+    one, two, three = (
+        _csv(tmp_path / f"{n}.csv", [(7, "A", venue)], START + n) for n, venue in enumerate(venues)
+    )
+
+    import_ticks([one, two], tmp_path / "rec")
+    said = _refused([one, two, three], tmp_path / "no").message
+
+    assert ["X"] == [i.venue for i in open_recording(tmp_path / "rec").table]
+    assert f"{three}: row 1: venue: expected 'X', as token 7 is in row 1 of {two}, was 'Y'" == said
+
+
+@pytest.mark.parametrize("tokens_first", [False, True])
+def test_a_file_of_tokens_only_says_no_symbol(tokens_first: bool, tmp_path: Path) -> None:
+    """The symbol is what the other one says, together as one after another."""
+    named = _csv(tmp_path / "a.csv", [(7, "A", "X")])
+    bare = tmp_path / "b.csv"
+    at = START - 1 if tokens_first else START + 1
+    bare.write_text(f"ts_event,instrument_token,price,quantity\n{at},7,1.5,2\n", "utf-8")
+    files = [bare, named] if tokens_first else [named, bare]
+
+    import_ticks(files, tmp_path / "rec")
+
+    (one,) = open_recording(tmp_path / "rec").table
+    assert ("A", "X") == (one.symbol, one.venue)
+    if not tokens_first:
+        import_ticks(named, tmp_path / "apart")
+        import_ticks(bare, tmp_path / "apart", append=True)
+        assert [one] == [*open_recording(tmp_path / "apart").table]
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_a_symbol_of_the_files_name_is_held_to_a_mapped_token(append: bool, tmp_path: Path) -> None:
+    """Two Binance archives under one token are two instruments."""
+    paths = [tmp_path / f"{s}-trades-2025-06-01.csv" for s in ("BTCUSDT", "ETHUSDT")]
+    for n, path in enumerate(paths):
+        path.write_text(f"{n + 1},1.5,2.0,3.0,{START + n},True,True\n", "utf-8")
+    if append:
+        import_ticks(paths[0], tmp_path / "rec", map="instrument_token==7")
+    sources = paths[1] if append else paths
+
+    said = _refused(sources, tmp_path / "rec", map="instrument_token==7", append=append).message
+
+    assert f"{paths[1]}: row 1: symbol: expected 'BTCUSDT'" in said
+
+
+def test_a_token_made_of_other_names_is_refused(tmp_path: Path) -> None:
+    """A file that gives the token of another one's symbol, in either order."""
+    token = made_token("", "A")
+    one = tmp_path / "a.csv"
+    one.write_text(f"ts_event,symbol,price,quantity\n{START},A,1.5,2\n", "utf-8")
+    two = _csv(tmp_path / "b.csv", [(token, "B", "")], START + 1)
+
+    for files in ([one, two], [two, one]):
+        assert f"as token {token} is in row 1" in _refused(files, tmp_path / "rec").message
