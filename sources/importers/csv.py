@@ -6,7 +6,8 @@ columns from 1, or `=text` stands for every row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
@@ -156,30 +157,52 @@ class _Reader:
         self._other: Any = None  # the first row of another width
 
     def blocks(self) -> Iterator[tuple[int, Columns]]:
-        """Yield (rows before, columns) block by block."""
+        """Yield (rows before, columns) block by block.
+
+        pyarrow fixes the size of its blocks when it opens a file, and a merge opens all of them
+        before it knows whose rows take turns. So a file that may hold more after its first block
+        is opened anew then.
+        """
         if not self._sample.data:
             return
-        first_row = 0
+        size, rows = self._block_bytes(), 0
+        with closing(self._batches(size)) as begin:
+            for batch in begin:
+                yield rows, self._columns(batch, rows)
+                rows += len(batch)
+                if rows == len(batch) and self._block_bytes() >= 2 * size:
+                    break
+            else:
+                return
+        seen = rows
+        for batch in self._batches(self._block_bytes()):
+            again = min(seen, len(batch))
+            seen -= again
+            if again < len(batch):
+                yield rows, self._columns(batch.slice(again), rows)
+                rows += len(batch) - again
+
+    def _block_bytes(self) -> int:
+        return self._shares.of(_BLOCK_BYTES, _BLOCK_BYTES_MIN)
+
+    def _batches(self, size: int) -> Generator[Any, None, None]:
+        """Yield what pyarrow makes of blocks of a size, where it holds rows."""
         with self._sample.open() as file:
             lines = WithLastLineEnd(file, self._sample.position)
-            for batch in self._batches(lines):
-                if lines.shares:  # of the block that it was made from: pyarrow reads far ahead
-                    self._sample.used = lines.shares.popleft()
-                if len(batch):
-                    yield first_row, self._columns(batch, first_row)
-                    first_row += len(batch)
-
-    def _batches(self, lines: Any) -> Iterator[Any]:
-        with self._open(lines) as reader:
-            while True:
-                try:
-                    yield reader.read_next_batch()
-                except StopIteration:
-                    return
-                except pa.ArrowInvalid as error:
-                    raise self._refusal(error) from None
-                except UNPACKING_ERRORS as error:
-                    raise self._sample.unreadable(error) from None
+            with self._open(lines, size) as reader:
+                while True:
+                    try:
+                        batch = reader.read_next_batch()
+                    except StopIteration:
+                        return
+                    except pa.ArrowInvalid as error:
+                        raise self._refusal(error) from None
+                    except UNPACKING_ERRORS as error:
+                        raise self._sample.unreadable(error) from None
+                    if lines.shares:  # of the block that it was made from: pyarrow reads far ahead
+                        self._sample.used = lines.shares.popleft()
+                    if len(batch):
+                        yield batch
 
     def _columns(self, batch: Any, first_row: int) -> Columns:
         columns = {k: decimals.encode(batch.column(f"f{n}")) for k, n in self.places.items()}
@@ -191,11 +214,11 @@ class _Reader:
             )
         return columns
 
-    def _open(self, lines: Any, kind: Any = None) -> Any:
+    def _open(self, lines: Any, size: int, kind: Any = None) -> Any:
         wanted = [f"f{n}" for n in sorted(set(self.places.values()))]
         read = pc_csv.ReadOptions(
             use_threads=False,
-            block_size=self._shares.of(_BLOCK_BYTES, _BLOCK_BYTES_MIN),
+            block_size=size,
             autogenerate_column_names=True,
             skip_rows=0 if self._sample.header is None else 1,
         )
@@ -238,7 +261,7 @@ class _Reader:
         first_row = 0
         with self._sample.open() as file:
             lines = WithLastLineEnd(file, self._sample.position)
-            with self._open(lines, pa.binary()) as reader:
+            with self._open(lines, _BLOCK_BYTES, pa.binary()) as reader:
                 for batch in reader:
                     for key, place in self.places.items():
                         cells = batch.column(f"f{place}")

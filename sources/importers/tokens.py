@@ -127,7 +127,8 @@ class Names:
             describe: (symbol, venue) -> what is known of an instrument.
         """
         for token, one in instruments.items():
-            symbol, venue = (self._said.get((token, column), ("", 0))[0] for column in _WHO)
+            symbol, _ = self._said.get((token, "symbol"), ("", 0))
+            venue, _ = self._said.get((token, "venue"), ("", 0))
             if (symbol and not one.named) or (venue and not one.venue):
                 said = describe(symbol or one.symbol, venue or one.venue)
                 said.named = one.named or bool(symbol)

@@ -319,7 +319,7 @@ def test_a_mapped_token_is_held_to_the_symbol_of_the_map(tmp_path: Path) -> None
     two = dbn(tmp_path / "b.dbn", late, TABLE)
     import_ticks(one, tmp_path / "rec", map="instrument_token==7,symbol==A")
 
-    with pytest.raises(InputRefused, match="expected 'A', as token 7 is in .*'B'"):
+    with pytest.raises(InputRefused, match=r"expected 'A', as token 7 is in .*'B'"):
         import_ticks(two, tmp_path / "rec", map="instrument_token==7,symbol==B", append=True)
 
     import_ticks(two, tmp_path / "rec", map="instrument_token==7", append=True)
