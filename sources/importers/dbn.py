@@ -20,6 +20,7 @@ from parity.sources.importers.decimals import DIGITS_MAX
 from parity.sources.importers.sample import UNPACKING_ERRORS
 from parity.sources.importers.tables import (
     BATCH_ROWS,
+    BATCH_ROWS_MIN,
     Found,
     Place,
     Scales,
@@ -91,6 +92,7 @@ class DbnTickFile:
     def __init__(self, sample: Sample, options: Options) -> None:
         self.path, self.layout = sample.path, layout_of(sample)
         self._sample, self._given, self._grows = sample, options.given, options.grows
+        self._shares = options.shares
         for key, source in options.columns.items():
             if key not in _CONSTANTS or not source.startswith("="):
                 raise ConfigError(
@@ -185,7 +187,7 @@ class DbnTickFile:
                 header = read_header(self._sample, file)
                 fields: Any = _TRADE + (_BOOK if self.layout == "mbp-1" else [])
                 kind = np.dtype(fields + (_SENT if header.sent else []))
-                while block := file.read(kind.itemsize * BATCH_ROWS):
+                while block := file.read(kind.itemsize * self._rows()):
                     whole = len(block) // kind.itemsize
                     rows = np.frombuffer(block, kind, whole)
                     self._check_kind(rows, block, first_row)
@@ -200,6 +202,9 @@ class DbnTickFile:
                     first_row += whole
         except UNPACKING_ERRORS as error:
             raise self._sample.unreadable(error) from None
+
+    def _rows(self) -> int:
+        return self._shares.of(BATCH_ROWS, BATCH_ROWS_MIN)
 
     def _check_kind(self, rows: Any, block: bytes, first_row: int) -> None:
         rtype, size = _RTYPES[self.layout], rows.dtype.itemsize

@@ -35,6 +35,8 @@ def encode(texts: Any) -> Any:
     """Return a column as one dictionary array, its texts trimmed and "" made null."""
     if isinstance(texts, pa.ChunkedArray):
         texts = texts.combine_chunks()
+    if pa.types.is_dictionary(texts.type) and len(texts.dictionary) > len(texts):
+        texts = texts.cast(pa.string())  # a slice: words that no row of it has cost as much as any
     if not pa.types.is_dictionary(texts.type):
         texts = texts.dictionary_encode()
     words = pc.utf8_trim_whitespace(texts.dictionary.cast(pa.string()))

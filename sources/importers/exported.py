@@ -19,12 +19,13 @@ from parity.model.instruments import InstrumentTable
 from parity.sources.importers import decimals
 from parity.sources.importers.formats import Match
 from parity.sources.importers.layouts import EXPORTED, KEYS, Columns
-from parity.sources.importers.tables import BATCH_ROWS, Found
+from parity.sources.importers.tables import BATCH_ROWS, BATCH_ROWS_MIN, Found
 from parity.sources.importers.texts import TextTickFile
 
 if TYPE_CHECKING:
     from parity.sources.importers.formats import Options
     from parity.sources.importers.sample import Sample
+    from parity.sources.importers.shares import Shares
 
 pc: Any = typed_pc  # its stubs refuse plain Python scalars, which it takes
 
@@ -56,7 +57,7 @@ class ExportedFormat:
         has = [n for n in (*KEYS, "flags", *names) if sample.schema and n in sample.schema.names]
 
         def read() -> Iterator[tuple[int, Columns]]:
-            return _blocks(sample, has)
+            return _blocks(sample, has, options.shares)
 
         return TextTickFile(
             sample.path,
@@ -94,14 +95,15 @@ def _describer(table: InstrumentTable) -> Any:
     return describe
 
 
-def _blocks(sample: Sample, names: Sequence[str]) -> Iterator[tuple[int, Columns]]:
+def _blocks(sample: Sample, names: Sequence[str], shares: Shares) -> Iterator[tuple[int, Columns]]:
     first_row = 0
     try:
         with pq.ParquetFile(sample.path, pre_buffer=False) as file:
             for batch in file.iter_batches(BATCH_ROWS, columns=list(names), use_threads=False):
-                if len(batch):
-                    yield first_row, {n: decimals.encode(_text(batch.column(n))) for n in names}
-                    first_row += len(batch)
+                for at, rows in shares.slices(batch, BATCH_ROWS, BATCH_ROWS_MIN):
+                    texts = {n: decimals.encode(_text(rows.column(n))) for n in names}
+                    yield first_row + at, texts
+                first_row += len(batch)
     except pa.ArrowException as error:
         raise InputRefused(
             f"{sample.path}: cannot be read: {str(error).splitlines()[0]}", cure="export it again"

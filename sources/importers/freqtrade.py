@@ -20,7 +20,7 @@ from parity.sources.codecs.exact import shortest_text
 from parity.sources.importers import decimals
 from parity.sources.importers.formats import Match
 from parity.sources.importers.sample import UNPACKING_ERRORS
-from parity.sources.importers.tables import BATCH_ROWS, Found, Place, other_names
+from parity.sources.importers.tables import BATCH_ROWS, BATCH_ROWS_MIN, Found, Place, other_names
 from parity.sources.importers.texts import TextTickFile
 from parity.sources.importers.vendors import instants
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from parity.sources.importers.formats import Options
     from parity.sources.importers.layouts import Columns
     from parity.sources.importers.sample import Sample
+    from parity.sources.importers.shares import Shares
 
 _ORDER: Final = ("timestamp", "id", "type", "side", "price", "amount", "cost")
 _COLUMNS: Final = {
@@ -72,7 +73,7 @@ class FreqtradeFormat:
                 f"{sample.path}: not trades of FreqTrade ({shown})",
                 cure=f"expected columns {', '.join(_ORDER)}; docs/import/freqtrade.md shows them",
             )
-        reader = _Reader(sample)
+        reader = _Reader(sample, options.shares)
         return TextTickFile(
             sample.path,
             self.name,
@@ -123,8 +124,8 @@ def _describe(symbol: str, venue: str) -> Found:
 class _Reader:
     """Reads blocks of a file as columns of text in our names."""
 
-    def __init__(self, sample: Sample) -> None:
-        self._sample = sample
+    def __init__(self, sample: Sample, shares: Shares) -> None:
+        self._sample, self._shares = sample, shares
 
     def blocks(self) -> Iterator[tuple[int, Columns]]:
         """Yield (rows before, columns) block by block."""
@@ -133,10 +134,10 @@ class _Reader:
         }  # fmt: skip
         first_row = 0
         for batch in kinds[self._sample.kind]():
-            for start in range(0, len(batch), BATCH_ROWS):
-                part = batch.slice(start, BATCH_ROWS)
-                yield first_row, self._block(part, Place(self._sample.path, "", first_row, _NAMES))
-                first_row += len(part)
+            for at, rows in self._shares.slices(batch, BATCH_ROWS, BATCH_ROWS_MIN):
+                place = Place(self._sample.path, "", first_row + at, _NAMES)
+                yield first_row + at, self._block(rows, place)
+            first_row += len(batch)
 
     def _block(self, batch: Any, place: Place) -> Columns:
         found: Columns = {}

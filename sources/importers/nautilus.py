@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from parity.model.errors import InputRefused
 from parity.sources.importers import decimals
 from parity.sources.importers.formats import Match
-from parity.sources.importers.tables import BATCH_ROWS, Found, Place, other_names
+from parity.sources.importers.tables import BATCH_ROWS, BATCH_ROWS_MIN, Found, Place, other_names
 from parity.sources.importers.texts import TextTickFile
 from parity.sources.importers.vendors import CountingTickFile, Notes, instants
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from parity.sources.importers.formats import Options
     from parity.sources.importers.layouts import Columns
     from parity.sources.importers.sample import Sample
+    from parity.sources.importers.shares import Shares
 
 pc: Any = typed_pc  # its stubs refuse plain Python scalars, which it takes
 
@@ -108,7 +109,7 @@ def _open(path: Path, schema: Any, layout: str, options: Options) -> CountingTic
         which: _precision(path, metadata, key)
         for which, key in (("price", "price_precision"), ("quantity", "size_precision"))
     }
-    reader = _Reader(path, columns, name, scales)
+    reader = _Reader(path, columns, name, scales, options.shares)
     file = TextTickFile(
         path,
         FORMAT.name,
@@ -147,8 +148,14 @@ class _Reader:
     """Reads blocks of a file as columns of text in our names."""
 
     def __init__(
-        self, path: Path, columns: dict[str, str], name: str | None, scales: dict[str, int | None]
+        self,
+        path: Path,
+        columns: dict[str, str],
+        name: str | None,
+        scales: dict[str, int | None],
+        shares: Shares,
     ) -> None:
+        self._shares = shares
         self.notes = Notes()
         self._path, self._columns, self._name, self._scales = path, columns, name, scales
         self.names = other_names({ours: theirs for theirs, ours in columns.items()})
@@ -169,12 +176,10 @@ class _Reader:
         first_row = 0
         with pq.ParquetFile(self._path, pre_buffer=False) as file:
             for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False):
-                if len(batch):
-                    yield (
-                        first_row,
-                        self._block(batch, Place(self._path, "", first_row, self.names)),
-                    )
-                    first_row += len(batch)
+                for at, rows in self._shares.slices(batch, BATCH_ROWS, BATCH_ROWS_MIN):
+                    place = Place(self._path, "", first_row + at, self.names)
+                    yield first_row + at, self._block(rows, place)
+                first_row += len(batch)
 
     def _block(self, batch: Any, place: Place) -> Columns:
         found: Columns = {}

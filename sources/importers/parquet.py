@@ -21,6 +21,7 @@ from parity.sources.importers import decimals
 from parity.sources.importers.formats import Match
 from parity.sources.importers.tables import (
     BATCH_ROWS,
+    BATCH_ROWS_MIN,
     Found,
     Ints,
     Mask,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
     from parity.sources.importers.formats import Options
     from parity.sources.importers.sample import Sample
+    from parity.sources.importers.shares import Shares
 
 _BOTH: Final = ("instrument", "instrument_token", "venue", "ts_event", "price_scale")
 _TRADE: Final = ("price", "price_i", "quantity", "quantity_i", "quantity_scale", "side")
@@ -68,6 +70,7 @@ class ParquetTickFile:
 
     Args:
         path: the file.
+        shares: how much is read at a time.
 
     Raises:
         InputRefused: not Parquet, bars, or columns missing.
@@ -78,8 +81,8 @@ class ParquetTickFile:
         {"symbol": "instrument", "bid_quantity": "bid_qty", "ask_quantity": "ask_qty"}
     )
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, shares: Shares) -> None:
+        self.path, self._shares = path, shares
         try:
             self._schema: dict[str, pa.DataType] = {f.name: f.type for f in pq.read_schema(path)}
         except pa.ArrowInvalid as error:
@@ -174,7 +177,8 @@ class ParquetTickFile:
         first_row = 0
         with pq.ParquetFile(self.path, read_dictionary=texts, pre_buffer=False) as file:
             for batch in file.iter_batches(BATCH_ROWS, columns=columns, use_threads=False):
-                yield first_row, batch
+                for at, rows in self._shares.slices(batch, BATCH_ROWS, BATCH_ROWS_MIN):
+                    yield first_row + at, rows
                 first_row += len(batch)
 
     def _found(self, batch: Any, row: int) -> Found:
@@ -304,7 +308,7 @@ class ParquetFormat:
 
     def open(self, sample: Sample, match: Match | None, options: Options) -> ParquetTickFile:
         """Open it, or refuse it by its columns."""
-        return ParquetTickFile(sample.path)
+        return ParquetTickFile(sample.path, options.shares)
 
 
 FORMAT: Final = ParquetFormat()

@@ -25,6 +25,7 @@ Records = npt.NDArray[Any]
 Tell = Callable[[int], None]  # takes how many rows of a file were read so far
 
 BATCH_ROWS: Final = 65_536
+BATCH_ROWS_MIN: Final = 4096  # of a file among many; fewer cost as much
 _MEND: Final = "mend or drop that row"
 BARS: Final = frozenset({"open", "high", "low", "close"})
 

@@ -98,7 +98,7 @@ class Names:
 
     def take(self, tokens: Ints, columns: Columns, first_row: int) -> None:
         """Take a block of rows, with their columns of names."""
-        named = [column for column in _WHO if column in columns]
+        named: list[str] = [column for column in _WHO if column in columns]
         if not named:
             return
         known, at = np.unique(tokens, return_inverse=True)

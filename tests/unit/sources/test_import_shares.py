@@ -1,11 +1,19 @@
 """Files that interleave share the memory of one block; what a block holds changes no tick."""
 
+import importlib
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from vendor_files import dbn, freqtrade, freqtrade_rows, nautilus
+from vendor_ticks import ONE, TABLE
 
+from parity.cli.export import command as export_command
+from parity.model import ticks as flag
 from parity.recording.reader import open_recording
 from parity.sources.importers import csv, import_ticks, merge, plain
 from parity.sources.importers.shares import Shares
@@ -90,6 +98,71 @@ def test_files_that_follow_each_other_keep_whole_blocks(price: str, tmp_path: Pa
     assert FILES * ROWS == len(ticks)
     assert BLOCK <= longest
     assert max(held) < 2 * BLOCK
+
+
+def _trades(file: int) -> Any:
+    records = np.zeros(ROWS, TABLE.tick_dtype)
+    records["instrument_token"] = ONE
+    at = START * 1000 + (np.arange(ROWS) * FILES + file) * 10**6
+    records["ts_event"] = records["ts_recv"] = at
+    records["price_int"], records["quantity_int"], records["side"] = 1_50 + file, 2_000, 1
+    records["trade_id"] = np.arange(ROWS)
+    records["flags"] = flag.TRADE
+    return records
+
+
+def _parquet(path: Path, records: Any) -> Path:
+    numbers = {"price_i": records["price_int"].tolist(), "quantity_i": [2] * ROWS}
+    columns = {
+        "instrument": ["A"] * ROWS, "venue": ["X"] * ROWS, "instrument_token": [ONE] * ROWS,
+        "price": [f"{Decimal(n).scaleb(-2)}" for n in numbers["price_i"]],
+        "quantity": ["2"] * ROWS, "price_scale": [2] * ROWS, "quantity_scale": [0] * ROWS,
+        "side": [1] * ROWS, "ts_event": records["ts_event"].tolist(),
+    }  # fmt: skip
+    pq.write_table(pa.table({**columns, **numbers}), path)
+    return path
+
+
+def _exported(path: Path, records: Any) -> Path:
+    made = nautilus(path.with_suffix(".made.parquet"), records, TABLE.by_token(ONE), width=8)
+    import_ticks(made, path.with_suffix(".rec"))
+    made.unlink()
+    export_command(path.with_suffix(".rec"), path, as_json=True)
+    return path
+
+
+WRITERS = {
+    "dbn": lambda path, records: dbn(path.with_suffix(".dbn"), records, TABLE),
+    "exported": _exported,
+    "freqtrade": lambda path, records: freqtrade(
+        path.with_name(f"A{path.stem}_USDT-trades.feather"),
+        freqtrade_rows(records, TABLE.by_token(ONE)),
+    ),
+    "nautilus": lambda path, records: nautilus(path, records, TABLE.by_token(ONE), width=8),
+    "parquet": _parquet,
+}
+
+
+@pytest.mark.parametrize("format", WRITERS)
+def test_other_formats_share_a_block_too(format: str, tmp_path: Path) -> None:
+    """Their rows are converted a share at a time, to the same ticks."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for file in range(FILES):
+        WRITERS[format](folder / f"{file}.parquet", _trades(file))
+    with pytest.MonkeyPatch.context() as patch:
+        whole, _, _ = _imported(folder, tmp_path / "whole", patch)
+    with pytest.MonkeyPatch.context() as patch:
+        module = importlib.import_module(f"parity.sources.importers.{format}")
+        patch.setattr(module, "BATCH_ROWS", BLOCK)
+        patch.setattr(module, "BATCH_ROWS_MIN", 1)
+        patch.setattr(merge, "ROWS_MIN", 16)
+        ticks, held, _ = _imported(folder, tmp_path / "small", patch)
+
+    assert whole == ticks
+    assert FILES * ROWS == len(ticks)
+    assert len(held) > FILES
+    assert max(held) <= BLOCK
 
 
 @pytest.mark.parametrize(("files", "share"), [(1, 1000), (2, 125), (50, 10), (10_000, 10)])
