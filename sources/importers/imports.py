@@ -116,7 +116,7 @@ def import_ticks(
             given = before.with_table(given)
         options = Options(columns=parse_map(map), tz=tz, given=given, grows=grows, sort=sort)
         paths = expand(sources)
-        stack.enter_context(open_at_once(len(paths), 1 if sort is None else 2))
+        stack.enter_context(open_at_once(len(paths)))
         samples = [Sample(path) for path in paths]
         opened = [open_file(sample, format, options) for sample in samples]
         asked = _Asked(target, samples, opened, options, before, order, sort, progress)

@@ -135,12 +135,11 @@ def given_table(table: InstrumentTable | Path | str | None) -> InstrumentTable |
 
 
 @contextmanager
-def open_at_once(files: int, each: int = 1) -> Iterator[None]:
+def open_at_once(files: int) -> Iterator[None]:
     """Let the process open so many files at once, as a merge does, while this lasts.
 
     Args:
-        files: how many are merged.
-        each: how many are open for each of them.
+        files: how many are merged; sorted, each is closed before its sorted rows are read.
 
     Raises:
         ConfigError: the hard limit is lower.
@@ -152,7 +151,7 @@ def open_at_once(files: int, each: int = 1) -> Iterator[None]:
         return
     kind = resource.RLIMIT_NOFILE
     soft, hard = resource.getrlimit(kind)
-    needed = files * each + _OTHERS_OPEN
+    needed = files + _OTHERS_OPEN
     if soft == resource.RLIM_INFINITY or needed <= soft:
         yield
         return
