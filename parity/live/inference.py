@@ -34,6 +34,8 @@ SESSION_CONFIG: Final[dict[str, str]] = {
 }
 # CPU features that pick other inner loops, and so other bits, in the CPU provider.
 _CPU_FLAGS: Final = ("fma", "avx2", "avx512f", "avx512_vnni", "amx_tile", "asimd", "sve")
+_MEND: Final = "mend model_path"
+_PUT: Final = f"put the model there, or {_MEND}"
 
 
 class ModelUnavailable(ParityError):
@@ -103,22 +105,18 @@ class OnnxModel:
         return binding
 
 
-def load_model(path: str | Path, *, root: Path, outside_root: bool = False) -> OnnxModel:
+def load_model(path: str | Path, *, root: Path) -> OnnxModel:
     """Read a model once and make it ready.
 
     Args:
         path: relative to root, or absolute.
         root: the folder models lie in; a path that leads out of it (`..`, a symlink, an absolute
             path elsewhere) is refused.
-        outside_root: take an absolute path from anywhere. For a path that a person gave on the
-            command line, never for one from a configuration row.
 
     Raises:
         ModelMissing: there is no such file under the root.
         ModelUnavailable: outside the root, not a model, or not one of our kind.
     """
-    if outside_root and Path(path).is_absolute():
-        root = Path(path).parent
     return read_model(find_model(path, [root]), name=str(path))
 
 
@@ -136,22 +134,22 @@ def find_model(path: str | Path, places: Sequence[Path]) -> Path:
     bases = [place.resolve() for place in places]
     try:  # joining an absolute path gives that path
         found = [file for base in bases if (file := (base / path).resolve()).is_relative_to(base)]
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL, or links in a circle
-        raise _unavailable(ascii(str(path)), f"is no path: {error}") from error
+        there = [file for file in found if file.exists()]
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL, links in a circle, too long
+        raise _unavailable(ascii(str(path)), f"is no path: {error}", cure=_MEND) from error
     if not found:
         raise _unavailable(
             str(path),
             f"leads outside {_folders(bases)}",
             cure="put the model into such a folder, and name it by its path from there",
         )
-    for file in found:
-        if file.exists():  # a damaged one is never replaced by another of its name
-            return file
-    there = {file.name for base in bases if base.is_dir() for file in base.glob("*.onnx")}
-    meant = f"{did_you_mean(str(path), there)} else " if there else ""
+    if there:  # a damaged one is never replaced by another of its name
+        return there[0]
+    others = {file.name for base in bases if base.is_dir() for file in base.glob("*.onnx")}
+    meant = f"{did_you_mean(str(path), others)} else " if others else ""
     raise ModelMissing(
         f"model {path}: there is no file {' or '.join(str(file) for file in found)}",
-        cure=f"{meant}put the model there, or mend model_path",
+        cure=meant + _PUT,
     )
 
 
@@ -176,7 +174,7 @@ def read_model(file: Path, *, name: str) -> OnnxModel:
         with file.open("rb") as opened:
             data = opened.read(MODEL_BYTES_MAX + 1)
     except FileNotFoundError:
-        raise ModelMissing(f"model {name}: there is no file {file}") from None
+        raise ModelMissing(f"model {name}: there is no file {file}", cure=_PUT) from None
     except OSError as error:
         raise _unavailable(name, f"cannot be read: {error}") from error
     if len(data) > MODEL_BYTES_MAX:
