@@ -79,11 +79,15 @@ def _cure(manifest: Manifest, folder: Path) -> str:
     gone = manifest.gone
     if all(one.reason != LOST for one in gone):
         first = max(one.last_seq for one in gone) + 1
-        held = f"seq {first}..{manifest.last_seq}" if first <= manifest.last_seq else "nothing"
+        held = "The recording holds no event any more"
+        if first <= manifest.last_seq:
+            held = (
+                f"The recording still holds seq {first}..{manifest.last_seq}: a new run over it "
+                f"(parity backtest {folder}) can be verified, this one not"
+            )
         return (
             "what was pruned cannot be proved any more: prove a run before its recording is "
-            "pruned, or keep more of it (--keep-days, --keep-bytes). The recording still holds "
-            f"{held}: a new run over it (parity backtest {folder}) can be verified, this one not"
+            f"pruned, or keep more of it (--keep-days, --keep-bytes). {held}"
         )
     return (
         "what is gone cannot be proved; a lost part comes back from a copy: put it in its "

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from parity.model.errors import RecordingCorrupt
 from parity.model.extensions import Extension
+from parity.recording.gone import refuse_gone
 from parity.recording.manifest import (
     MANIFEST,
     Gone,
@@ -67,3 +69,24 @@ def test_every_byte_of_a_manifest_is_guarded(recording: Path, bits: int) -> None
     kept = sum(bytes([one]).isspace() for one in text)
     assert len(refused) >= len(text) - kept
     assert all(str(path) in message for message in refused)
+
+
+@pytest.mark.parametrize(
+    ("last_seq", "said"),
+    [
+        (4, "The recording holds no event any more"),
+        (9, "The recording still holds seq 5..9: a new run over it (parity backtest {0}) can be "
+            "verified, this one not"),
+    ],
+)  # fmt: skip
+def test_what_was_pruned_leaves_what_there_is(recording: Path, last_seq: int, said: str) -> None:
+    """A new run is advised only where there is something to run over."""
+    manifest = load_manifest(recording)
+    pruned = msgspec.structs.replace(manifest.gone[0], reason="pruned")
+    part = msgspec.structs.replace(PART, last_seq=last_seq)
+    manifest = msgspec.structs.replace(manifest, gone=[pruned], parts=[part])
+
+    with pytest.raises(RecordingCorrupt) as caught:
+        refuse_gone(manifest, recording, "run r")
+
+    assert str(caught.value.cure).endswith(f". {said.format(recording)}")
