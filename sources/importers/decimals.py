@@ -27,7 +27,6 @@ _PLAIN: Final = r"^(?P<sign>[+-]?)(?P<whole>[0-9]*)\.?(?P<part>[0-9]*)$"
 _EXPONENT: Final = re.compile(r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]{1,2}$")
 _INTEGER: Final = re.compile(r"^[+-]?[0-9]{1,20}$")
 DIGITS_MAX: Final = 18  # DECIMAL(18, s)
-_WHOLE: Final = ("instrument_token", "open_interest", "trade_id")  # no scale is theirs
 _MEND: Final = "mend or drop that row"
 
 
@@ -69,12 +68,13 @@ def decimals_of(texts: Any, place: Place) -> Ints:
     return counts
 
 
-def parse(texts: Any, scale: int, place: Place) -> tuple[Ints, Mask]:
+def parse(texts: Any, scale: int | None, place: Place) -> tuple[Ints, Mask]:
     """Return each row's value times 10**scale, and which rows have one.
 
     Args:
         texts: a column from `encode`.
-        scale: digits after the point to keep; more than that is refused, never rounded.
+        scale: digits after the point to keep; more than that is refused, never rounded. None for
+            integers, which have no scale that could be changed.
         place: where the column stands, for refusals.
 
     Raises:
@@ -92,20 +92,19 @@ def parse(texts: Any, scale: int, place: Place) -> tuple[Ints, Mask]:
             row = int(np.argmax(hit))
             place.refuse(row, words[int(codes[row])].as_py(), problem, cure)
 
-    whole_only = place.column in _WHOLE
-    long = pc.greater(pc.utf8_length(part), scale).fill_null(False)
+    long = pc.greater(pc.utf8_length(part), scale or 0).fill_null(False)
     refuse(
         _bools(long),
-        "expected an integer" if whole_only else f"expected at most {scale} decimals",
-        _MEND if whole_only else "give the instrument a larger scale (--instrument-table)",
+        "expected an integer" if scale is None else f"expected at most {scale} decimals",
+        _MEND if scale is None else "give the instrument a larger scale (--instrument-table)",
     )
-    digits = pc.binary_join_element_wise(whole, pc.utf8_rpad(part, scale, "0"), "")
+    digits = pc.binary_join_element_wise(whole, pc.utf8_rpad(part, scale or 0, "0"), "")
     digits = pc.utf8_ltrim(digits, "0")
     too_large = pc.greater(pc.utf8_length(digits), DIGITS_MAX).fill_null(False)
     refuse(
         _bools(too_large),
-        f"expected at most {DIGITS_MAX} digits" + ("" if whole_only else f" at scale {scale}"),
-        _MEND if whole_only else "give the instruments smaller scales (--instrument-table)",
+        f"expected at most {DIGITS_MAX} digits" + ("" if scale is None else f" at scale {scale}"),
+        _MEND if scale is None else "give the instruments smaller scales (--instrument-table)",
     )
     # Only words that no row holds (a shared dictionary) can still be too large or too long.
     digits = pc.if_else(pc.or_(too_large, pc.equal(digits, "")), "0", digits)

@@ -92,12 +92,14 @@ def merge(files: Sequence[OrderedFile], shares: Shares | None = None) -> Iterato
 def _joined(batches: Generator[Records, None, None]) -> Iterator[Records]:
     """Yield small batches together: where blocks end by turns, most rounds have a few rows."""
     waiting: list[Records] = []
+    rows = 0
     with closing(batches):
         for batch in batches:
             waiting.append(batch)
-            if sum(map(len, waiting)) >= ROWS_MIN:
+            rows += len(batch)
+            if rows >= ROWS_MIN:
                 yield batch if len(waiting) == 1 else np.concatenate(waiting)
-                waiting = []
+                waiting, rows = [], 0
     if waiting:
         yield waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
 

@@ -206,7 +206,7 @@ class TextTickFile:
 
     def _tokens(self, columns: Columns, place: Place) -> Ints:
         if "instrument_token" in columns:
-            values, valid = decimals.parse(columns["instrument_token"], 0, place)
+            values, valid = decimals.parse(columns["instrument_token"], None, place)
             _require(valid, place, "expected an integer")
             return values
         count = len(next(iter(columns.values())))
@@ -286,7 +286,7 @@ class TextTickFile:
     ) -> None:
         if "open_interest" in columns:
             there = place.of("open_interest")
-            values, valid = decimals.parse(columns["open_interest"], 0, there)
+            values, valid = decimals.parse(columns["open_interest"], None, there)
             records["open_interest"] = values
             records["flags"][~valid] |= flag.NO_OPEN_INTEREST
         else:

@@ -180,7 +180,9 @@ def _hold(
 ) -> None:
     word, before = getattr(found, column), getattr(one, column)
     if before and word != before:  # where only one of both says a venue, it is that
-        _refuse(file, found.row, column, word, f"expected {before!r}, as token {token} is in {where}")
+        _refuse(
+            file, found.row, column, word, f"expected {before!r}, as token {token} is in {where}"
+        )
 
 
 def _refuse(file: TickFile, row: int, column: str, word: str, problem: str) -> NoReturn:

@@ -59,7 +59,7 @@ def fill_ids(records: Records, texts: Any, table: InstrumentTable, place: Place)
     if others.any():
         words = pc.if_else(pa.array(others), pa.scalar(None, pa.string()), texts.dictionary)
         whole = pa.DictionaryArray.from_arrays(texts.indices, words)
-        numbers, integers = decimals.parse(whole, 0, place)
+        numbers, integers = decimals.parse(whole, None, place)
         held = valid & others[codes]
         made = [
             (word.encode(), trade_ids.number_of(word)) if other else (b"", 0)
@@ -69,7 +69,7 @@ def fill_ids(records: Records, texts: Any, table: InstrumentTable, place: Place)
         _fill_text(records, table, [word for word, _ in made], codes, held)
         valid = integers | held
     else:
-        numbers, valid = decimals.parse(texts, 0, place)
+        numbers, valid = decimals.parse(texts, None, place)
     records["trade_id"] = np.where(valid, numbers, -1)
     records["flags"][~valid] |= NO_TRADE_ID
 
