@@ -15,7 +15,7 @@ from typing import Any, Final
 from parity.core.calendars import check_calendars
 from parity.model.errors import ConfigError, InputRefused
 from parity.model.instruments import InstrumentTable
-from parity.recording.reader import open_recording
+from parity.recording.manifest import load_manifest
 
 # What of a folder is taken for ticks; a file that is named outright may have any name.
 _SUFFIXES: Final = (".parquet", ".csv", ".txt", ".tsv", ".feather", ".json", ".jsonl",
@@ -111,7 +111,7 @@ def given_table(table: InstrumentTable | Path | str | None) -> InstrumentTable |
         return table
     path = Path(table)
     if path.is_dir():
-        return open_recording(path).table
+        return load_manifest(path).table
     try:
         rows = json.loads(path.read_bytes(), object_pairs_hook=_distinct, parse_constant=_refused)
     except OSError as error:

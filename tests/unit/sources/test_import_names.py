@@ -204,3 +204,16 @@ def test_a_token_made_of_other_names_is_refused(tmp_path: Path) -> None:
 
     for files in ([one, two], [two, one]):
         assert f"as token {token} is in row 1" in _refused(files, tmp_path / "rec").message
+
+
+def test_the_table_of_a_recording_needs_none_of_its_parts(tmp_path: Path) -> None:
+    """Its manifest alone says what the instruments are; nothing of it is opened."""
+    import_ticks(_csv(tmp_path / "a.csv", [(7, "A", "X")]), tmp_path / "rec")
+    known = open_recording(tmp_path / "rec").table
+    for part in (tmp_path / "rec").rglob("*.parquet"):
+        part.unlink()
+
+    two = _csv(tmp_path / "b.csv", [(7, "", "")])
+    import_ticks(two, tmp_path / "two", instrument_table=tmp_path / "rec")
+
+    assert [*known] == [*open_recording(tmp_path / "two").table]
