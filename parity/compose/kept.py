@@ -42,29 +42,24 @@ def todays_specs(run: RunFolder) -> list[StrategySpec]:
 
 
 def prepare_today(folder: RunFolder, specs: Sequence[StrategySpec]) -> Prepared:
-    """Prepare a run's strategies as they are today; a model that nothing changed is the kept one.
+    """Prepare a run's strategies as they are today; the kept model is the one of its own path.
 
-    Where it lay once is not known any more, and a file of its name may be another today.
+    Where it lay once is not known any more. One that is named otherwise now is looked for as ever.
     """
-    parameters = {spec.strategy_id: _plain(spec.config.parameters) for spec in specs}
-    models = {}
-    for kept in folder.manifest.strategies:
-        name = kept.config["strategy_id"]
-        for found in _models(folder, [kept]).values():
-            same = parameters.get(name) == _plain(kept.config["parameters"])
-            models[name] = found if same else found._replace(name=kept.model)
+    models = _models(folder, folder.manifest.strategies, today=True)
     _check(models)
     return prepare(specs, models=models)
 
 
-def _plain(parameters: Any) -> Any:
-    # As JSON: a manifest went through it, and there a tuple comes back as a list.
-    return msgspec.json.decode(msgspec.json.encode(parameters))
-
-
-def _models(run: RunFolder, strategies: Iterable[KeptStrategy]) -> dict[str, KeptModel]:
+def _models(
+    run: RunFolder, strategies: Iterable[KeptStrategy], *, today: bool
+) -> dict[str, KeptModel]:
+    # What was kept asks for the model that was kept, whatever it calls it; today's code may name
+    # another one.
     return {
-        kept.config["strategy_id"]: KeptModel(run.path / "models" / f"{kept.model_sha256}.onnx")
+        kept.config["strategy_id"]: KeptModel(
+            run.path / "models" / f"{kept.model_sha256}.onnx", kept.model if today else ""
+        )
         for kept in strategies
         if kept.model_sha256
     }
@@ -72,7 +67,8 @@ def _models(run: RunFolder, strategies: Iterable[KeptStrategy]) -> dict[str, Kep
 
 def prepare_kept(folder: RunFolder) -> Prepared:
     """Prepare exactly what the run kept; raises RecordingCorrupt where that cannot be had."""
-    return _prepared(folder, kept_specs(folder), _models(folder, folder.manifest.strategies))
+    models = _models(folder, folder.manifest.strategies, today=False)
+    return _prepared(folder, kept_specs(folder), models)
 
 
 def _check(models: Mapping[str, KeptModel]) -> None:
@@ -139,7 +135,7 @@ class KeptPlanner:
         except msgspec.ValidationError as error:
             raise ConfigError(f"a control's strategy: {error}") from None
         specs = [_spec(self._run, kept, today=self._today)]
-        models = _models(self._run, [kept])
+        models = _models(self._run, [kept], today=self._today)
         if self._today:
             _check(models)
             prepared = prepare(specs, models=models)

@@ -5,12 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import parity as pt
+from parity.compose.kept import KeptPlanner
 from parity.live.inference import shipped_models
-from parity.model.errors import RecordingCorrupt, StrategyWarning
+from parity.model.errors import ConfigError, RecordingCorrupt, StrategyWarning
 from parity.sources.synthetic import make_recording
+from parity.strategies import REGISTRY
 
 ROWS = """
 strategies:
@@ -203,3 +206,23 @@ def test_a_replay_asks_the_kept_model(recording: Path, project: Path) -> None:
     assert [] == same.notes
     assert ["skipped own: model other.onnx:"] == [note[:30] for note in other.notes]
     assert [] == pt.replay(done, overrides=["own.model_path=momentum.onnx"]).notes
+
+
+def test_a_kept_model_stands_for_its_own_path_only(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Today's code that names another model gets that one, though no parameter changed."""
+    done = run(recording, tmp_path)
+    kept = msgspec.to_builtins(done.folder.manifest.strategies[0])
+    shipped = REGISTRY["ml_momentum"]
+    create = shipped.create
+    assert [] == pt.replay(done).notes
+    assert 1 == len(KeptPlanner(done.folder, today=True)(kept))
+    monkeypatch.setattr(
+        shipped, "create", lambda given: create({**given, "model_path": "newer.onnx"})
+    )
+
+    assert ["skipped ml: model newer.onnx:"] == [n[:29] for n in pt.replay(done).notes]
+    with pytest.raises(ConfigError, match=r"no strategy left to run .*newer\.onnx"):
+        KeptPlanner(done.folder, today=True)(kept)
+    assert "identical" == pt.verify(done).verdict
