@@ -41,7 +41,7 @@ def made_before(folder: Path, fresh: RunManifest) -> RunFolder | None:
         return None
     found = RunFolder(folder)
     then = found.manifest
-    other = other_configuration(then, fresh)
+    other = other_configuration(then, fresh) + _other_skipped(then, fresh)
     for name in _RECORDING:
         was, now = getattr(then.recording, name), getattr(fresh.recording, name)
         if was != now:
@@ -60,3 +60,12 @@ def made_before(folder: Path, fresh: RunManifest) -> RunFolder | None:
         )
     found.check_outputs()
     return found
+
+
+def _other_skipped(then: RunManifest, now: RunManifest) -> list[str]:
+    # Not why: a reason may name a place, and what was wrong once may be wrong otherwise.
+    was, is_now = ({one["strategy_id"] for one in run.skipped} for run in (then, now))
+    ran = {kept.config["strategy_id"] for run in (then, now) for kept in run.strategies}
+    gone = [f"strategy {name} was skipped, is not there" for name in sorted(was - is_now - ran)]
+    new = [f"strategy {name} was not there, is skipped" for name in sorted(is_now - was - ran)]
+    return gone + new

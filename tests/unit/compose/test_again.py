@@ -1,5 +1,6 @@
 """A backtest into the folder of a run: the same one is given back, another is refused."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,6 +69,32 @@ def test_another_run_is_refused(folder: Path, how: dict[str, Any], said: str) ->
 
     assert said in str(caught.value)
     assert before == contents(folder / "run")
+
+
+def test_what_was_skipped_is_a_part_of_it(folder: Path, tmp_path: Path) -> None:
+    """A row that is gone or new, though it does not run, makes another configuration."""
+    rows = [{"id": "good", "strategy_type": "momentum", "instruments": "all"}]
+    bad = {**rows[0], "id": "bad", "parameters": {"treshold": 1}}
+
+    def again(*given: dict[str, Any]) -> Finished:
+        (tmp_path / "rows.json").write_text(json.dumps(given))
+        specs = load_strategies([tmp_path / "rows.json"], skip_invalid=True)
+        return backtest(folder / "recording", specs, out=tmp_path / "run")
+
+    again(*rows, bad)
+    before = contents(tmp_path / "run")
+    for given, said in (
+        ([*rows, bad], None),
+        ([*rows], "strategy bad was skipped, is not there"),
+        ([*rows, {**bad, "id": "worse"}], "strategy worse was not there, is skipped"),
+        ([*rows, {**bad, "parameters": {}}], "strategy bad was not there"),
+    ):
+        if said is None:
+            assert "nothing was run" in again(*given).warnings[0]
+            continue
+        with pytest.raises(ConfigError, match=f"another configuration.*{said}"):
+            again(*given)
+    assert before == contents(tmp_path / "run")
 
 
 def test_what_is_not_whole_is_refused(folder: Path, tmp_path: Path) -> None:
