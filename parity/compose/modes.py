@@ -311,9 +311,10 @@ def paper(
         ConfigError: the folder holds a run of another configuration, or another runner holds it.
         ServiceDown: the broker does not answer, or did not confirm the last signals.
     """
-    prepared = prepare(specs, table=_table_of(run, table))
-    began = time.perf_counter()
     with held(run):
+        table = _table_of(run, table)
+        prepared = prepare(specs, table=table)
+        began = time.perf_counter()
         keeping = Keeping(durability, rotation, retention)
         outcome = _paper(run, prepared, feed, table, seed, checkpoint_ticks, keeping, progress)
     if not outcome.settled:
@@ -338,7 +339,6 @@ def _paper(
     from parity.live.heart import Heart
     from parity.live.runner import Limits, Strategies
 
-    recording, table = run / "recording", _table_of(run, table)
     with _left_whole([run]):  # a new run whose strategies the engine refuses is none
         writer = _paper_writer(run, seed, prepared, keeping.durability, feed, table)
         planner, sessions = KeptPlanner(RunFolder(run)), sessions_in(writer.manifest)
@@ -350,7 +350,7 @@ def _paper(
     heart = Heart(table) if feed.recording is None else None  # a pace has another time
     strategies = Strategies(engine, writer, delivery, heart)
     limits = Limits(checkpoint_ticks=checkpoint_ticks)
-    return _run_live(recording, table, feed, keeping, strategies, limits, progress)
+    return _run_live(run / "recording", table, feed, keeping, strategies, limits, progress)
 
 
 def _table_of(run: Path, given: InstrumentTable) -> InstrumentTable:

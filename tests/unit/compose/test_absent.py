@@ -10,8 +10,9 @@ import parity as pt
 from parity.compose.modes import Feed, backtest, paper
 from parity.compose.plans import gather
 from parity.model.errors import ConfigError, StrategyWarning
+from parity.recording.holding import held
 from parity.recording.reader import open_recording
-from parity.settings.strategies import load_rows, load_strategies
+from parity.settings.strategies import apply_overrides, load_rows, load_strategies
 from parity.sources.synthetic import make_recording
 
 TOKEN = 900001
@@ -54,6 +55,41 @@ def test_it_can_be_skipped(folder: Path) -> None:
     assert {"right"} == run.summary()["strategies"].keys()
     assert "absent" == skipped["strategy_id"]
     assert "instrument token 5 is not in the instrument table" in skipped["reason"]
+
+
+def test_what_is_set_later_keeps_it_skippable(folder: Path) -> None:
+    """A row of a set whose invalid rows are skipped is one of it whatever is set on it."""
+    specs = load_strategies([folder / "rows.json"], skip_invalid=True)
+    again = apply_overrides(specs, ["threshold=0.002"])
+    finished = backtest(folder / "recording", again, out=folder / "run")
+
+    assert [True, True] == [spec.skippable for spec in again]
+    assert ["absent"] == [one["strategy_id"] for one in finished.skipped]
+
+
+def test_the_instruments_of_a_run_are_read_once_and_held(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on opens its recording once, and never while another runner is at work."""
+    opened: list[Path] = []
+
+    def opening(path: Path, **how: Any) -> Any:
+        opened.append(path)
+        return open_recording(path, **how)
+
+    monkeypatch.setattr("parity.compose.modes.open_recording", opening)
+    specs = load_rows([{"id": "right", "strategy_type": "momentum", "instruments": [TOKEN]}])
+    feed, run = Feed(recording=folder / "recording"), folder / "run"
+    with open_recording(folder / "recording") as recording:
+        table = recording.table
+    for times in (0, 1):
+        opened.clear()
+        paper(run, specs, feed, table=table)
+        assert times == opened.count(run / "recording")
+    opened.clear()
+    with held(run), pytest.raises(ConfigError, match="another runner is at work"):
+        paper(run, specs, feed, table=table)
+    assert [] == opened
 
 
 def test_a_disabled_row_may_name_anything(folder: Path) -> None:
