@@ -64,13 +64,14 @@ def variants_of(overrides: Sequence[str]) -> list[Variant]:
     for text in overrides:
         name, equals, value = text.partition("=")
         parts = split_values(value)
-        several, said = len(parts) > 1, f"--set {text}"
+        several, said = len(parts) > 1, f"--set {text[:60]}"
+        _refuse_many(said, len(parts))
         if several and "" in parts:
             raise ConfigError(f"{said}: an empty value", cure="write name=1,2,3")
         _refuse_twice(said, parts)
         plain = [unquoted(part) for part in parts] if several else [value]
         values: list[tuple[Any, Override]] = [(part, f"{name}{equals}{part}") for part in plain]
-        choices.append(_Choice(f"--set {text[:60]}", name.strip(), values, several))
+        choices.append(_Choice(said, name.strip(), values, several))
     return _product(choices)
 
 
@@ -93,35 +94,50 @@ def of_mapping(parameters: Mapping[str, Sequence[Any]]) -> list[Variant]:
                 f"sweep: {name}: expected a list of values, was {shown(values)}",
                 cure=f'write {{"{name}": [1, 2]}}',
             )
-        plain = [_plain(one) for one in values]
         said = f"sweep: {name}"
+        _refuse_many(said, len(values))
+        plain = [_plain(one) for one in values]
         _refuse_twice(said, [repr(one) for one in plain])
         choices.append(_Choice(said, name, [(one, Given(name, one)) for one in plain], True))
     return _product(choices)
 
 
 def _plain(value: Any) -> Any:
-    """Return a number of numpy as Python's, and a path as the text that a row would have."""
+    """Return numbers and arrays of numpy as Python's, and paths as the text a row would have."""
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if type(value) is tuple:
+        return tuple(_plain(one) for one in value)
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
     return str(value) if isinstance(value, PurePath) else value
 
 
 def _refuse_twice(said: str, values: Sequence[str]) -> None:
+    seen = set()
     for value in values:
-        if values.count(value) > 1:
+        if value in seen:
             raise ConfigError(f"{said}: {value} stands twice", cure="name it once")
+        seen.add(value)
+
+
+def _refuse_many(said: str, count: int) -> None:
+    if count > VARIANTS_MAX:
+        raise ConfigError(
+            f"{said}: makes {count} variants, at most {VARIANTS_MAX} in a sweep",
+            cure="name fewer values, or sweep one parameter after the other",
+        )
 
 
 def _product(choices: Sequence[_Choice]) -> list[Variant]:
     count = 1
     for choice in choices:
         count *= len(choice.values)
-        if count > VARIANTS_MAX:
-            raise ConfigError(
-                f"{choice.said}: makes {count} variants, at most {VARIANTS_MAX} in a sweep",
-                cure="name fewer values, or sweep one parameter after the other",
-            )
+        _refuse_many(choice.said, count)
     found = []
     for chosen in itertools.product(*(choice.values for choice in choices)):
         pairs = zip(choices, chosen, strict=True)

@@ -345,6 +345,37 @@ def test_numbers_of_numpy_and_paths_are_plain_values() -> None:
     assert [int, float, str] == [type(value) for value in found[0].values.values()]
 
 
+def test_numpy_inside_lists_and_mappings_is_plain_too() -> None:
+    """Rows of an array, and numbers and paths inside lists and mappings."""
+    values = [np.array([1, 2]), [np.float64(0.5), (Path("a"),)], {"k": [np.int8(3)]}]
+    (a,), (b,), (c,) = ([v.values["n"]] for v in of_mapping({"n": values}))
+
+    assert ([1, 2], [0.5, ("a",)], {"k": [3]}) == (a, b, c)
+    assert [int, float, int] == [type(one) for one in (a[0], b[0], c["k"][0])]
+    with pytest.raises(ConfigError, match=r"sweep: n: \[1, 2\] stands twice"):
+        of_mapping({"n": [np.array([1, 2]), [1, 2]]})
+
+
+def test_too_many_values_are_refused_before_any_is_looked_at() -> None:
+    """However many they are."""
+    with pytest.raises(ConfigError, match="sweep: n: makes 1000000000000 variants"):
+        of_mapping({"n": range(10**12)})
+    with pytest.raises(ConfigError, match="makes 100000 variants"):
+        variants_of([f"a={','.join(map(str, range(100_000)))}"])
+
+
+def test_a_python_user_is_told_of_the_sweep(base: Path) -> None:
+    """Never of a flag that was not written."""
+    for sets, words in (
+        ({"threshold": ["x", 0.1]}, "sweep: threshold=.*parameters.threshold: expected"),
+        ({"treshold": [1, 2]}, "sweep: treshold=1: no strategy has a parameter"),
+        ({"nobody.threshold": [1, 2]}, "sweep: nobody.threshold=1: no strategy 'nobody'"),
+    ):
+        with pytest.raises(ConfigError, match=words) as caught:
+            pt.sweep(base / "recording", "momentum", sets)
+        assert "--set" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
