@@ -11,26 +11,17 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from real_values import QUOTES, TRADES, read, values
 
 from parity import kernels
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
-NAMES = (
-    "binance_coinm_BTCUSD_PERP_20240808_trades",
-    "binance_spot_BTCUSDT_20240808_trades",
-    "binance_spot_BTCUSDT_20240809_trades",
-    "binance_spot_LTCUSDT_20250621_trades",
-    "binance_usdm_BTCUSDT_20240808_trades",
-    "us_IBM_20131007_trades",
-    "us_SPY_20131007_trades",
-    "us_SPY_20131008_trades",
-)
 
 
-def read(shared_data: Path, name: str) -> tuple[pl.DataFrame, dict[str, Any]]:
+def trades(folder: Path, name: str) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Return the trades of a file, and what the reference says of them."""
-    reference = json.loads((shared_data / "REFERENCE.json").read_text("utf-8"))[name]
-    return pl.read_parquet(shared_data / f"{name}.parquet"), reference
+    reference = json.loads((folder / "REFERENCE.json").read_text("utf-8"))[name]
+    return read(folder, name), reference
 
 
 def quotients(numerators: Any, denominators: Any) -> list[float]:
@@ -39,10 +30,10 @@ def quotients(numerators: Any, denominators: Any) -> list[float]:
     return [float(Fraction(n, d)) if d else math.nan for n, d in pairs]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRADES)
 def test_sums_equal_fractions_at_every_prefix(shared_data: Path, name: str) -> None:
     """SMA, rolling mean, VWAP and CVD are the float64 nearest to the truth in every row."""
-    ticks, known = read(shared_data, name)
+    ticks, known = trades(shared_data, name)
     unit, quantity_unit = 10 ** known["price_scale"], 10 ** known["quantity_scale"]
     prices, quantities, sides = (ticks[c].to_list() for c in ("price_i", "quantity_i", "side"))
     notional = [p * q for p, q in zip(prices, quantities, strict=True)]
@@ -71,10 +62,28 @@ def test_sums_equal_fractions_at_every_prefix(shared_data: Path, name: str) -> N
         assert (known["cvd_base_i"], known["cvd_quote_i"]) == (base[-1], quote[-1])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", QUOTES)
+def test_means_of_quotes_equal_fractions_at_every_prefix(shared_data: Path, name: str) -> None:
+    """SMA and rolling mean of the mids, which half a unit of the price is exact for."""
+    value_int, unit = values(read(shared_data, name))
+    sums = list(accumulate(value_int.tolist(), initial=0))
+    windows = [b - a for a, b in zip(sums, sums[50:], strict=False)]
+    mean = np.array(quotients([0] * 49 + windows, [0] * 49 + [50 * unit] * len(windows)))
+
+    assert len(windows) > 10_000
+    np.testing.assert_array_equal(mean, kernels.sma(value_int, 50, unit=unit))
+    np.testing.assert_array_equal(mean, kernels.rolling_mean(value_int, 50, unit=unit))
+
+
+def test_every_data_set_is_held_against_fractions(shared_data: Path) -> None:
+    """No file of the shared data is left out of this and of TA-Lib's table."""
+    assert {*TRADES, *QUOTES} == {path.stem for path in shared_data.glob("*.parquet")}
+
+
+@pytest.mark.parametrize("name", TRADES)
 def test_floats_of_a_frame_are_the_same_numbers(shared_data: Path, name: str) -> None:
     """The price as text, read as float64 by anybody, gives the same bits without a unit."""
-    ticks, known = read(shared_data, name)
+    ticks, known = trades(shared_data, name)
     price, quantity = (ticks[c].cast(pl.Float64) for c in ("price", "quantity"))
 
     expected = kernels.vwap(ticks["price_i"], ticks["quantity_i"], unit=10 ** known["price_scale"])
@@ -88,10 +97,10 @@ def seeded(values: Any, window: int, alpha: float) -> Any:
     return begun.ewm(alpha=alpha, adjust=False).mean().to_numpy()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRADES)
 def test_other_libraries_agree_where_the_definitions_do(shared_data: Path, name: str) -> None:
     """To 1e-9: polars' rolling windows, and Wilder's and exponential averages by pandas."""
-    price = read(shared_data, name)[0]["price"].cast(pl.Float64)
+    price = trades(shared_data, name)[0]["price"].cast(pl.Float64)
     values = price.to_numpy()
     change = np.diff(values)
     up, down = (seeded(part, 14, 1 / 14) for part in (change.clip(0), (-change).clip(0)))
@@ -114,7 +123,7 @@ def test_other_libraries_agree_where_the_definitions_do(shared_data: Path, name:
 
 def test_an_inverse_contract_has_its_quantity_in_quote_currency(shared_data: Path) -> None:
     """Contracts of 100 USD: the quote sum is exact, the base sum near the true one."""
-    ticks, known = read(shared_data, NAMES[0])
+    ticks, known = trades(shared_data, TRADES[0])
     prices, quantities, sides = (ticks[c].to_list() for c in ("price_i", "quantity_i", "side"))
     unit = 10 ** known["price_scale"]
     rows = zip(sides, quantities, prices, strict=True)
