@@ -1,5 +1,6 @@
 """Documents are true: their Python runs, their commands exist, their links and tables hold."""
 
+import datetime as dt
 import json
 import re
 import shlex
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 import typer
 
+import parity as pt
 from parity.cli import EPILOG, app
+from parity.model.effects import Fill
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "recordings/README.md"})
@@ -171,6 +174,25 @@ def test_strategies_of_the_page_run(cli: Cli, tmp_path: Path) -> None:
     assert every == found.keys()
     assert all(one["signals"] > 0 and one["errors"] == 0 for one in found.values())
     assert "identical" == json.loads(proved.stdout)["verdict"]
+
+
+def test_evening_of_the_page_holds_nothing_at_the_end(tmp_path: Path) -> None:
+    """On an exchange that closes at 10:00 UTC it sells all it bought at 09:55, and says no more."""
+    (text,) = (text for text in blocks(STRATEGIES, "python") if "class Evening" in text)
+    (tmp_path / "evening.py").write_text(text)
+    listed = {"symbol": "ANY", "price_scale": 2, "quantity_scale": 0, "calendar": "NSE"}
+    table = pt.InstrumentTable([pt.Instrument(token=1, **listed)])
+    service = pt.StrategyRunnerService(tmp_path / "evening.py", instruments=table)
+    row = {"strategy_name": "evening", "strategy_type": "evening.py:Evening"}
+    service.register_from_config({**row, "instruments": "all", "parameters": {}})
+    start, said, held = dt.datetime(2025, 1, 6, 9, 45, tzinfo=dt.UTC), [], 0
+    for n in range(90):
+        tick = pt.MarketTick(1, 200 - n / 4, start + n * dt.timedelta(seconds=10))
+        said += [(one.signal_type, one.quantity) for one in service.on_market_tick(tick)]
+        held += sum(e.side * e.quantity for e in service.effects if isinstance(e, Fill))
+
+    assert [("BUY", 1)] * 8 + [("SELL", 8)] == said
+    assert 0 == held
 
 
 @pytest.mark.slow
