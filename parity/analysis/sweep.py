@@ -6,6 +6,7 @@ Never here: how variants are run.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -29,6 +30,7 @@ SHOWN: Final = (
     "hit_rate",
 )
 _DTYPES: Final = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64, str: pl.String}
+_INT64: Final = range(-(2**63), 2**63)
 
 
 def compared(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
@@ -58,16 +60,18 @@ def sweep_frame(
 
 
 def _values(name: str, values: Sequence[Any]) -> pl.Series:
-    """Return values of one type as they are, of int and float as floats, of others as JSON."""
-    kinds = {type(value) for value in values if value is not None}
+    """Return values of one type as they are, of int and float as floats, of others as JSON.
+
+    Integers that 64 bits, or a float, cannot hold are others.
+    """
+    given = [value for value in values if value is not None]
+    kinds = {type(value) for value in given}
     for type_, dtype in _DTYPES.items():
-        if kinds == {type_}:
-            try:
-                return pl.Series(name, values, dtype)
-            except OverflowError:  # beyond 64 bits
-                break
+        if kinds == {type_} and (type_ is not int or all(v in _INT64 for v in given)):
+            return pl.Series(name, values, dtype)
     if kinds == {int, float}:
-        return pl.Series(name, [None if v is None else float(v) for v in values], pl.Float64)
+        with suppress(OverflowError):
+            return pl.Series(name, [None if v is None else float(v) for v in values], pl.Float64)
     texts = [None if v is None else msgspec.json.encode(v).decode() for v in values]
     return pl.Series(name, texts, pl.String)
 

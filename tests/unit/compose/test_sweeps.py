@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 import parity as pt
+from parity.analysis.results import COUNTS, MONEY
+from parity.analysis.sweep import SHOWN, sweep_frame
 from parity.cli import app
 from parity.compose.modes import Reading
 from parity.compose.sweeps import sweep
@@ -318,6 +321,9 @@ def create(config):
         [True, None, 1.5],
         ["", " padded ", 'say "it"'],
         [[1, "a,b"], {"k": "v"}],
+        [1, 2**63],
+        [-(2**64), 0.5],
+        [10**400, 0.5],
     ],
 )
 def test_values_of_python_stay_what_they_are(base: Path, tmp_path: Path, values: list[Any]) -> None:
@@ -333,6 +339,27 @@ def test_values_of_python_stay_what_they_are(base: Path, tmp_path: Path, values:
     assert len(values) == len(frame)
     if {str} == {type(v) for v in values}:
         assert values == frame["said"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([2**63 - 1, -(2**63)], [2**63 - 1, -(2**63)]),
+        ([2**63, 1, None], ["9223372036854775808", "1", None]),
+        ([-(2**63) - 1], ["-9223372036854775809"]),
+        ([2**64, 0.5], [float(2**64), 0.5]),
+        ([10**400, 0.5], [f"1{'0' * 400}", "0.5"]),
+        ([True, None], [True, None]),
+        ([True, 1], ["true", "1"]),
+    ],
+)
+def test_a_frame_has_numbers_as_they_are_or_as_text(values: list[Any], shown: list[Any]) -> None:
+    """An integer beyond 64 bits, or one that no float holds, is told in digits, none is cut."""
+    money, counts = set(MONEY), set(COUNTS)
+    row = {n: Decimal(0) if n in money else 0 if n in counts else 0.0 for n in SHOWN}
+    frame = sweep_frame([{"x": v} for v in values], [row] * len(values), ["run"] * len(values))
+
+    assert shown == frame["x"].to_list()
 
 
 def test_numbers_of_numpy_and_paths_are_plain_values() -> None:
