@@ -46,7 +46,7 @@ def backtest_json(run: RunFolder, seconds: float | None) -> dict[str, Any]:
 
 
 def run_json(run: RunFolder) -> dict[str, Any]:
-    """Return what a run's manifest says."""
+    """Return what a run's manifest says; raises RecordingCorrupt where it cannot be so."""
     manifest = run.manifest
     found: dict[str, Any] = {
         "format": 1,
@@ -63,7 +63,7 @@ def run_json(run: RunFolder) -> dict[str, Any]:
         },
         "last_seq": manifest.last_seq,
         "skipped": manifest.skipped,
-        "sessions": sessions_json(manifest),
+        "sessions": sessions_json(run.sessions()),
         "fingerprint": manifest.fingerprint,
     }
     return found | (report_json(manifest.report) if manifest.report is not None else {})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from parity.analysis import frames
-from parity.analysis.local import phases_text
+from parity.analysis.local import days_between, phases_text
 from parity.analysis.plots import GRID, INK, PRICE_COLOUR, QUIET, plot_pnl, plot_run
 from parity.analysis.report import Report, instruments_shown, price_line
 from parity.model.errors import ConfigError, ParityError
@@ -83,6 +83,7 @@ def page(run: RunFolder, report: Report) -> str:
         *_prices(run),
         _section("Drops by reason", _drops(values)),
         _section("Lifecycle", _lifecycle(values)),
+        *_sessions(report),
         _section("What it was made of", _origin(values)),
     ]
     title = _text(f"run {values['run_id']}")
@@ -268,6 +269,19 @@ def _lifecycle(values: Mapping[str, Any]) -> str:
     return "".join([*parts, head, _table(heads, rows)])
 
 
+def _sessions(report: Report) -> list[str]:
+    """Return the days of the ticks, in local time; all other times of the page are UTC."""
+    tables = []
+    for one in report.values["sessions"]:
+        days = one["days"] if report.span is None else days_between(one, *report.span)
+        rows = [[("", d["day"]), ("", d["utc_offset"]), ("", _text(phases_text(d)))] for d in days]
+        heads = [("", _text(one["calendar"])), ("", "UTC offset")]
+        tables.append(_table([*heads, ("", f"in {_text(one['zone'])} time")], rows))
+        if more := len(one["days"]) - len(days):
+            tables[-1] += f'<p class="quiet">and {number(more)} more without ticks</p>'
+    return [_section("Sessions", *tables)] if tables else []
+
+
 def _origin(values: Mapping[str, Any]) -> str:
     verdict = values["verdict"]
     facts: list[tuple[str, Any]] = [("run", values["run"])]
@@ -281,16 +295,6 @@ def _origin(values: Mapping[str, Any]) -> str:
     else:
         facts.append(("prove it", f"parity verify {values['run']}"))
     facts += [(f"skipped {one['strategy_id']}", one["reason"]) for one in values["skipped"]]
-    for one in values["sessions"]:  # in local time; all other times are UTC
-        of, zone = one["calendar"], one["zone"]
-        facts += [
-            (
-                f"session of {of}, {day['day']}",
-                f"{phases_text(day)} {zone} (UTC{day['utc_offset']})",
-            )
-            for day in one["days"]
-            if day["phases"]
-        ]
     facts += sorted(values["fingerprint"].items())
     rows = [[("", _text(name)), ("", f"<code>{_text(value)}</code>")] for name, value in facts]
     return _table((), rows)

@@ -30,10 +30,12 @@ class Report(NamedTuple):
     Args:
         values: what `--json` prints.
         curves: equity over time; empty where the recording cannot be read.
+        span: ts_event of its first and last tick; None where there is none, or as above.
     """
 
     values: dict[str, Any]
     curves: pl.DataFrame
+    span: tuple[int, int] | None
 
 
 def report_of(run: RunFolder, verdict: Mapping[str, Any] | None = None) -> Report:
@@ -61,7 +63,7 @@ def report_of(run: RunFolder, verdict: Mapping[str, Any] | None = None) -> Repor
         "verdict": None if verdict is None else dict(verdict),
         "notes": notes,
     }
-    return Report(values, curves)
+    return Report(values, curves, results.span_of(run))
 
 
 def _statistics(frame: pl.DataFrame) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from parity.analysis.books import ZERO, Book, Key, books_of
 from parity.analysis.equity import COLUMNS, POINTS, Account, Grid, drawdown, trace
 from parity.analysis.frames import INSTANT, SIDE, exact_column
 from parity.core.money import WIDE
+from parity.model.errors import ParityError
 from parity.model.values import SIDE_NAMES
 from parity.proof.replayer import run_events
 from parity.recording.reader import open_recording
@@ -85,6 +86,23 @@ def _booked(
 
 def _grid(run: RunFolder, recording: Recording, stretches: int) -> Grid | None:
     """Return a grid over the times of the ticks the run saw."""
+    span = _span(run, recording)
+    return None if span is None else Grid.over(*span, stretches)
+
+
+def span_of(run: RunFolder) -> tuple[int, int] | None:
+    """Return the least and the largest ts_event of the ticks a run saw, ns UTC.
+
+    None where it saw none, or its recording cannot be read.
+    """
+    try:
+        with open_recording(run.recording_path) as recording:
+            return _span(run, recording)
+    except ParityError:
+        return None
+
+
+def _span(run: RunFolder, recording: Recording) -> tuple[int, int] | None:
     reference, at = run.manifest.recording, pl.col("ts_event").cast(pl.Int64)
     ticks = recording.ticks()
     if reference.instruments is not None:
@@ -94,7 +112,7 @@ def _grid(run: RunFolder, recording: Recording, stretches: int) -> Grid | None:
     if reference.end_ns is not None:
         ticks = ticks.filter(at < reference.end_ns)
     first, last = ticks.select(at.min().alias("first"), at.max().alias("last")).collect().row(0)
-    return None if first is None else Grid.over(first, last, stretches)
+    return None if first is None else (first, last)
 
 
 # -- frames ----------------------------------------------------------------------------------

@@ -161,11 +161,12 @@ def grouped(number: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun.
 
-    >>> counted(1, "fill"), counted(40000, "tick"), counted(2, "strategy")
-    ('1 fill', '40 000 ticks', '2 strategies')
+    >>> counted(1, "fill"), counted(40000, "tick"), counted(2, "strategy"), counted(2, "day")
+    ('1 fill', '40 000 ticks', '2 strategies', '2 days')
     """
     if number != 1:
-        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+        ies = noun.endswith("y") and noun[-2] not in "aeiou"
+        noun = f"{noun[:-1]}ies" if ies else f"{noun}s"
     return f"{grouped(number)} {noun}"
 
 

@@ -50,10 +50,10 @@ def command(
     elif as_json:
         show_json(report.values)
     else:
-        _show(report.values)
+        _show(report.values, report.span)
 
 
-def _show(values: dict[str, Any]) -> None:
+def _show(values: dict[str, Any], span: tuple[int, int] | None) -> None:
     verdict = values["verdict"]
     show(
         f"run {values['run_id']}: {values['mode']}, {values['state']}, started "
@@ -76,7 +76,7 @@ def _show(values: dict[str, Any]) -> None:
     if values["skipped"]:
         show_skipped(values["skipped"])
         show("")
-    show_sessions(values["sessions"])
+    show_sessions(values["sessions"], span)
     failures = values["failures"]
     if failures["count"]:
         failed = table_of("seq", "strategy", "instrument", "error", right=("seq", "instrument"))

@@ -22,7 +22,11 @@ _WIDE = 96  # columns for both digests
 
 def show_run(run: RunFolder) -> None:
     """Show a run's manifest to a person."""
+    from parity.analysis.local import sessions_json
+    from parity.analysis.results import span_of
+
     manifest = run.manifest
+    sessions = sessions_json(run.sessions())
     show(
         f"run {manifest.run_id}: {manifest.mode}, {manifest.state}, started {manifest.started}, "
         f"seed {manifest.seed}",
@@ -35,23 +39,27 @@ def show_run(run: RunFolder) -> None:
         names = ", ".join(str(one.config.get("strategy_id")) for one in manifest.strategies)
         show(f"still open, up to seq {grouped(run.flushed_seq())}; strategies: {names}")
     show_skipped(manifest.skipped)
-    from parity.analysis.local import sessions_json
-
-    if sessions := sessions_json(manifest):
+    if sessions:
         show("")
-        show_sessions(sessions)
+        show_sessions(sessions, span_of(run))
 
 
-def show_sessions(sessions: Sequence[Mapping[str, Any]]) -> None:
-    """Show the sessions that a run decided with, in local time; all other times are UTC."""
-    from parity.analysis.local import phases_text
+def show_sessions(sessions: Sequence[Mapping[str, Any]], span: tuple[int, int] | None) -> None:
+    """Show the sessions that a run decided with, in local time; all other times are UTC.
+
+    Args:
+        sessions: as sessions_json() gives them.
+        span: times of the first and the last tick, ns: only their days and those between are
+            shown. None where they are not known.
+    """
+    from parity.analysis.local import days_between, phases_text
 
     for one in sessions:
-        days = one["days"]
+        days = one["days"] if span is None else days_between(one, *span)
         table = table_of(f"sessions of {one['calendar']}", "UTC offset", f"in {one['zone']} time")
         for day in days[:_DAYS_SHOWN]:
             table.add_row(day["day"], day["utc_offset"], phases_text(day))
-        more = len(days) - _DAYS_SHOWN
+        more = len(one["days"]) - len(days[:_DAYS_SHOWN])
         show(
             table, *([f"and {counted(more, 'more day')}: --json has them"] if more > 0 else ()), ""
         )

@@ -102,7 +102,7 @@ def show_verdict(verdict: Verdict, as_json: bool, *, head: str = "") -> None:
     Args:
         verdict: what a proof came to.
         as_json: as one object.
-        head: words before it, where there are several.
+        head: words before it and its notes, where there are several.
     """
     if as_json:
         show_json(verdict.to_json())
@@ -120,9 +120,9 @@ def show_verdict(verdict: Verdict, as_json: bool, *, head: str = "") -> None:
     cause = verdict.first_divergence.cause if verdict.first_divergence is not None else ""
     for line in verdict.changed:
         if line not in cause:
-            say("changed since: ", line, style="yellow")
+            say(f"{head}changed since: ", line, style="yellow")
     for line in verdict.notes:
-        say("note: ", line)
+        say(f"{head}note: ", line)
 
 
 def covered_words(covered: dict[str, int]) -> str:

@@ -12,7 +12,6 @@ import msgspec
 
 from parity.compose.fingerprint import changes, fingerprint
 from parity.compose.kept import KeptPlanner, prepare_kept
-from parity.compose.sessions import sessions_in
 from parity.core.engine import Engine
 from parity.model.effects import ApprovedSignal, Candidate, DroppedSignal, Effect
 from parity.model.errors import ConfigError, ParityError
@@ -135,7 +134,7 @@ def _replayed(
             recording.table,
             prepared.plans,
             seed=folder.manifest.seed,
-            sessions=sessions_in(folder.manifest),
+            sessions=folder.sessions(),
             planner=KeptPlanner(folder),
         )
         for batch in cut_at(run_events(folder, recording), [seq]):

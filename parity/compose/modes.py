@@ -27,7 +27,7 @@ from parity.compose.beginning import (
 from parity.compose.kept import KeptPlanner
 from parity.compose.models import Models
 from parity.compose.plans import Prepared, prepare
-from parity.compose.sessions import kept_sessions, live_sessions, recorded_sessions, sessions_in
+from parity.compose.sessions import kept_sessions, live_sessions, recorded_sessions
 from parity.core.engine import Engine
 from parity.model.errors import ConfigError, ServiceDown
 from parity.proof.replayer import backtest_events
@@ -341,7 +341,8 @@ def _paper(
 
     with _left_whole([run]):  # a new run whose strategies the engine refuses is none
         writer = _paper_writer(run, seed, prepared, keeping.durability, feed, table)
-        planner, sessions = KeptPlanner(RunFolder(run)), sessions_in(writer.manifest)
+        kept = RunFolder(run)
+        planner, sessions = KeptPlanner(kept), kept.sessions()
         engine = Engine(table, prepared.plans, seed=seed, sessions=sessions, planner=planner)
     outlets = dict.fromkeys(BROKERS, PAPER)  # whatever the row's own broker
     ledger = run / "deliveries" / "ledger.jsonl"

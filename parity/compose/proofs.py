@@ -10,7 +10,6 @@ import msgspec
 from parity.compose.fingerprint import changes, fingerprint
 from parity.compose.kept import KeptPlanner, prepare_kept, prepare_today, todays_specs
 from parity.compose.plans import prepare
-from parity.compose.sessions import sessions_in
 from parity.core.engine import Engine
 from parity.model.errors import NothingCompared, RecordingCorrupt
 from parity.proof.diff import Comparison, Divergence, compare, streams_of
@@ -47,7 +46,7 @@ def verify(run: Path) -> Verdict:
             recording.table,
             prepared.plans,
             seed=folder.manifest.seed,
-            sessions=sessions_in(folder.manifest),
+            sessions=folder.sessions(),
             planner=KeptPlanner(folder),
         )
         now = fingerprint(models=bool(prepared.models))
@@ -82,7 +81,7 @@ def replay(
             recording.table,
             prepared.plans,
             seed=manifest.seed,
-            sessions=sessions_in(manifest),
+            sessions=folder.sessions(),
             planner=planner,
         )
         events, end_ns = run_events(folder, recording), manifest.recording.end_ns

@@ -16,6 +16,7 @@ from parity.core.calendars import Overlay, known_days, session_clock
 from parity.model.errors import ConfigError
 from parity.model.sessions import ALWAYS, SessionClock
 from parity.recording.reader import open_recording
+from parity.recording.runs import SESSIONS
 from parity.settings.yaml import load_yaml
 
 if TYPE_CHECKING:
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
 
     from parity.model.instruments import InstrumentTable
     from parity.recording.reader import Recording
-    from parity.recording.runs import RunManifest
 
 _log = structlog.get_logger("parity.compose.sessions")
 Overlays = Mapping[str, Overlay]  # by calendar
-_KEY: Final = "sessions"  # in a manifest's settings
 _DAY: Final = dt.timedelta(days=1)
 _EPOCH: Final = dt.date(1970, 1, 1)
 _BACK: Final = dt.timedelta(days=7)
@@ -119,11 +118,5 @@ def _compiled(
 
 
 def kept_sessions(clocks: Mapping[str, SessionClock]) -> dict[str, Any]:
-    """Return what a run's manifest keeps of them, as a part of its settings."""
-    return {_KEY: [clock.to_json() for clock in clocks.values()]} if clocks else {}
-
-
-def sessions_in(manifest: RunManifest) -> dict[str, SessionClock]:
-    """Return the sessions that a run decided with."""
-    clocks = [SessionClock.from_json(kept) for kept in manifest.settings.get(_KEY, ())]
-    return {clock.calendar: clock for clock in clocks}
+    """Return what a run's manifest keeps of them; RunFolder.sessions() reads it."""
+    return {SESSIONS: [clock.to_json() for clock in clocks.values()]} if clocks else {}

@@ -121,7 +121,7 @@ def rows_of(
         phases = given.get(day.isoformat())
         if phases is None:
             phases = _nse(day) if name == "NSE" else _nyse(day)
-        midnight = _midnight_ns(name, day)
+        midnight = midnight_ns(name, day)
         rows += [(midnight + _of_day(a), midnight + _of_day(b), phase) for a, b, phase in phases]
     return rows
 
@@ -132,7 +132,7 @@ def session_clock(
     """Return the sessions of a calendar over whole days; arguments and errors as for rows_of()."""
     rows = rows_of(calendar, first, last, overlay)
     name = ALIASES.get(calendar, calendar)
-    begins, ends = _midnight_ns(name, first), _midnight_ns(name, last + _DAY)
+    begins, ends = midnight_ns(name, first), midnight_ns(name, last + _DAY)
     return SessionClock(calendar, begins, ends, rows)
 
 
@@ -193,7 +193,7 @@ def _of_day(clock: str) -> int:
     return (int(clock[:2]) * 60 + int(clock[3:])) * 60 * _NS
 
 
-def _midnight_ns(name: str, day: dt.date) -> int:
+def midnight_ns(name: str, day: dt.date) -> int:
     """Return the instant from which the local times of a day count; no phase spans a change."""
     return ((day - _EPOCH).days * 86_400 - local_zone(name, day)[1] * 60) * _NS
 

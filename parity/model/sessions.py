@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+import msgspec
 
 from parity.model.errors import ConfigError
 
@@ -21,6 +23,16 @@ PHASES: Final = (PREOPEN, REGULAR, CLOSING, CLOSED)
 ALWAYS: Final = "24/7"
 
 Row = tuple[int, int, str]
+_Ns = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class _Kept(msgspec.Struct):
+    """What a manifest keeps of one."""
+
+    calendar: str
+    start_ns: _Ns
+    end_ns: _Ns
+    rows: list[str]
 
 
 class SessionClock:
@@ -33,7 +45,8 @@ class SessionClock:
         rows: (start_ns, end_ns, phase), rising and apart; what lies between is closed.
 
     Raises:
-        ConfigError: a row is no interval, overlaps, or has no known phase.
+        ConfigError: it ends before it starts, or a row is no interval, overlaps, or has no known
+            phase.
 
     >>> clock = SessionClock("demo", 0, 100, [(10, 20, "preopen"), (20, 50, "regular")])
     >>> [clock.phase(ns) for ns in (9, 10, 19, 20, 49, 50, 100)]
@@ -51,6 +64,8 @@ class SessionClock:
         self.rows: tuple[Row, ...] = tuple((a, b, phase) for a, b, phase in rows)
         self._starts: list[int] = [start_ns]
         self._phases: list[str] = [CLOSED]
+        if end_ns < start_ns:
+            raise ConfigError(f"calendar {calendar}: ends at {end_ns}, before {start_ns}")
         at = start_ns
         for begins, ends, phase in self.rows:
             if not at <= begins < ends <= end_ns or phase not in PHASES:
@@ -105,7 +120,11 @@ class SessionClock:
 
     @classmethod
     def from_json(cls, kept: Any) -> SessionClock:
-        """Take back what to_json() gave."""
-        parts = (row.split() for row in kept["rows"])
-        rows = [(int(begins), int(ends), phase) for begins, ends, phase in parts]
-        return cls(kept["calendar"], kept["start_ns"], kept["end_ns"], rows)
+        """Take back what to_json() gave; raises ConfigError where it is nothing of that."""
+        try:
+            found = msgspec.convert(kept, _Kept)
+            parts = (row.split() for row in found.rows)
+            rows = [(int(begins), int(ends), phase) for begins, ends, phase in parts]
+        except ValueError as error:  # that of msgspec is one, too
+            raise ConfigError(f"no sessions: {error}") from None
+        return cls(found.calendar, found.start_ns, found.end_ns, rows)

@@ -22,12 +22,14 @@ from parity.core.digest import Chain
 from parity.core.engine import RunReport
 from parity.model.effects import ApprovedSignal, DroppedSignal, Effect
 from parity.model.errors import ConfigError, RecordingCorrupt, RecordingMissing
+from parity.model.sessions import SessionClock
 from parity.recording.holding import is_bare
 from parity.recording.rows import candidate_row, decision_row
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 STREAMS: Final = ("candidates", "decisions")
+SESSIONS: Final = "sessions"  # in a manifest's settings
 _CHECKPOINTS_KEPT: Final = 2
 _FLUSH_ROWS: Final = 20_000  # a row waits as a dict of a kilobyte or two
 
@@ -180,6 +182,24 @@ class RunFolder:
     def recording_path(self) -> Path:
         """Where the run's recording lies."""
         return (self.path / self.manifest.recording.path).resolve()
+
+    def sessions(self) -> dict[str, SessionClock]:
+        """Return the sessions that the run decided with, by calendar; none is 24/7.
+
+        Raises:
+            RecordingCorrupt: they are not what a run keeps.
+        """
+        kept = self.manifest.settings.get(SESSIONS, [])
+        try:
+            if not isinstance(kept, list):
+                raise ConfigError(f"no list: {kept!r}")
+            clocks = [SessionClock.from_json(one) for one in kept]
+        except ConfigError as error:
+            raise RecordingCorrupt(
+                f"{self.path / MANIFEST}: settings.{SESSIONS}: {error.message}",
+                cure="restore the file; parity never edits a finished one",
+            ) from None
+        return {clock.calendar: clock for clock in clocks}
 
     def parts(self, stream: str) -> list[Path]:
         """Return the Parquet parts of a stream, in order."""

@@ -1,13 +1,12 @@
 """Kept sessions in their exchanges' own time, held against the time zone database."""
 
 import datetime as dt
-from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from parity.analysis.local import phases_text, sessions_json
+from parity.analysis.local import days_between, phases_text, sessions_json
 from parity.core.calendars import session_clock
 from parity.model.sessions import SessionClock
 
@@ -16,8 +15,7 @@ DAY = dt.timedelta(days=1)
 
 def told(clock: SessionClock) -> Any:
     """Return what is told of a run that kept one calendar's sessions."""
-    kept: Any = SimpleNamespace(settings={"sessions": [clock.to_json()]})
-    (one,) = sessions_json(kept)
+    (one,) = sessions_json({clock.calendar: clock})
     return one
 
 
@@ -76,3 +74,24 @@ def test_a_calendar_that_is_not_known_is_told_in_utc() -> None:
 
     assert "UTC" == one["zone"]
     assert ["regular 01:00 to 02:00"] == [phases_text(d) for d in one["days"]]
+
+
+@pytest.mark.parametrize(
+    ("calendar", "first", "last", "days"),
+    [
+        ("NSE", "2025-06-02T18:29:59", "2025-06-02T18:29:59", ["2025-06-02"]),
+        ("NSE", "2025-06-02T18:29:59", "2025-06-02T18:30:00", ["2025-06-02", "2025-06-03"]),
+        ("XNYS", "2025-06-03T03:59:59", "2025-06-03T04:00:00", ["2025-06-02", "2025-06-03"]),
+        ("NYSE", "2025-07-01T00:00:00", "2025-07-01T00:00:00", []),
+    ],
+)
+def test_days_of_ticks_are_those_of_the_exchange(
+    calendar: str, first: str, last: str, days: list[str]
+) -> None:
+    """From midnight to midnight there, both ends in; outside of the table there is none."""
+    clock = session_clock(calendar, dt.date(2025, 6, 1), dt.date(2025, 6, 5))
+    span = [
+        int(dt.datetime.fromisoformat(f"{text}Z").timestamp()) * 10**9 for text in (first, last)
+    ]
+
+    assert days == [day["day"] for day in days_between(told(clock), span[0], span[1])]

@@ -57,3 +57,56 @@ def test_each_is_proved_and_the_worst_is_the_end(
     assert f"{len(identical)} of {len(names)} runs identical" in text.stdout
     assert all(f"{folder / name} identical: 500 ticks" in text.stdout for name in identical)
     assert all(name in text.stderr for name in failed)
+
+
+KEPT = {"calendar": "NSE", "start_ns": 0, "end_ns": 9, "rows": ["1 2 regular"]}
+
+
+@pytest.mark.parametrize(
+    "sessions",
+    [
+        "NSE",
+        [7],
+        [{"calendar": "NSE"}],
+        [KEPT | {"end_ns": 10**30}],
+        [KEPT | {"start_ns": "0"}],
+        [KEPT | {"rows": ["1 2"]}],
+        [KEPT | {"rows": ["1 two regular"]}],
+        [KEPT | {"rows": ["1 2 lunch"]}],
+        [KEPT | {"end_ns": -1, "rows": []}],
+    ],
+)
+def test_damaged_sessions_are_a_damaged_run(folder: Path, tmp_path: Path, sessions: object) -> None:
+    """Each command that reads a manifest names it and ends with 3; the other runs are proved."""
+    run = tmp_path / "damaged"
+    shutil.copytree(folder / "a", run, ignore=shutil.ignore_patterns("verdict.json"))
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["recording"]["path"] = str(folder / "recording")
+    manifest["settings"]["sessions"] = sessions
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    several = RUNNER.invoke(app, ["verify", str(run), str(folder / "b"), "--json"])
+    (failed,) = json.loads(several.stdout)["failed"]
+
+    assert 3 == several.exit_code
+    assert (str(run), 3) == (failed["run"], failed["exit_code"])
+    assert 1 == json.loads(several.stdout)["identical"]
+    for words in (["verify"], ["inspect"], ["report"], ["replay"], ["inspect", "--json"]):
+        done = RUNNER.invoke(app, [*words, str(run)])
+        assert 3 == done.exit_code, words
+        assert f"error: {run / 'manifest.json'}: settings.sessions" in done.stderr
+        assert "" == done.stdout
+
+
+def test_notes_of_several_runs_name_theirs(folder: Path, tmp_path: Path) -> None:
+    """What is said below a verdict says of which run, as soon as there are several."""
+    shutil.copytree(folder / "a", tmp_path / "noted")
+    manifest = json.loads((tmp_path / "noted" / "manifest.json").read_text())
+    manifest["recording"]["path"] = str(folder / "recording")
+    manifest["fingerprint"]["numpy"] = "0.0"
+    (tmp_path / "noted" / "manifest.json").write_text(json.dumps(manifest))
+    names = [str(tmp_path / "noted"), str(folder / "b")]
+    several = RUNNER.invoke(app, ["verify", *names]).stderr
+    alone = RUNNER.invoke(app, ["verify", names[0]]).stderr
+
+    assert f"{names[0]} changed since: numpy" in several
+    assert alone.startswith("changed since: numpy")

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,8 @@ from structlog.testing import capture_logs
 
 import parity as pt
 from parity.compose import modes, proofs
-from parity.compose.sessions import live_sessions, load_overlays, sessions_in
-from parity.core.calendars import KNOWN
+from parity.compose.sessions import live_sessions, load_overlays
+from parity.core.calendars import KNOWN, session_clock
 from parity.model.errors import ConfigError
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.recording.runs import RunFolder
@@ -94,8 +95,8 @@ def test_a_run_keeps_its_sessions_and_is_proved_with_them(folder: Path) -> None:
     assert other.manifest.report is not None
     assert {"session": 4} == {k: v for k, v in plain.manifest.report.drops.items() if v > 0}
     assert 3 == other.manifest.report.signals
-    assert ["NSE"] == list(sessions_in(other.manifest))
-    assert sessions_in(plain.manifest)["NSE"].rows != sessions_in(other.manifest)["NSE"].rows
+    assert ["NSE"] == list(other.sessions())
+    assert plain.sessions()["NSE"].rows != other.sessions()["NSE"].rows
     for one in (plain, other):
         assert "identical" == proofs.verify(one.path).verdict
         assert "identical" == proofs.replay(one.path).verdict
@@ -112,6 +113,35 @@ def test_sessions_are_shown_in_local_time(folder: Path, capsys: pytest.CaptureFi
         assert "sessions of NSE" in shown
         assert "in Asia/Kolkata time" in shown
         assert re.search(r"2025-06-02 +│? *\+05:30 .*regular 09:15 to 15:30", shown), shown
+
+
+def test_the_days_of_the_ticks_are_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a table of 400 days, as a live run keeps it, the few that its ticks lie in."""
+    from parity.analysis.page import page
+    from parity.analysis.report import report_of
+    from parity.cli import inspect, report
+
+    done = run(folder, "long")
+    file = done.path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    year = session_clock("NSE", dt.date(2025, 1, 1), dt.date(2026, 1, 31))
+    manifest["settings"]["sessions"] = [year.to_json()]
+    file.write_text(json.dumps(manifest))
+    days = [f"2025-06-{day:02}" for day in range(2, 8)]  # from the first tick's to the last one's
+    for show in (lambda: inspect.command(done.path), lambda: report.command(done.path)):
+        show()
+        shown = capsys.readouterr().out
+        assert days == re.findall(r"^(\d{4}-\d\d-\d\d) ", shown, re.MULTILINE)
+        assert "and 390 more days" in shown
+    made = RunFolder(done.path)
+    whole = page(made, report_of(made))
+    assert days == re.findall(r">(\d{4}-\d\d-\d\d)<", whole)
+    assert all(f">{name}<" in whole for name in made.manifest.fingerprint)
+    shutil.rmtree(folder / "recording")
+    inspect.command(done.path)
+    shown = capsys.readouterr().out
+    assert 14 == len(re.findall(r"^2025-01-\d\d ", shown, re.MULTILINE))
+    assert "and 382 more days" in shown
 
 
 def test_bars_close_up_to_the_end_that_was_given(folder: Path) -> None:
