@@ -6,7 +6,7 @@ each fill, and where a round trip began and ended. Never here: a market price.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -164,7 +164,7 @@ def books_of(
     manifest: RunManifest,
     table: InstrumentTable,
     fills: Iterable[Mapping[str, Any]],
-    added: Mapping[Key, Mapping[str, Any]],
+    added: Callable[[Key], Mapping[str, Any] | None],
 ) -> list[Book]:
     """Return the books of every executor of a run, by (strategy_id, broker).
 
@@ -172,7 +172,8 @@ def books_of(
         manifest: of the run: who ran, and with how much cash.
         table: the instruments, for contract sizes.
         fills: the rows of `decisions/` of kind `fill`, in order.
-        added: parameters of strategies that a control brought.
+        added: gives the parameters of a strategy that a control brought, None where that is pruned;
+            its cash is the default then.
     """
     books: dict[Key, Book] = {}
     for kept in manifest.strategies:
@@ -180,7 +181,7 @@ def books_of(
         books[key] = Book(key, Terms.of(kept.config["parameters"]).cash, table)
     for row in fills:
         key = (row["strategy_id"], row["broker"])
-        if key not in books:  # its strategy came with a control, which may be pruned since
-            books[key] = Book(key, Terms.of(added.get(key, {})).cash, table)
+        if key not in books:  # its strategy came with a control
+            books[key] = Book(key, Terms.of(added(key) or {}).cash, table)
         books[key].fill(row)
     return [books[key] for key in sorted(books)]

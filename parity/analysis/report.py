@@ -50,6 +50,11 @@ def report_of(run: RunFolder, verdict: Mapping[str, Any] | None = None) -> Repor
     try:
         (found,) = results.results_of([run])
         statistics, curves = results.statistics(found), results.equity(found)
+        notes += [
+            f"{name} at {broker} came with a control that is pruned: its cash at the start, and "
+            "what is a share of it, is the default"
+            for name, broker in found.unknown
+        ]
     except ParityError as error:
         notes.append(f"no statistics: they need the recording's prices: {error.message}")
     if run.manifest.state != "complete":

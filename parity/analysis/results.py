@@ -6,7 +6,8 @@ before it is shown. Never here: how it is shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
@@ -24,6 +25,7 @@ from parity.recording.reader import open_recording
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from parity.model.events import Control
     from parity.model.instruments import InstrumentTable
     from parity.recording.reader import Recording
     from parity.recording.runs import RunFolder
@@ -35,11 +37,15 @@ MONEY: Final = ("pnl", "realised", "unrealised", "commission", "notional", "max_
 
 
 class Results(NamedTuple):
-    """Books and curves of a run; an account of None is the total."""
+    """Books and curves of a run; an account of None is the total.
+
+    `unknown` are those whose cash at the start is the default, as nothing says it any more.
+    """
 
     run: RunFolder
     books: list[Book]
     accounts: dict[Key | None, Account]
+    unknown: list[Key]
 
 
 def results_of(runs: Sequence[RunFolder], stretches: int = STRETCHES) -> list[Results]:
@@ -51,8 +57,8 @@ def results_of(runs: Sequence[RunFolder], stretches: int = STRETCHES) -> list[Re
     """
     first = runs[0]
     with open_recording(first.recording_path) as recording:
-        table = recording.table
-        found = [_booked(run, table, _added(run, recording)) for run in runs]
+        table, controls = recording.table, cache(recording.controls)
+        found = [_booked(run, table, controls) for run in runs]
         accounts = [account for one in found for account in one.accounts.values()]
         grid = _grid(first, recording, stretches)
         if grid is not None:
@@ -60,28 +66,34 @@ def results_of(runs: Sequence[RunFolder], stretches: int = STRETCHES) -> list[Re
     return found
 
 
-def _added(run: RunFolder, recording: Recording) -> dict[Key, dict[str, Any]]:
-    """Return the parameters of the strategies that controls brought into a run, by executor."""
-    began = frames.began(run.path)
-    found: dict[Key, dict[str, Any]] = {}
-    for control in recording.controls() if began else ():
-        if control.verb == "strategy_added":
-            # One that was refused has no executor that began with it.
-            config = (control.detail.get("strategy") or {}).get("config", {})
-            for broker in config.get("active_brokers", ()):
-                key = (str(config.get("strategy_id")), str(broker))
-                if began.get(key) == control.seq:
-                    found[key] = config["parameters"]
-    return found
-
-
 def _booked(
-    run: RunFolder, table: InstrumentTable, added: Mapping[Key, Mapping[str, Any]]
+    run: RunFolder, table: InstrumentTable, controls: Callable[[], Sequence[Control]]
 ) -> Results:
+    unknown: list[Key] = []
+
+    def added(key: Key) -> Mapping[str, Any] | None:
+        found = _added(run, key, controls())
+        if found is None:
+            unknown.append(key)
+        return found
+
     books = books_of(run.manifest, table, frames.filled_rows(run.path), added)
     accounts: dict[Key | None, Account] = {b.key: Account([b], table) for b in books}
     accounts[None] = Account(books, table)
-    return Results(run, books, accounts)
+    return Results(run, books, accounts, unknown)
+
+
+def _added(run: RunFolder, key: Key, controls: Sequence[Control]) -> Mapping[str, Any] | None:
+    """Return the parameters of a strategy as its control gave them; None where that is pruned."""
+    began = frames.began(run.path).get(key)
+    for control in controls:
+        # One that was refused has no executor that began with it.
+        if control.verb == "strategy_added" and control.seq == began:
+            config = (control.detail.get("strategy") or {}).get("config", {})
+            given: Mapping[str, Any] = config.get("parameters") or {}
+            if config.get("strategy_id") == key[0] and key[1] in config.get("active_brokers", ()):
+                return given
+    return None
 
 
 def _grid(run: RunFolder, recording: Recording, stretches: int) -> Grid | None:

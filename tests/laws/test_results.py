@@ -98,7 +98,7 @@ def ran(
         recording=RecordingReference(path="x"),
         fingerprint={},
     )
-    books = books_of(manifest, TABLE, (decision_row(fill) for fill in fills), {})
+    books = books_of(manifest, TABLE, (decision_row(fill) for fill in fills), {}.get)
     return books, fills, engine.report()
 
 

@@ -3,6 +3,7 @@
 A real paper run over a recording; its source also brings the controls, as an operator would.
 """
 
+import json
 import shutil
 from collections.abc import Iterator
 from decimal import Decimal
@@ -15,12 +16,13 @@ import pytest
 
 import parity as pt
 from parity.analysis import frames
+from parity.analysis.report import report_of
 from parity.analysis.results import results_of
 from parity.compose import modes, proofs
 from parity.compose.kept import introduce
 from parity.compose.modes import Feed, Finished
 from parity.model.errors import ConfigError, ParityError, RecordingCorrupt
-from parity.recording.reader import open_recording
+from parity.recording.reader import Recording, open_recording
 from parity.recording.runs import RunFolder, RunWriter
 from parity.settings.strategies import load_strategies
 from parity.sources.arrivals import Arrivals, Note
@@ -170,6 +172,47 @@ def test_an_added_strategy_begins_with_its_own_cash(base: Path, tmp_path: Path) 
     own = Decimal(1_000_000)
     assert {"kernel": own, "late": Decimal(5000), "mom": own} == starts
     assert any(b.key[0] == "late" and b.entries for b in found.books)
+    assert [] == found.unknown
+
+
+def test_controls_are_read_once_and_only_for_who_came_with_one(
+    base: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever runs there are; a strategy that the manifest has needs none of them."""
+    plain = modes.backtest(
+        base / "recording", load_strategies([base / "rows.yaml"]), out=tmp_path / "plain"
+    ).run
+    read, calls = Recording.controls, []
+    monkeypatch.setattr(Recording, "controls", lambda self: calls.append(self) or read(self))
+    results_of([plain, plain])
+    without = len(calls)
+    results_of([RunFolder(run), RunFolder(run)])
+
+    # The reading of prices has them once, too.
+    assert (1, 2) == (without, len(calls) - without)
+
+
+def test_a_strategy_whose_control_is_pruned_is_told(base: Path, tmp_path: Path) -> None:
+    """Nothing says any more with how much cash it began: the default is taken, and noted."""
+    modes.backtest(
+        base / "recording",
+        load_strategies([base / "rows.yaml"], ["paper.cash=7000"]),
+        out=tmp_path / "run",
+    )
+    file = tmp_path / "run" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["strategies"] = [
+        k for k in manifest["strategies"] if k["config"]["strategy_id"] != "mom"
+    ]
+    file.write_text(json.dumps(manifest))
+    made = RunFolder(tmp_path / "run")
+    (found,) = results_of([made])
+    starts = {b.key[0]: b.start for b in found.books}
+    (note,) = report_of(made).values["notes"]
+
+    assert {"kernel": Decimal(7000), "mom": Decimal(1_000_000)} == starts
+    assert [("mom", "paper")] == found.unknown
+    assert note.startswith("mom at paper came with a control that is pruned")
 
 
 def moved(run: Path, name: str) -> list[tuple[str, str, str]]:
