@@ -37,9 +37,7 @@ def show_moment(path: Path, at: str, as_json: bool) -> None:
         if at.isdecimal() and len(at) <= 12:
             seq = int(at)
         else:
-            ns = instant(at, "--at")
-            assert ns is not None, "a text was given"
-            seq = seq_at(recording, ns)
+            seq = seq_at(recording, instant(at, "--at"))
         events = events_at(recording, seq)
         found: dict[str, Any] = {"path": str(path), "seq": seq, "events": events}
     if run is not None:

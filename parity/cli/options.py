@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, overload
 
 import typer
 
@@ -233,22 +233,20 @@ def table_of(given: Path | None, recording: Path) -> InstrumentTable:
     Raises:
         ConfigError: neither is there, or what is there is no instrument table.
     """
-    from parity.recording.reader import open_recording
+    from parity.recording.given import given_table
 
-    if given is None and (recording / "manifest.json").is_file():
-        return open_recording(recording).table
-    if given is None:
+    if given is None and not (recording / "manifest.json").is_file():
         raise ConfigError(
             f"{recording}: a new recording needs its instruments and scales before the first tick",
             cure="name a JSON file or a recording that has them: --instrument-table FILE|REC",
         )
-    from parity.sources.importers.inputs import given_table
-
-    table = given_table(given)
-    assert table is not None  # one was named
-    return table
+    return given_table(given or recording)
 
 
+@overload
+def instant(text: str, flag: str, zone: str | None = None) -> int: ...
+@overload
+def instant(text: None, flag: str, zone: str | None = None) -> None: ...
 def instant(text: str | None, flag: str, zone: str | None = None) -> int | None:
     """Return an instant of the command line in ns UTC, exactly.
 

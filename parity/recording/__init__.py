@@ -8,4 +8,5 @@ needs only one room does not pay for DuckDB or pyarrow:
 * `manifest`: what a recording says about itself; `layout`: its Parquet columns and encodings.
 * `writer`: new recordings (imports, and the empty one a live run fills); `reader`: all reading,
   by `scan` (DuckDB) or from `cache` (mapped Arrow), under the laws of `selection` and `order`.
+* `given`: the instrument table of a new one, as a caller gives it.
 """

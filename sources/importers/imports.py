@@ -22,10 +22,11 @@ import numpy as np
 from parity.model.errors import ConfigError, InputRefused, did_you_mean
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.ticks import TickBatch
+from parity.recording.given import given_table
 from parity.sources.importers.columns import ColumnRecords
 from parity.sources.importers.formats import FORMATS, Match, Options, open_file
 from parity.sources.importers.growing import Before, appending
-from parity.sources.importers.inputs import expand, given_table, open_at_once, parse_map
+from parity.sources.importers.inputs import expand, open_at_once, parse_map
 from parity.sources.importers.merge import OrderedFile, merge, numbered
 from parity.sources.importers.odd import Oddities
 from parity.sources.importers.plain import PlainTickFile, Unlike
@@ -110,7 +111,7 @@ def import_ticks(
         before = None
         if append:
             before = stack.enter_context(appending(target, order))
-        given = given_table(instrument_table)
+        given = None if instrument_table is None else given_table(instrument_table)
         grows = before is not None and given is None
         if before is not None:
             given = before.with_table(given)

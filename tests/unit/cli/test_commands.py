@@ -190,6 +190,22 @@ def test_a_wrong_instrument_table_is_named(text: str, word: str, tmp_path: Path)
     assert word in said
 
 
+def test_a_table_is_read_without_the_importers(tmp_path: Path) -> None:
+    """A live command pays at its start for the few lines that read it, and for no vendor."""
+    file = tmp_path / "table.json"
+    file.write_text('[{"token": 7, "symbol": "A", "price_scale": 2, "quantity_scale": 0}]')
+    script = (
+        "import sys; from pathlib import Path; from parity.cli import options;"
+        f"print([one.token for one in options.table_of(Path({str(file)!r}), Path('new'))]);"
+        "print([m for m in sys.modules if m.startswith(('parity.sources', 'pyarrow', 'duckdb'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    assert "[7]\n[]\n" == done.stdout
+
+
 def test_check_lists_the_shipped_strategies() -> None:
     """Without a file, check tells what --strategies can be given by name."""
     code, shown, _ = run("check", "--json")
