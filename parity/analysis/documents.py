@@ -24,8 +24,8 @@ def backtest_json(run: RunFolder, seconds: float | None) -> dict[str, Any]:
     """Return counts and digests of a complete run.
 
     Args:
-        run: the run.
-        seconds: it took; None where that is not known any more.
+        run: a complete one.
+        seconds: how many it took; None where that is not known any more.
 
     Raises:
         ConfigError: it is still open.

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from parity.model import ticks as flag
+from parity.model.effects import PAPER
 from parity.model.errors import RecordingCorrupt
 from parity.model.instruments import SCALE_MAX
 from parity.model.ticks import FLAG_NAMES
@@ -78,7 +79,7 @@ def drops(run: Path) -> pl.DataFrame:
     columns = ["side", "reason", "seen", "price", "quantity", "confidence", "metadata", "reasoning"]
     dropped = _verdicts(run, "dropped").select(*_KEY, *columns, pl.lit("").alias("signal_id"))
     refused = _paper(run, "refused").select(
-        *_KEY, "side", ("paper_" + pl.col("reason")).alias("reason"), "price", "signal_id"
+        *_KEY, "side", (PAPER + pl.col("reason")).alias("reason"), "price", "signal_id"
     )
     both = pl.concat([dropped, refused], how="diagonal")
     return both.sort("seq", "strategy_id", "broker", maintain_order=True)
@@ -196,7 +197,7 @@ def refusals(run: Path) -> dict[tuple[str, str], int]:
         where=refused | (pl.col("kind") == "dropped"),
         columns=["kind", "reason", "strategy_id"],
     )
-    named = pl.when(refused).then("paper_" + pl.col("reason")).otherwise(pl.col("reason"))
+    named = pl.when(refused).then(PAPER + pl.col("reason")).otherwise(pl.col("reason"))
     counted = table.group_by(named.alias("reason"), "strategy_id").len().sort(pl.all())
     return {(reason, name): count for reason, name, count in counted.iter_rows()}
 

@@ -113,4 +113,6 @@ def _said(name: str, value: Any) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
         return ", ".join(value)
-    return json.dumps(value, default=str) if isinstance(value, dict | list) else str(value)
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, default=str)
+    return str(value)

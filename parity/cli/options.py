@@ -200,7 +200,9 @@ def specs_of(
     skip_invalid: bool = False,
 ) -> list[StrategySpec]:
     """Return the checked strategies of --strategies and --set; what is skipped is said."""
-    specs = strategies_of(sources, skip_invalid=skip_invalid).specs(overrides or [])
+    from parity.settings.strategies import load_strategies
+
+    specs = load_strategies(sources or [], overrides or [], skip_invalid=skip_invalid)
     say_refused(specs)
     return specs
 

@@ -31,6 +31,7 @@ from parity.core.validators.own import ERROR, OwnCheck
 from parity.core.view import NO_TIME
 from parity.core.warmth import Warmth
 from parity.model.effects import (
+    PAPER,
     ApprovedSignal,
     Candidate,
     DroppedSignal,
@@ -383,7 +384,7 @@ class Executor:
         fill = outcome(done, self.key, seq, ts_event, ordinal)
         self.decisions.add(fill.record)
         if done.reason:
-            self.drops[f"paper_{done.reason}"] += 1
+            self.drops[PAPER + done.reason] += 1
         else:
             self.fills += 1
             self.gate.filled(done, self.clock)

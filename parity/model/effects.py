@@ -7,9 +7,11 @@ need not look through them (gc=False), however many a run keeps.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+PAPER: Final = "paper_"  # begins the reason of a drop that the paper broker made of an order
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):

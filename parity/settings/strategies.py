@@ -286,6 +286,14 @@ class _Types:
         """Return every name that get() knows."""
         return [*_registry(), *self._files, *entry_names(STRATEGIES)]
 
+    def cure(self, name: str, folder: Path) -> str:
+        """Return what helps where get() knows no such strategy_type, of a row in a folder."""
+        file, names = folder / name.partition(":")[0], self.names()
+        beside = file.suffix == ".py" and file.parent == folder and file.is_file()
+        if beside and not any(known.startswith(f"{file.name}:") for known in names):
+            return f"name the file beside it, too: {file}"
+        return did_you_mean(name, names)
+
     def _attribute(self, name: str) -> StrategyType | None:
         """Return what FILE.py:NAME names where NAME is not found unnamed, as beside a factory.
 
@@ -365,7 +373,7 @@ def _read_nodes(
         except ConfigError as error:
             found, message, cure = None, error.message, error.cure
         else:
-            cure = did_you_mean(row.strategy_type, types.names())
+            cure = types.cure(row.strategy_type, folder)
             message = f"unknown strategy {shown(row.strategy_type)}"
         if found is not None:
             drafts.append(_draft_of_row(row, node, found, folder))

@@ -11,7 +11,7 @@ import datetime as dt
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -22,6 +22,7 @@ from parity.core.calendars import known_sessions
 from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
 from parity.core.own_state import SnapshotUnavailable
+from parity.core.validators.checks import STAGES, sanity
 from parity.model import ticks as flag
 from parity.model.effects import ApprovedSignal, Candidate, DroppedSignal, Effect, Failure
 from parity.model.errors import ConfigError
@@ -131,6 +132,7 @@ def check_strategy(
 
     Raises:
         CheckFailed: naming each check, tick and value.
+        ConfigError: as broken().
     """
 
     def build() -> Any:
@@ -156,6 +158,10 @@ def broken(plan: ExecutorPlan, market: Market | None = None) -> list[Broken]:
     Args:
         plan: the strategy as an engine takes it.
         market: ticks to check on; synthetic ones by default.
+
+    Raises:
+        ConfigError: it cannot be asked: a method that says what it wants raises, or none of its
+            instruments is on the market.
     """
     trial = _Trial(plan, market)
     found = [one for check in CHECKS.values() for one in check(trial)]
@@ -398,8 +404,11 @@ def _round_trip(trial: _Trial) -> Iterator[Broken]:
             return
 
 
-# Stages before sanity: what they drop was never held against it.
-_BEFORE_SANITY: Final = ("lifecycle", "session", "halted", "auction", "hold")
+# What these drop was never held against sanity's numbers: the stages before it, and its own first.
+_BEFORE_SANITY: Final = (
+    *takewhile(lambda name: name != sanity.__name__, (one.check.__name__ for one in STAGES)),
+    "hold",
+)
 
 
 def _sane(trial: _Trial) -> Iterator[Broken]:

@@ -267,9 +267,9 @@ def test_silence_is_said() -> None:
 class Orders(Honest):
     """Asks for an order that there is not."""
 
-    def __init__(self, every: int = 1, **said: Any) -> None:
+    def __init__(self, every: int = 1, side: str = "BUY", **said: Any) -> None:
         super().__init__()
-        self.every = every
+        self.every, self.side = every, side
         self.said = {"metadata": {"tif": "day"}} | said
 
     def process_tick(self, tick: Any, history: Any) -> pt.SignalResult | None:
@@ -277,9 +277,10 @@ class Orders(Honest):
         self.count += 1
         if self.count % LOUD:
             return None
-        wrong = self.said if self.count // LOUD % self.every == 0 else {}
-        given = {"confidence": 0.5, "quantity": 1, "price": tick.price, "metadata": {}} | wrong
-        return pt.SignalResult("BUY", reasoning="said", **given)
+        wrong = self.count // LOUD % self.every == 0
+        given = {"confidence": 0.5, "quantity": 1, "price": tick.price, "metadata": {}}
+        side = "BUY" if wrong else self.side  # the others'
+        return pt.SignalResult(side, reasoning="said", **(given | self.said if wrong else given))
 
 
 @pytest.mark.parametrize(
@@ -292,6 +293,7 @@ class Orders(Honest):
             r"as sanity_order, .*tif.* \(and \d+ more\); nothing that it says",
         ),
         (3, {}, "warning", r"dropped as sanity_order, .*day"),
+        (3, {"side": "HOLD"}, "error", r"sanity_order, .*; nothing that it says passes"),
         (1, {"confidence": 7.0, "metadata": {}}, "error", r"sanity_confidence, .*7\.0"),
         (1, {"quantity": 0, "metadata": {}}, "error", r"sanity_quantity, .*0\.0"),
     ],

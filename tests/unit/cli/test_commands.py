@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from parity.cli import app, backtest, options
+from parity.cli import app, backtest, moments, options
 from parity.cli.logs import Repeats
 from parity.model.errors import ConfigError, ParityError
 
@@ -466,3 +466,19 @@ def test_what_a_strategy_raised_is_shown(tmp_path: Path) -> None:
     ):
         assert 1 == shown.count(first)
         assert "division by zero" in shown.partition(first)[2]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (("a", "b"), "a, b"),
+        (["a"], "a"),
+        ((1, 2.5), "[1, 2.5]"),
+        ([1, 2.5], "[1, 2.5]"),
+        ({"k": (1, 2)}, '{"k": [1, 2]}'),
+        (3, "3"),
+    ],
+)
+def test_values_of_a_moment_are_words(value: object, text: str) -> None:
+    """Words stand beside each other; numbers are JSON, whichever kind of list they came in."""
+    assert text == moments._text(value)

@@ -487,3 +487,12 @@ def test_specs_hold_plain_values(write: Write) -> None:
     (spec,) = load_strategies([write("a.yaml", GOOD)])
     parameters: Mapping[str, Any] = spec.config.parameters
     assert json.loads(json.dumps(parameters)) == parameters
+
+
+def test_a_file_that_is_not_given_is_named(write: Write) -> None:
+    """A row whose strategy is in a file beside it says which to name; of no such file nothing."""
+    code = write("own.py", PROCESSOR)
+    rows = [write(f"{n}.yaml", without(strategy_type=f"{n}.py:Echo")) for n in ("own", "other")]
+
+    assert f"name the file beside it, too: {code}" in refusal(rows[0])
+    assert "known are breakout" in refusal(rows[1])
