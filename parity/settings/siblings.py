@@ -3,7 +3,8 @@
 Files share `sys.modules`, and two folders may have a `helper.py` each. So every module of the
 user's gets an import of its own before it runs, for a function takes its builtins when it is
 defined: what it imports when it is called is what was loaded with its file. The text of a sibling
-that runs is compiled here, never taken from a `.pyc`. Never here: what a strategy is.
+that runs is compiled here, never taken from a `.pyc`. `importlib.import_module`, called in
+a function, passes all this by. Never here: what a strategy is.
 """
 
 from __future__ import annotations
