@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from real_values import QUOTES, TRADES
 
 from parity.model import ticks as flag
 from parity.model.errors import InputRefused
@@ -17,25 +18,6 @@ from parity.recording.reader import Recording, open_recording
 from parity.sources.importers import import_ticks
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
-
-TRADES = (
-    "binance_coinm_BTCUSD_PERP_20240808_trades",
-    "binance_spot_BTCUSDT_20240808_trades",
-    "binance_spot_BTCUSDT_20240809_trades",
-    "binance_spot_LTCUSDT_20250621_trades",
-    "binance_usdm_BTCUSDT_20240808_trades",
-    "us_IBM_20131007_trades",
-    "us_SPY_20131007_trades",
-    "us_SPY_20131008_trades",
-)
-QUOTES = (
-    "binance_coinm_BTCUSD_PERP_20240808_quotes",
-    "binance_spot_BTCUSDT_20240808_quotes",
-    "binance_spot_BTCUSDT_20240809_quotes",
-    "binance_usdm_BTCUSDT_20240808_quotes",
-    "fxcm_EURUSD_20140501_20140505_quotes",
-    "us_IBM_20131007_quotes",
-)
 
 
 def _columns(recording: Recording, *names: str) -> dict[str, Any]:

@@ -3,16 +3,10 @@
 Over any of our columns in any order, cells that are odd in every way we know, and both line ends.
 """
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-from parity.model.errors import ConfigError, InputRefused
-from parity.recording.reader import open_recording
-from parity.sources.importers import import_ticks, plain
+from readers import by_every_way, the_one
 
 SECOND = 1_748_736_000
 TIMES = (
@@ -54,34 +48,16 @@ def files(draw: st.DrawFn) -> bytes:
     return (end.join([",".join(names), *rows]) + draw(st.sampled_from(["", end]))).encode()
 
 
-def outcome(path: Path, to: Path, **changed: int) -> Any:
-    """Import it with other limits; return its ticks and what was said, or the refusal."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in changed.items():
-            patch.setattr(plain, name, value)
-        try:
-            report = import_ticks(path, to)
-        except (ConfigError, InputRefused) as error:
-            return error.message, error.cure
-    with open_recording(to) as recording:
-        return recording.manifest.recording_id, report.instruments, report.warnings, report.order
-
-
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=max(50, settings().max_examples // 8))  # each is four imports
 @given(data=files())
 @example(data=b"ts_event,symbol,price,quantity\n9999999999,A,1,1\n")
 @example(data=b"ts_event,symbol,price,quantity\n01748736000,A,1,1\n")
 @example(data=b"ts_event,venue,symbol,price,quantity,side\n1748736000,,A,1,1,\n")
 def test_every_reader_gives_the_same(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The texts, the fast pass, and a glance at the start: one recording, or one refusal."""
+    """Texts, the fast pass, small blocks, a glance at the start: one recording, or one refusal."""
     folder = tmp_path_factory.mktemp("ways")
     path = folder / "ticks.csv"
     path.write_bytes(data)
 
-    slow = outcome(path, folder / "slow", PLAIN_BYTES_MIN=1 << 60)
-
-    assert slow == outcome(path, folder / "fast", PLAIN_BYTES_MIN=0)
-    assert slow == outcome(
-        path, folder / "glanced", PLAIN_BYTES_MIN=0, BIG_BLOCKS=0, BLOCK_BYTES=64
-    )
+    the_one(by_every_way(path, folder))

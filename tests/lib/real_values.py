@@ -1,4 +1,4 @@
-"""The shared data sets as columns of exact integers, for tests of indicators."""
+"""The shared data sets by name, and as columns of exact integers."""
 
 from __future__ import annotations
 

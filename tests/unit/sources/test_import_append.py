@@ -236,7 +236,7 @@ def _ticks(
 NAMES = st.tuples(st.sampled_from(["X", "Y", "x", ""]), st.sampled_from(["AB", "ab", "CD"]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=max(40, settings().max_examples // 8))
 @given(names=st.lists(NAMES, min_size=2, max_size=3))
 @example(names=[("X", "AB"), ("", "AB")])
 @example(names=[("X", "AB"), ("X", "ab")])

@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from readers import by_every_way, the_one
 
-from parity.model.errors import InputRefused
 from parity.model.instruments import Instrument, InstrumentTable
-from parity.recording.reader import open_recording
 from parity.sources.importers import import_ticks, naming, plain
 from parity.sources.importers.texts import TextTickFile
 
@@ -19,35 +17,6 @@ VALUE = st.from_regex(r"[0-9]{1,7}(\.[0-9]{0,5})?", fullmatch=True)
 CELL = st.one_of(VALUE, VALUE, VALUE, st.just(""), st.sampled_from(["0", "-1.5", '"1"', "x", "-"]))
 SYMBOL = st.sampled_from(["A", "A", "B", "B", "CC", "a", "", "B ", '"A"', "ABCDEFGHIJKLMNOPQ", "é"])
 PLAIN_SYMBOL = st.sampled_from(["A", "B", "CC", "a", "é"])
-
-
-def _outcome(path: Path, to: Path, **more: Any) -> Any:
-    try:
-        report = import_ticks(path, to, **more)
-    except InputRefused as error:
-        return str(error), error.cure
-    with open_recording(to) as recording:
-        ticks = np.concatenate([b.ticks.to_records() for b in recording.batches()]).tolist()
-        known = recording.manifest.recording_id, recording.manifest.warnings
-        return recording.table.to_json(), ticks, known, report.order, report.files[0]["rows"]
-
-
-def _ways(path: Path, **more: Any) -> list[Any]:
-    """Import by texts, by the fast pass, in small blocks of rows, and after a glance."""
-    found = []
-    for name, least, bytes_, rows, big in (
-        ("texts", 1 << 60, 1 << 21, 1000, 4),
-        ("fast", 0, 1 << 21, 1000, 4),
-        ("blocks", 0, 90, 2, 1 << 40),
-        ("glanced", 0, 90, 3, 0),
-    ):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(plain, "PLAIN_BYTES_MIN", least)
-            patch.setattr(plain, "BLOCK_BYTES", bytes_)
-            patch.setattr(plain, "BLOCK_ROWS", rows)
-            patch.setattr(plain, "BIG_BLOCKS", big)
-            found.append(_outcome(path, path.parent / name, **more))
-    return found
 
 
 TABLE = InstrumentTable(
@@ -59,6 +28,8 @@ TABLE = InstrumentTable(
 )
 
 
+@pytest.mark.slow
+@settings(max_examples=max(120, settings().max_examples // 8))  # each is four imports
 @given(
     rows=st.lists(
         st.tuples(st.one_of(PLAIN_SYMBOL, PLAIN_SYMBOL, SYMBOL), VALUE, VALUE, st.integers(0, 2)),
@@ -100,9 +71,7 @@ def test_several_instruments_are_read_as_the_texts_read_them(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(naming, "WORDS_MAX", most)
-        texts, *others = _ways(path, instrument_table=table)
-
-    assert [texts] * 3 == others
+        the_one(by_every_way(path, folder, instrument_table=table))
 
 
 def test_gaps_of_several_instruments_are_listed_by_their_rows(tmp_path: Path) -> None:
@@ -112,10 +81,10 @@ def test_gaps_of_several_instruments_are_listed_by_their_rows(tmp_path: Path) ->
     path = tmp_path / "ticks.csv"
     path.write_text("\n".join(["ts_event,symbol,venue,price,quantity,trade_id", *lines]) + "\n")
 
-    texts, *others = _ways(path)
+    found = the_one(by_every_way(path, tmp_path))
 
-    assert [texts] * 3 == others
-    assert ["missing trade ids, gaps before: 14 (ticks.csv row 3, 4, 5, 6, 8)"] == texts[2][1]
+    gaps = "missing trade ids, gaps before: 14 (ticks.csv row 3, 4, 5, 6, 8)"
+    assert [gaps] == found["kept"]
 
 
 @pytest.mark.parametrize("symbols", ["A", "AB"])
@@ -129,12 +98,13 @@ def test_digits_that_the_recording_has_no_room_for(
     lines.append(f"{START + 9},A,{'9' * digits}.5,1")
     path.write_text("\n".join(["ts_event,symbol,price,quantity", *lines]) + "\n")
 
-    texts, *others = _ways(path, instrument_table=TABLE)
+    found = the_one(by_every_way(path, tmp_path, instrument_table=TABLE))
 
-    assert [texts] * 3 == others
-    assert (digits > 13) == (f"row {len(lines)}: price" in str(texts[0]))
+    refused = found.get("refused", "")
+    assert (digits > 13) == (f"row {len(lines)}: price" in refused)
 
 
+@settings(max_examples=max(60, settings().max_examples // 8))  # each is four imports
 @given(
     rows=st.lists(
         st.tuples(st.sampled_from(["7", "9", "07", "9.0", "8", "x"]), PLAIN_SYMBOL, VALUE),
@@ -157,11 +127,11 @@ def test_tokens_and_symbols_side_by_side(
     path = folder / "ticks.csv"
     path.write_text("\n".join(["ts_event,instrument_token,symbol,price,quantity", *lines]) + "\n")
 
-    texts, *others = _ways(path, instrument_table=table)
-
-    assert [texts] * 3 == others
+    the_one(by_every_way(path, folder, instrument_table=table))
 
 
+@pytest.mark.slow
+@settings(max_examples=max(120, settings().max_examples // 8))  # each is four imports
 @given(
     rows=st.lists(st.tuples(PLAIN_SYMBOL, CELL, CELL, CELL, CELL), min_size=1, max_size=9),
     one=st.booleans(),
@@ -191,9 +161,7 @@ def test_absent_values_are_read_as_the_texts_read_them(
     path = folder / "X_quotes_2025-06-01.csv"
     path.write_text("\n".join([header, *lines]) + "\n")
 
-    texts, *others = _ways(path)
-
-    assert [texts] * 3 == others
+    the_one(by_every_way(path, folder))
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from readers import by_every_way, outcome, the_one
 
 from parity.model.errors import InputRefused
 from parity.model.instruments import Instrument, InstrumentTable
@@ -28,16 +28,8 @@ def everything_is_big(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plain, "PLAIN_BYTES_MIN", 0)
 
 
-def _outcome(path: Path, to: Path, **more: Any) -> Any:
-    try:
-        report = import_ticks(path, to, **more)
-    except InputRefused as error:
-        return str(error), error.cure
-    batches = [b.ticks.to_records() for b in open_recording(to).batches()]
-    instruments = open_recording(to).table.to_json()
-    return instruments, np.concatenate(batches).tolist(), report.warnings, report.order
-
-
+@pytest.mark.slow
+@settings(max_examples=max(120, settings().max_examples // 8))  # each is four imports
 @given(
     rows=st.lists(
         st.tuples(
@@ -71,16 +63,7 @@ def test_it_gives_what_the_texts_give(
     path = folder / "BTCUSDT-trades-2025-06.csv"
     path.write_bytes((end.join(lines) + (end if last else "")).encode())
 
-    quick = _outcome(path, folder / "quick", format="binance-um")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plain, "PLAIN_BYTES_MIN", 1 << 60)
-        slow = _outcome(path, folder / "slow", format="binance-um")
-
-    assert quick == slow
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plain, "BIG_BLOCKS", 0)
-        patch.setattr(plain, "BLOCK_BYTES", 64)  # two rows or so
-        assert _outcome(path, folder / "glanced", format="binance-um") == slow
+    the_one(by_every_way(path, folder, format="binance-um"))
 
 
 LATE = {
@@ -107,7 +90,7 @@ def test_a_file_that_is_not_like_its_start(
         with zipfile.ZipFile(tmp_path / "BTCUSDT-trades-2025-06.zip", "w") as file:
             file.write(path, path.name)
         path = tmp_path / "BTCUSDT-trades-2025-06.zip"
-    whole = _outcome(path, tmp_path / "whole")
+    whole = outcome(path, tmp_path / "whole")
     glances: list[Path] = []
     glance = PlainTickFile.glance
 
@@ -119,12 +102,12 @@ def test_a_file_that_is_not_like_its_start(
     monkeypatch.setattr(plain, "BLOCK_BYTES", 200)
     done: list[tuple[int, int | None, str]] = []
 
-    again = _outcome(path, tmp_path / "rec", progress=lambda *now: done.append(now))
+    again = outcome(path, tmp_path / "rec", progress=lambda *now: done.append(now))
 
     assert again == whole
     assert glances == [path]
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) in (["rec", "whole"], [])
-    if isinstance(whole[0], list):
+    if "ticks" in whole:
         assert done[-1][:2] == (50, 50)
 
 
@@ -133,18 +116,7 @@ TIMES = st.integers(START, START + 3)
 TARDIS = "exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
 
 
-def _both(path: Path, folder: Path, **more: Any) -> None:
-    quick = _outcome(path, folder / "quick", **more)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plain, "PLAIN_BYTES_MIN", 1 << 60)
-        slow = _outcome(path, folder / "slow", **more)
-    assert quick == slow
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plain, "BIG_BLOCKS", 0)
-        patch.setattr(plain, "BLOCK_BYTES", 64)
-        assert _outcome(path, folder / "glanced", **more) == slow
-
-
+@settings(max_examples=max(60, settings().max_examples // 8))  # each is four imports
 @given(
     rows=st.lists(
         st.tuples(SIDE, st.sampled_from(["AB", "AB", "AB", "AB ", "ab", "CD", ""]), PLAIN, TIMES),
@@ -180,7 +152,7 @@ def test_sides_and_names_are_read_as_the_texts_read_them(
     header = "ts_event,venue,side,price,quantity,symbol"
     path.write_bytes("".join(line + end for line in [header, *lines]).encode())
 
-    _both(path, folder)
+    the_one(by_every_way(path, folder))
 
 
 ONE_OF_SCALES = InstrumentTable([Instrument(token=7, symbol="A", price_scale=2, quantity_scale=3)])
@@ -210,9 +182,10 @@ def test_what_is_odd_is_read_as_the_texts_read_it(
     path = tmp_path / "ticks.csv"
     path.write_text("\n".join(lines) + "\n")
 
-    _both(path, tmp_path, instrument_table=ONE_OF_SCALES, **more)
+    the_one(by_every_way(path, tmp_path, instrument_table=ONE_OF_SCALES, **more))
 
 
+@settings(max_examples=max(60, settings().max_examples // 8))  # each is four imports
 @given(rows=st.lists(st.tuples(SIDE, TIMES, TIMES, PLAIN), min_size=1, max_size=9))
 @example([("buy", START, START, "1"), ("unknown", START, START, "1")])
 @example([("buy", START, START, "1"), ("unknown", START, START + 1, "1")])
@@ -229,8 +202,8 @@ def test_tardis_is_read_as_the_texts_read_it(
     path = folder / "binance-futures_trades_2025-06-01_BTCUSDT.csv"
     path.write_text("\n".join([TARDIS, *lines]) + "\n")
 
-    _both(path, folder)
-    _both(path, folder / "by_event", order="ts_event")
+    the_one(by_every_way(path, folder))
+    the_one(by_every_way(path, folder / "by_event", order="ts_event"))
 
 
 @pytest.mark.parametrize(
@@ -317,11 +290,11 @@ def test_blocks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     lines = [f"{n},{n + 1}.25,0.5,9,{START + n},True,True" for n in range(50)]
     path = tmp_path / "BTCUSDT-trades-2025-06.csv"
     path.write_text("\n".join(lines) + "\n")
-    whole = _outcome(path, tmp_path / "whole")
+    whole = outcome(path, tmp_path / "whole")
     monkeypatch.setattr(plain, "BLOCK_ROWS", rows)
     monkeypatch.setattr(plain, "BLOCK_BYTES", rows * 60)
 
-    assert _outcome(path, tmp_path / "rec") == whole
+    assert outcome(path, tmp_path / "rec") == whole
     path.write_text("\n".join(lines).replace("41.25", "oops") + "\n")
     with pytest.raises(InputRefused, match=r"row 41: price \(column #2\): .* was 'oops'"):
         import_ticks(path, tmp_path / "other")
