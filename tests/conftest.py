@@ -37,8 +37,9 @@ settings.load_profile(PROFILE)
 def pytest_collection_finish() -> None:
     """Under "ci", keep examples from depending on which tests ran before in this process.
 
-    Hypothesis also draws constants it finds in the modules loaded so far: here it knows all of
-    ours from the start, and learns of no others.
+    Hypothesis also draws constants it finds in local modules loaded so far: here it knows all of
+    ours and the collected tests from the start, and learns of no others. So examples are the same
+    where the same files are collected; a run of some files alone may draw others.
     """
     if PROFILE != "ci":
         return
