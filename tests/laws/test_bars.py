@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from hypothesis import Phase, find, given, settings
+from hypothesis import find, given
 from hypothesis import strategies as st
-from markets import own_ticks, prompt_ns, records
+from markets import beaten, own_ticks, prompt_beats, records
+from reaching import GENERATED
 
 from parity.core.bars import EMPTY_MAX
 from parity.core.engine import Engine
@@ -25,7 +26,6 @@ from parity.model.values import MarketTick, SignalResult, StrategyConfig
 from parity.proof.replayer import state_bytes
 from parity.testing.generators import (
     ONE,
-    SECOND_NS,
     START_NS,
     TABLE,
     TWO,
@@ -299,11 +299,10 @@ def test_intervals_are_half_open(ns: int, length: int, offset: int) -> None:
     assert start <= ns < start + length
 
 
-def prompt_times(events: EventBatch, given_plans: Sequence[ExecutorPlan]) -> list[int]:
-    """Return, for each control, the latest heartbeat in its place that overtakes no tick."""
+def told(given_plans: Sequence[ExecutorPlan]) -> list[list[int]]:
+    """Return the instruments of each, none where it is told of all."""
     tokens = {one.build().token for one in given_plans}  # type: ignore[union-attr] # ours have one
-    own = [own_ticks(events, [token] if token else []) for token in tokens]
-    return [min(prompt_ns(ticks, control.seq) for ticks in own) for control in events.controls]
+    return [[token] if token else [] for token in tokens]
 
 
 @given(event_streams(min_ticks=30), partitions(), st.data())
@@ -312,14 +311,8 @@ def test_heartbeats_that_overtake_no_tick_change_no_byte(
 ) -> None:
     """They make bars close sooner, and nothing else of them or of a decision is another."""
     some = plans(Barring)
-    beats = []
-    for control, bound in zip(events.controls, prompt_times(events, some), strict=True):
-        ns = bound - data.draw(st.sampled_from((0, 1, SECOND_NS)))
-        detail = {"ts_event": ns}
-        beat = msgspec.structs.replace(control, verb="heartbeat", detail=detail)
-        beats.append(control if ns <= 0 else beat)  # before any time none is early enough
     without = run([events], some)
-    prompt = run(list(cut(EventBatch(events.ticks, tuple(beats)), sizes)), some)
+    prompt = run(list(cut(prompt_beats(events, told(some), data.draw), sizes)), some)
 
     assert records(without[0]) == records(prompt[0])
     assert without[1].executors == prompt[1].executors
@@ -331,13 +324,7 @@ def test_ticks_that_a_heartbeat_overtook_are_counted(
     events: EventBatch, sizes: list[int], halves: list[int]
 ) -> None:
     """At any cut: own ticks that came while the newest heartbeat was ahead of all own times."""
-    beats = [
-        msgspec.structs.replace(
-            c, verb="heartbeat", detail={"ts_event": START_NS + half * SECOND_NS // 2}
-        )
-        for c, half in zip(events.controls, halves, strict=False)
-    ]
-    events = EventBatch(events.ticks, (*beats, *events.controls[len(beats) :]))
+    events = beaten(events, halves, since_ns=START_NS)
     report = run(list(cut(events, sizes)), plans(Barring))[1]
     for executor, one in zip(report.executors, sorted(plans(Barring), key=_id_of), strict=True):
         beat = newest = count = 0
@@ -374,15 +361,10 @@ def test_the_streams_are_worth_it() -> None:
 
     def prompted(events: EventBatch) -> bool:
         some = plans(Barring)
-        times = prompt_times(events, some)
-        beats = tuple(
-            msgspec.structs.replace(c, verb="heartbeat", detail={"ts_event": max(0, ns)})
-            for c, ns in zip(events.controls, times, strict=True)
-        )
-        heard = {c.seq for c in beats}
-        effects = run([EventBatch(events.ticks, beats)], some)[0]
+        beats = prompt_beats(events, told(some))
+        heard = {c.seq for c in beats.controls if c.verb == "heartbeat"}
+        effects = run([beats], some)[0]
         return any(isinstance(e, ApprovedSignal) and e.candidate.seq in heard for e in effects)
 
-    generated = settings(phases=[Phase.generate], max_examples=1000)
-    assert find(event_streams(min_ticks=40), loud, settings=generated)
-    assert find(event_streams(min_ticks=40), prompted, settings=generated)
+    assert find(event_streams(min_ticks=40), loud, settings=GENERATED)
+    assert find(event_streams(min_ticks=40), prompted, settings=GENERATED)

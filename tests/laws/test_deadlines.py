@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from markets import beaten
 
 from parity.core.deadlines import Deadlines, Due
 from parity.core.engine import Engine
@@ -124,17 +125,6 @@ def reference(
             out.append((seq, due_token, f"{kind} {instant - START_NS} clock {clock - START_NS}"))
         clock = reached
     return out
-
-
-def beaten(events: EventBatch, beats: Sequence[int]) -> EventBatch:
-    """Return the events with every gap made a heartbeat, so many half seconds from its arrival."""
-    controls = [
-        msgspec.structs.replace(
-            c, verb="heartbeat", detail={"ts_event": c.ts_recv + half * SECOND_NS // 2}
-        )
-        for c, half in zip(events.controls, beats, strict=False)
-    ]
-    return EventBatch(events.ticks, (*controls, *events.controls[len(controls) :]))
 
 
 @given(

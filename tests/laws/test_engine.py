@@ -15,7 +15,7 @@ import msgspec
 from every_feature import all_events, every_plan
 from hypothesis import find, given
 from hypothesis import strategies as st
-from markets import engine_of, markets, own_ticks, prompt_ns, records
+from markets import engine_of, markets, prompt_beats, records
 from reaching import GENERATED, unreached
 
 from parity.compose.plans import prepare
@@ -27,7 +27,7 @@ from parity.model.values import MarketTick, SignalResult, StrategyConfig
 from parity.proof.replayer import state_bytes
 from parity.settings.strategies import spec_of
 from parity.strategies import REGISTRY
-from parity.testing.generators import ONE, SECOND_NS, TWO, between, cut, partitions
+from parity.testing.generators import ONE, TWO, between, cut, partitions
 
 COSTS = {"risk": {"cooldown_sec": 2}, "paper": {"allow_short": True, "cash": 100_000}}
 SHIPPED: tuple[tuple[str, str, str, dict[str, Any], tuple[int, ...]], ...] = (
@@ -259,14 +259,9 @@ def test_heartbeats_that_overtake_no_tick_change_no_byte(
     events: EventBatch, sizes: list[int], data: Any
 ) -> None:
     """They make prompt whatever is due, and nothing of any decision is another."""
-    own = [own_ticks(events, plan.config.instrument_tokens) for plan in all_plans()]
-    beats = []
-    for control in events.controls:
-        ns = min(prompt_ns(ticks, control.seq) for ticks in own)
-        ns -= data.draw(st.sampled_from((0, 1, SECOND_NS)))
-        beat = msgspec.structs.replace(control, verb="heartbeat", detail={"ts_event": ns})
-        beats.append(control if ns <= 0 else beat)  # before any time none is early enough
-    without, prompt = run([events]), run(list(cut(EventBatch(events.ticks, tuple(beats)), sizes)))
+    told = {plan.config.instrument_tokens for plan in all_plans()}
+    beats = prompt_beats(events, told, data.draw)
+    without, prompt = run([events]), run(list(cut(beats, sizes)))
 
     assert records(without[0]) == records(prompt[0])
     assert without[1].executors == prompt[1].executors
@@ -327,18 +322,53 @@ def test_the_order_of_plans_does_not_matter(events: EventBatch, order: list[int]
     assert run([events]) == run([events], [plans[n] for n in order])
 
 
+TWINS = {kind for kind in REGISTRY if f"{kind}_kernel" in REGISTRY}
+
+
+@cache
+def twin_plans() -> tuple[ExecutorPlan, ...]:
+    """Return every rule that is shipped in both tiers, in both, on trades and on quotes."""
+    given = {kind: parameters for _, kind, _, parameters, _ in reversed(SHIPPED)}
+    configs = [
+        StrategyConfig(
+            strategy_id=f"{kind}/{tier}/{on}",
+            strategy_type=kind if tier == "processor" else f"{kind}_kernel",
+            on=on,
+            parameters={"position_size": 1, **given[kind]},
+        )
+        for kind in sorted(TWINS)
+        for tier in ("processor", "kernel")
+        for on in ("trades", "quotes")
+    ]
+    return prepare([spec_of(config) for config in configs]).plans
+
+
+def said_of_twins(events: EventBatch) -> dict[str, dict[str, tuple[int, str]]]:
+    """Return what each tier said, by tier, kind and ticks."""
+    found: dict[str, dict[str, tuple[int, str]]] = {"processor": {}, "kernel": {}}
+    for one in run([events], twin_plans())[1].executors:
+        kind, tier, on = one.strategy_id.split("/")
+        found[tier][f"{kind} {on}"] = (one.candidates, one.candidate_digest)
+    return found
+
+
 @given(all_events(min_ticks=40))
 def test_both_tiers_say_the_same(events: EventBatch) -> None:
     """The processor and the kernel give the same candidates, on trades and on quotes."""
-    pairs = {"momentum": "momentum_k", "momentum_q": "momentum_kq", "sma": "sma_k",
-             "breakout": "breakout_k"}  # fmt: skip
-    plans = [p for p in all_plans() if p.config.strategy_id in {*pairs, *pairs.values()}]
-    digests = {
-        e.strategy_id: (e.candidates, e.candidate_digest) for e in run([events], plans)[1].executors
-    }
+    said = said_of_twins(events)
 
-    for processor, kernel in pairs.items():
-        assert digests[processor] == digests[kernel]
+    assert said["processor"] == said["kernel"]
+
+
+def test_every_twin_speaks() -> None:
+    """On trades and on quotes, in the streams of the law of the tiers."""
+    wanted = {f"{kind} {on}" for kind in TWINS for on in ("trades", "quotes")}
+
+    def speaking(events: EventBatch) -> set[str]:
+        return {name for name, (count, _) in said_of_twins(events)["kernel"].items() if count}
+
+    assert {"breakout", "mean_reversion", "momentum", "sma_cross"} <= TWINS
+    assert set() == unreached(all_events(min_ticks=40), wanted, speaking)
 
 
 def test_the_streams_are_worth_it() -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from hypothesis import Phase, find, given, settings
+from hypothesis import find, given
 from hypothesis import strategies as st
+from reaching import GENERATED
 
 from parity import codegen
 from parity.core.engine import Engine
@@ -241,5 +242,4 @@ def test_the_streams_are_worth_it() -> None:
         report = run([drawn[0]], both_tiers(drawn[1], "trades"))[1]["kernel"]
         return report.errors > 5 and report.candidates > 5 and report.fills > 3
 
-    generated = settings(phases=[Phase.generate], max_examples=500)
-    assert find(st.tuples(event_streams(min_ticks=40), bad_ticks), mixed, settings=generated)
+    assert find(st.tuples(event_streams(min_ticks=40), bad_ticks), mixed, settings=GENERATED)

@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import Phase, find, given, settings
+from hypothesis import find, given
 from hypothesis import strategies as st
+from markets import beaten
+from reaching import GENERATED
 
 from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
@@ -78,10 +80,7 @@ def marked(events: EventBatch, bits: Sequence[int]) -> EventBatch:
     records = events.ticks.to_records()
     for row, more in zip(records, bits, strict=False):
         row["flags"] |= more
-    beats = tuple(
-        msgspec.structs.replace(c, verb="heartbeat", detail={"ts_event": c.ts_recv})
-        for c in events.controls
-    )
+    beats = beaten(events, [0] * len(events.controls)).controls
     return EventBatch(TickBatch.from_records(records, TABLE), beats)
 
 
@@ -147,8 +146,7 @@ def test_the_streams_have_halts_at_deadlines(reason: str) -> None:
         drops = [e for e in effects if isinstance(e, DroppedSignal) and e.reason == reason]
         return any(e.candidate.ordinal < 0 for e in drops)
 
-    generated = settings(phases=[Phase.generate], max_examples=500)
-    assert find(st.tuples(event_streams(min_ticks=40), says), reached, settings=generated)
+    assert find(st.tuples(event_streams(min_ticks=40), says), reached, settings=GENERATED)
 
 
 def test_an_instrument_is_halted_by_its_own_ticks() -> None:
@@ -166,3 +164,23 @@ def test_an_instrument_is_halted_by_its_own_ticks() -> None:
     ]
 
     assert [(ONE, 2, "halted")] * 2 == found  # a bar and a timer
+
+
+def test_a_halt_outlives_a_snapshot() -> None:
+    """Restored behind the halted tick, an engine still drops what is said before the next one."""
+    events = dummy_batch(
+        2, flags=[flag.TRADE | flag.HALTED, flag.TRADE], instrument_token=[ONE, TWO],
+        ts_event=[10**18, 10**18 + 4 * 10**9],
+    )  # fmt: skip
+    head, tail = cut(events, [1])
+    first, second = engine_of("trades", ("regular",)), engine_of("trades", ("regular",))
+    first.process(head)
+    second.restore(msgspec.msgpack.decode(state_bytes(first.snapshot())))
+
+    found = [
+        (e.candidate.instrument_token, e.candidate.ordinal, e.reason)
+        for e in second.process(tail)
+        if isinstance(e, DroppedSignal)
+    ]
+
+    assert {(ONE, -1, "halted")} == {*found}

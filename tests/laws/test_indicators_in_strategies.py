@@ -16,7 +16,10 @@ from parity.model.kernel import KernelStrategy, out_dtype
 
 pytestmark = pytest.mark.slow
 ROWS = 400
-COLUMN_OF = {"price": "price_int", "quantity": "quantity_int", "side": "side"}
+COLUMN_OF = {
+    "price": "price_int", "quantity": "quantity_int", "side": "side",
+    "high": "ask_int", "low": "bid_int", "close": "price_int",  # a bar's three, each a column
+}  # fmt: skip
 TEXT = """\
 from parity.kernels import {name}_step
 
@@ -85,6 +88,8 @@ def test_a_kernel_says_what_the_column_says(
     ticks = {
         "price_int": price_int,
         "price": price_int / 100.0,
+        "ask_int": price_int + random.integers(0, 40, ROWS),
+        "bid_int": price_int - random.integers(0, 40, ROWS),
         "quantity_int": random.integers(0, 5_000, ROWS),
         "side": random.integers(-1, 2, ROWS).astype(np.int8),
     }

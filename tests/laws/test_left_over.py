@@ -11,14 +11,17 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from parity.cli import app
 from parity.model.errors import RecordingMissing
 from parity.recording.holding import hold, is_partial, left_over, temporary_of
+from parity.recording.manifest import load_manifest
 from parity.recording.reader import open_recording
-from parity.recording.resume import FILE
+from parity.recording.resume import FILE, load_resume
+from parity.recording.runs import RunFolder
 from parity.sources.importers import import_ticks
 from parity.sources.importers.inputs import expand
 
@@ -86,7 +89,8 @@ State = dict[str, bytes | None]
 def _state(folder: Path) -> State:
     """Return every file below a folder with its bytes, and the folders; a hidden name in short.
 
-    Of what an append would go on from its being there: it holds inodes and times of files.
+    Of what an append would go on from its being there: it holds inodes and times of files, and
+    `_goes_on` loads it.
     """
     return {
         re.sub(r"\.[0-9a-f]{8}\.partial", ".partial", str(path.relative_to(folder))): (
@@ -94,6 +98,21 @@ def _state(folder: Path) -> State:
         )
         for path in sorted(folder.rglob("*"))
     }
+
+
+def _goes_on(out: Path) -> bool:
+    """Say whether what an append would go on from holds, where there is any."""
+    return not (out / FILE).exists() or load_resume(out, load_manifest(out)) is not None
+
+
+def _rows_of(out: Path) -> int:
+    """Return how many rows a recording, a Parquet file or a CSV has."""
+    if out.is_dir():
+        with open_recording(out) as made:
+            return made.tick_rows
+    if out.suffix == ".parquet":
+        return int(pq.read_metadata(out).num_rows)
+    return len(out.read_text().splitlines()) - 1
 
 
 def _again(what: str, source: Path, out: Path) -> None:
@@ -118,11 +137,21 @@ def _again(what: str, source: Path, out: Path) -> None:
 def test_a_kill_at_every_call_leaves_nothing_half(
     what: str, of: str, name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """The target is whole or absent; what is hidden is no data, named, and goes with the next."""
+    """The target is whole or absent; what is hidden is no data, named, and goes with the next.
+
+    The next is run once for each set of names that a kill leaves.
+    """
     source: Path = request.getfixturevalue(of)
     _again(what, source, tmp_path / "whole" / name)
     expected = _state(tmp_path / "whole")
     assert [tmp_path / "whole" / name] == list((tmp_path / "whole").iterdir())
+    signals = (
+        sum(1 for r in RunFolder(source).rows("decisions") if r["signal_no"])
+        if of == "run"
+        else ROWS
+    )
+    assert _rows_of(tmp_path / "whole" / name) == signals > 0
+    assert (what == "import") == (f"{name}/{FILE}" in expected)
     struck = tmp_path / "struck"
     struck.mkdir()
     command = [sys.executable, "-c", _STRUCK, what, source, struck, name]
@@ -143,6 +172,9 @@ def test_a_kill_at_every_call_leaves_nothing_half(
         hidden = [path for path in folder.iterdir() if path != out]
         assert hidden == left_over(out)
         assert out.exists() == (state == expected), f"call {step}: half of it is there"
+        assert not out.exists() or _goes_on(out), (
+            f"call {step}: an append has nothing to go on from"
+        )
         hidden_count += len(hidden)
         for path in hidden:
             with pytest.raises(RecordingMissing, match="did not finish"):
@@ -158,6 +190,7 @@ def test_a_kill_at_every_call_leaves_nothing_half(
         if not out.exists():
             _again(what, source, out)
         assert expected == _state(folder)
+        assert _goes_on(out)
     assert hidden_count
 
 

@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import Phase, find, given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
+from reaching import GENERATED
 
 from parity.compose.modes import Feed, backtest, paper
 from parity.compose.plans import prepare
@@ -135,9 +136,7 @@ def test_the_streams_are_worth_it(users: tuple[StrategySpec, ...], name: str) ->
         barred = one.errors and one.bars
         return bool(one.signals and one.fills and (barred or name != "barring"))
 
-    generated = settings(phases=[Phase.generate], max_examples=1000)
-
-    assert find(event_streams(), loud, settings=generated)
+    assert find(event_streams(), loud, settings=GENERATED)
 
 
 @settings(max_examples=max(12, settings().max_examples // 8))  # each is three runs with a disk

@@ -9,9 +9,10 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from hypothesis import Phase, find, given, settings
+from hypothesis import find, given
 from hypothesis import strategies as st
-from markets import is_timed, own_ticks, prompt_ns, records
+from markets import beaten, is_timed, own_ticks, prompt_beats, records
+from reaching import GENERATED
 
 from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
@@ -244,15 +245,8 @@ def reference(
     return out
 
 
-def beaten(events: EventBatch, steps: Sequence[int]) -> EventBatch:
-    """Return the events with every control a heartbeat, some of a later time than ticks behind."""
-    beats = [
-        msgspec.structs.replace(
-            c, verb="heartbeat", detail={"ts_event": c.ts_recv + step * SECOND_NS // 2}
-        )
-        for c, step in zip(events.controls, [*steps, *[0] * len(events.controls)], strict=False)
-    ]
-    return EventBatch(events.ticks, tuple(beats))
+# What becomes of each control: most heartbeats come with it, some are of a later time.
+all_steps = st.lists(st.integers(-9, 200), max_size=6).map(lambda steps: [*steps, *[0] * 200])
 
 
 @given(
@@ -261,7 +255,7 @@ def beaten(events: EventBatch, steps: Sequence[int]) -> EventBatch:
     st.sampled_from(SHAPES),
     st.sampled_from(("trades", "quotes")),
     st.sampled_from((0, ONE, TWO)),
-    st.lists(st.integers(-9, 200), max_size=6),
+    all_steps,
 )
 def test_timers_are_those_of_the_reference(
     events: EventBatch,
@@ -283,7 +277,7 @@ def test_timers_are_those_of_the_reference(
         assert reference(events, shape, on, token) == made.seen
 
 
-@given(event_streams(), partitions(), st.lists(st.integers(-9, 200), max_size=6))
+@given(event_streams(), partitions(), all_steps)
 def test_batch_boundaries_never_matter_to_timers(
     events: EventBatch, sizes: list[int], steps: list[int]
 ) -> None:
@@ -309,7 +303,7 @@ def test_an_error_without_a_snapshot_warms_up_anew_at_any_cut(
     assert said([events]) == said(list(cut(events, [1] * 200)))
 
 
-@given(event_streams(), st.data(), st.lists(st.integers(-9, 200), max_size=6))
+@given(event_streams(), st.data(), all_steps)
 def test_timers_survive_a_snapshot(events: EventBatch, data: Any, steps: list[int]) -> None:
     """A fresh engine that takes a stored snapshot tells what the first would have told."""
     events, some = beaten(events, steps), plans(*STORED)
@@ -338,15 +332,9 @@ def test_heartbeats_that_overtake_no_tick_change_no_byte(
     """They make timers prompt, and nothing else of them or of a decision is another."""
     some = plans(Timing)  # who errs is told with the seq of what made it due
     tokens = {one.build().token for one in some}  # type: ignore[union-attr] # ours have one
-    beats = []
-    for control in events.controls:
-        own = (own_ticks(events, [token] if token else []) for token in tokens)
-        bound = min(prompt_ns(ticks, control.seq) for ticks in own)
-        ns = bound - data.draw(st.sampled_from((0, 1, SECOND_NS)))
-        beat = msgspec.structs.replace(control, verb="heartbeat", detail={"ts_event": ns})
-        beats.append(control if ns <= 0 else beat)
+    told = [[token] if token else [] for token in tokens]
     without = run([events], some)
-    prompt = run(list(cut(EventBatch(events.ticks, tuple(beats)), sizes)), some)
+    prompt = run(list(cut(prompt_beats(events, told, data.draw), sizes)), some)
 
     assert records(without[0]) == records(prompt[0])
     assert without[1].executors == prompt[1].executors
@@ -441,5 +429,4 @@ def test_the_streams_are_worth_it() -> None:
             and {"Breaking", "Holding", "Forgetting"} <= failed
         )
 
-    generated = settings(phases=[Phase.generate], max_examples=1000)
-    assert find(event_streams(min_ticks=40), loud, settings=generated)
+    assert find(event_streams(min_ticks=40), loud, settings=GENERATED)

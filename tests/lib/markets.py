@@ -1,13 +1,13 @@
 """Markets for the general laws: instruments that trade round the clock, at NSE and in New York.
 
 Streams begin shortly before an edge of a session, so that they cross it. Also here: which ticks are
-an executor's own, and until when a heartbeat overtakes none of them.
+an executor's own, and heartbeats in the place of controls, prompt or at any instant.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -17,12 +17,12 @@ from parity.core.calendars import session_clock
 from parity.core.engine import Engine
 from parity.model import ticks as flag
 from parity.model.effects import ApprovedSignal, DroppedSignal, Effect, Fill
+from parity.model.events import Control, EventBatch
 from parity.model.instruments import InstrumentTable
 from parity.testing.generators import ONE, SECOND_NS, START_NS, TABLE, TWO, event_streams
 
 if TYPE_CHECKING:
     from parity.core.executor import ExecutorPlan
-    from parity.model.events import EventBatch
 
 
 def _table(one: str, two: str) -> InstrumentTable:
@@ -85,6 +85,38 @@ def prompt_ns(ticks: Sequence[Any], seq: int) -> int:
             bound = min(bound, ns if is_timed(tick) else newest)
             followed |= is_timed(tick)
     return bound if followed else min(bound, newest)
+
+
+def _beat(control: Control, ns: int) -> Control:
+    return msgspec.structs.replace(control, verb="heartbeat", detail={"ts_event": ns})
+
+
+def prompt_beats(
+    events: EventBatch, told: Iterable[Sequence[int]], draw: Callable[[Any], int] = lambda _: 0
+) -> EventBatch:
+    """Return the events with a heartbeat in the place of each control, which overtakes no tick.
+
+    `told` holds the instruments of each executor, `draw` how much sooner than the latest it is.
+    """
+    own = [own_ticks(events, tokens) for tokens in told]
+    beats = []
+    for control in events.controls:
+        ns = min(prompt_ns(ticks, control.seq) for ticks in own)
+        ns -= draw(st.sampled_from((0, 1, SECOND_NS)))
+        beats.append(control if ns <= 0 else _beat(control, ns))  # before any time none is early
+    return EventBatch(events.ticks, tuple(beats))
+
+
+def beaten(events: EventBatch, halves: Sequence[int], since_ns: int | None = None) -> EventBatch:
+    """Return the events with the first controls made heartbeats, ahead of ticks or behind.
+
+    Each is so many half seconds from `since_ns`, or from the control's own arrival.
+    """
+    beats = [
+        _beat(c, (c.ts_recv if since_ns is None else since_ns) + half * SECOND_NS // 2)
+        for c, half in zip(events.controls, halves, strict=False)
+    ]
+    return EventBatch(events.ticks, (*beats, *events.controls[len(beats) :]))
 
 
 def records(effects: Sequence[Effect]) -> dict[str, list[bytes]]:
