@@ -72,7 +72,7 @@ class OwnTimes:
     def at(self, row: int) -> int:
         """Return the largest own time up to an own row; NO_TIME where no tick had one."""
         if self._segment.sorted_ts:
-            return int(self._segment.ts_event[row])
+            return self._segment.ts_event.item(row)
         own, newest = self.both()
         before = int(own.searchsorted(row, side="right"))
         return int(newest[before - 1]) if before else NO_TIME

@@ -38,16 +38,17 @@ class Due(msgspec.Struct, frozen=True, gc=False):
 
 
 class Deadlines:
-    """The pending deadlines of one executor, at most one per (token, kind)."""
+    """The pending deadlines of one executor, at most one per (token, kind).
 
-    __slots__ = ("_at", "_queue")
+    Attributes:
+        pending: (instant, token, kind), rising; to be looked at, not to be changed.
+    """
+
+    __slots__ = ("_at", "pending")
 
     def __init__(self) -> None:
-        self._queue: list[tuple[int, int, str]] = []  # (instant, token, kind), rising
+        self.pending: list[tuple[int, int, str]] = []
         self._at: dict[tuple[int, str], int] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._queue)
 
     def set(self, due_ns: int, token: int, kind: str) -> None:
         """Let (token, kind) be due at an instant, in place of the one it had.
@@ -56,13 +57,13 @@ class Deadlines:
         """
         self.cancel(token, kind)
         self._at[token, kind] = due_ns
-        insort(self._queue, (due_ns, token, kind))
+        insort(self.pending, (due_ns, token, kind))
 
     def cancel(self, token: int, kind: str) -> None:
         """Forget (token, kind), where it is pending."""
         due_ns = self._at.pop((token, kind), None)
         if due_ns is not None:
-            del self._queue[bisect_left(self._queue, (due_ns, token, kind))]
+            del self.pending[bisect_left(self.pending, (due_ns, token, kind))]
 
     def due_of(self, token: int, kind: str) -> int | None:
         """Return the instant of (token, kind), or None where it is not pending."""
@@ -70,24 +71,24 @@ class Deadlines:
 
     def next_ns(self) -> int | None:
         """Return the earliest instant, or None where nothing is pending."""
-        return self._queue[0][0] if self._queue else None
+        return self.pending[0][0] if self.pending else None
 
     def pop(self, before: tuple[int, int, str]) -> tuple[int, int, str] | None:
         """Take the first (instant, token, kind) where it comes before the given one, else None.
 
         One by one, for what a deadline does may set or cancel the others.
         """
-        if not self._queue or self._queue[0] >= before:
+        if not self.pending or self.pending[0] >= before:
             return None
-        first = self._queue.pop(0)
+        first = self.pending.pop(0)
         del self._at[first[1:]]
         return first
 
     def snapshot(self) -> list[list[Any]]:
         """Return what is pending as plain values."""
-        return [list(one) for one in self._queue]
+        return [list(one) for one in self.pending]
 
     def restore(self, state: list[list[Any]]) -> None:
         """Take back what snapshot() gave."""
-        self._queue = [(ns, token, kind) for ns, token, kind in state]
-        self._at = {(token, kind): ns for ns, token, kind in self._queue}
+        self.pending = [(ns, token, kind) for ns, token, kind in state]
+        self._at = {(token, kind): ns for ns, token, kind in self.pending}

@@ -43,14 +43,15 @@ def pack_head(
     third: float,
 ) -> bytes:
     """Return the fixed part of a record; `third` is a confidence or a commission."""
+    # canonical_float() written out, as a candidate pays for every call: -0.0 + 0.0 is 0.0.
     return _HEAD.pack(
         token,
         ts_event,
         ordinal,
         side,
-        canonical_float(price),
-        canonical_float(quantity),
-        canonical_float(third),
+        price + 0.0 if price == price else _NAN,
+        quantity + 0.0 if quantity == quantity else _NAN,
+        third + 0.0 if third == third else _NAN,
     )
 
 
@@ -96,7 +97,9 @@ def canonical(value: Any, depth: int = 0) -> bytes:
 
 
 def _integer(value: int) -> bytes:
-    return _framed(b"i", b"%d" % value)
+    body = b"%d" % value
+    size = len(body)
+    return b"i" + (_SHORT[size] if size < 256 else _LENGTH.pack(size)) + body
 
 
 _ATOMS: Final = frozenset({type(None), bool, int, float, str, Decimal})
@@ -137,11 +140,16 @@ def _canonical_items(value: Mapping[Any, Any], depth: int) -> bytes:
     for key in value:
         if not isinstance(key, str):
             raise ConfigError(f"signal metadata: key {key!r} is not text")
-    parts: list[bytes] = []
-    for key in sorted(value):
-        parts.append(canonical(key, depth))
-        parts.append(canonical(value[key], depth + 1))
-    return b"".join(parts)
+    found = b""
+    for key in sorted(value) if len(value) > 1 else value:
+        name = _key(key) if type(key) is str else canonical(key)
+        found += name + canonical(value[key], depth + 1)
+    return found
+
+
+@lru_cache(maxsize=4096)  # a strategy says the same few keys again and again
+def _key(key: str) -> bytes:
+    return _framed(b"s", key.encode())
 
 
 def _framed(tag: bytes, body: bytes) -> bytes:
@@ -185,8 +193,8 @@ def signal_id(
         ts_event: of its tick.
         number: of the signal in the executor's run, from 1.
     """
-    head = _signal_head(prefix, token, side)
-    record = head + canonical(price) + _integer(ts_event) + _integer(number)
+    head = _signal_head(prefix, token, side) + b"d" + _FLOAT.pack(canonical_float(price))
+    record = head + _integer(ts_event) + _integer(number)
     return hashlib.blake2b(_framed(b"l", record), digest_size=16).hexdigest()
 
 

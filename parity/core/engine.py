@@ -284,8 +284,9 @@ class Engine:
         effects: list[Effect] = []
         for row, executor in merged(concerned):
             for effect in executor.decide(row, segment, self.next_signal_no):
-                self.next_signal_no += isinstance(effect, ApprovedSignal)
-                if isinstance(effect, Fill) and not effect.reason:
+                if isinstance(effect, ApprovedSignal):
+                    self.next_signal_no += 1
+                elif isinstance(effect, Fill) and not effect.reason:
                     self._traded.add(effect.instrument_token)
                 effects.append(effect)
         for executor in concerned:

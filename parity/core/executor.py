@@ -136,6 +136,7 @@ class Executor:
         self._prefix = signal_prefix(*self.key)
         self._queue: list[Entry] = []
         self._at = 0
+        self._dues = False  # whether something in the queue is due before its row
         self._times: OwnTimes | None = None  # of the segment at hand
         self._decided = -1  # last row of it that was decided
         self._signal_no = 0  # that the run's next approved signal gets
@@ -213,7 +214,7 @@ class Executor:
         if self._at < len(self._queue):
             queued = self._queue[self._at].row
             row = queued if row is None or queued < row else row
-        if self.deadlines:
+        if self.deadlines.pending:
             due = self._due_row()
             row = due if row is None or (due is not None and due < row) else row
         if self._aware is not None:
@@ -234,22 +235,22 @@ class Executor:
         `signal_no` is the number that the run's next approved signal gets.
         """
         self._decided, self._signal_no = row, signal_no
-        fills = self.broker.next_row() == row
         effects: list[Effect] = []
-        if self.deadlines or self._turn(row) is not None:
-            effects += self._run_due(self._clock_at(row), int(segment.seq[row]), row, segment)
-            fills = self.broker.next_row() == row  # what was due may have changed the orders
+        if self.deadlines.pending or self._turn(row) is not None:
+            effects += self._run_due(self._clock_at(row), segment.seq.item(row), row, segment)
+        fills = self.broker.next_row() == row
         shows = self._aware is not None and self._aware.next_row() == row
         if fills or shows or self._queued(row):
             self.clock = max(self.clock, self._clock_at(row))
         if fills:
-            effects += [self._fill(e, row, segment) for e in self.broker.execute(row, segment)]
+            for done in self.broker.execute(row, segment):
+                effects.append(self._fill(done, row, segment))
         while self._queued(row):
-            effects += self._carry_out(int(segment.seq[row]), row, segment)
+            effects += self._carry_out(segment.seq.item(row), row, segment)
         if self._aware is not None and shows:
             self._show(segment)
             while self._queued(row):
-                effects += self._carry_out(int(segment.seq[row]), row, segment)
+                effects += self._carry_out(segment.seq.item(row), row, segment)
         return effects
 
     def _show(self, segment: Segment) -> None:
@@ -376,8 +377,8 @@ class Executor:
         return NO_TIME if self._times is None else self._times.at(row)
 
     def _fill(self, done: Execution, row: int, segment: Segment) -> Fill:
-        at = (int(segment.seq[row]), int(segment.ts_event[row]), int(segment.ordinals[row]))
-        return self._outcome(done, *at)
+        seq, ts_event = segment.seq.item(row), segment.ts_event.item(row)
+        return self._outcome(done, seq, ts_event, segment.ordinals.item(row))
 
     def _outcome(self, done: Execution, seq: int, ts_event: int, ordinal: int) -> Fill:
         """Put what became of an order on record, and count it."""

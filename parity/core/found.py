@@ -6,6 +6,7 @@ Here whatever a strategy handed over is checked, typed and copied, for it may ch
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -63,10 +64,17 @@ def exact_of(quantity: Any) -> Decimal:
     """Return a quantity as a Decimal of its shortest text; raises ConfigError where it is none."""
     if type(quantity) is int:
         return Decimal(quantity)
+    if type(quantity) is float and quantity:  # the two zeros are equal, and have two texts
+        return _of_float(quantity)
     try:
         return quantity if isinstance(quantity, Decimal) else Decimal(str(quantity))
     except InvalidOperation:
         raise ConfigError(f"quantity: expected a number, was {quantity!r}") from None
+
+
+@lru_cache(maxsize=1024)  # a strategy orders the same few sizes again and again
+def _of_float(quantity: float) -> Decimal:
+    return Decimal(repr(quantity))
 
 
 def words_of(error: BaseException) -> str:

@@ -81,10 +81,10 @@ def bracket_levels(bracket: Bracket, scale: int) -> Levels:
 def price_at(dense: int, side: int, row: int, segment: Segment) -> Decimal:
     """Return the price that an instrument's row offers a side: of the trade, the ask or the bid."""
     batch = segment.batch
-    quoted = int(batch.column("flags")[row]) & flag.QUOTE
+    quoted = batch.column("flags").item(row) & flag.QUOTE
     name = _quoted(side) if quoted else "price_int"
     scale = batch.table.by_dense(dense).price_scale
-    return Decimal(int(batch.column(name)[row])).scaleb(-scale, EXACT)
+    return Decimal(batch.column(name).item(row)).scaleb(-scale, EXACT)
 
 
 def triggered(order: Order, price: Decimal) -> bool:
@@ -110,10 +110,9 @@ def touches(levels: Levels, side: int, row: int, segment: Segment) -> bool:
     return _next(np.array((row,), np.int64), -1, side, levels, segment) >= 0
 
 
-def first_row(dense: int, side: int, levels: Levels, behind: int, segment: Segment) -> int | None:
-    """Return an instrument's first row behind a row that touches the levels, or None."""
-    row = _next(segment.rows_of(dense), behind, side, levels, segment)
-    return None if row < 0 else row
+def first_row(dense: int, side: int, levels: Levels, behind: int, segment: Segment) -> int:
+    """Return an instrument's first row behind a row that touches the levels; -1 where none does."""
+    return _next(segment.rows_of(dense), behind, side, levels, segment)
 
 
 def _next(
@@ -121,7 +120,7 @@ def _next(
 ) -> int:
     column = segment.batch.column
     seen = column("flags"), column("price_int"), column(_quoted(side)), _MASKS[side]
-    return int(next_touch(rows, behind, *seen, *levels))
+    return next_touch(rows, behind, *seen, *levels)
 
 
 def _quoted(side: int) -> str:

@@ -114,6 +114,7 @@ class PaperBroker:
     """
 
     __slots__ = (
+        "_against",
         "_due",
         "_levels",
         "_new",
@@ -128,6 +129,7 @@ class PaperBroker:
 
     def __init__(self, terms: Terms, table: InstrumentTable) -> None:
         self.terms = terms
+        self._against = {side: WIDE.fma(side, terms.slippage, 1) for side in (1, -1)}
         self.portfolio = Portfolio(terms.cash, table)
         self.orders: list[Order] = []  # waiting, oldest first
         self.brackets: dict[int, Bracket] = {}  # exits of open positions, by token
@@ -223,7 +225,7 @@ class PaperBroker:
         hits: list[tuple[str, int]] = []
         for what, side, levels in self._waits(dense):
             at = first_row(dense, side, levels, row, segment)
-            if at is None or 0 <= nearest < at:
+            if at < 0 or 0 <= nearest < at:
                 continue
             if at != nearest:
                 nearest, hits = at, []
@@ -235,9 +237,10 @@ class PaperBroker:
         """Return what is looked for in an instrument: for what, for which side, at which levels."""
         waits: list[tuple[str, int, Levels]] = []
         if new := self._new.get(dense):
-            waits += [(NEW, side, ANY) for side in {order.side for order in new}]
-        if sides := self._touch.get(dense):
-            waits += [(RESTING, side, levels) for side, levels in sides.items()]
+            sides = {order.side for order in new} if len(new) > 1 else (new[0].side,)
+            waits += [(NEW, side, ANY) for side in sides]
+        if touch := self._touch.get(dense):
+            waits += [(RESTING, side, levels) for side, levels in touch.items()]
         if (bracket := self._bracket(dense)) is not None:
             waits.append((EXIT, bracket.side, self._exit_levels(bracket)))
         return waits
@@ -284,10 +287,10 @@ class PaperBroker:
     def execute(self, row: int, segment: Segment) -> list[Execution]:
         """Let happen what the tick at `row` brings: orders, oldest first, then the exit."""
         _, dense, hits = self._due.pop(0)
-        bracket, done = self._bracket(dense), []
-        touched = self._touched(dense, row, segment, hits)
-        rested = any(order.phase != NEW for order in touched)
-        for order in touched:
+        bracket, rested = self._bracket(dense), False
+        done: list[Execution] = []
+        for order in self._touched(dense, row, segment, hits):
+            rested = rested or order.phase != NEW
             ended = self._advance(order, price_at(dense, order.side, row, segment))
             self._levels.pop(order.number, None)
             if ended is None:
@@ -297,9 +300,9 @@ class PaperBroker:
             done.append(ended)
             if not ended.reason:
                 self._follow(order, ended.price)
-        still = bracket if bracket is self._bracket(dense) else None
-        if still is not None and (EXIT, still.side) in hits:
-            done.append(self._leave(still, price_at(dense, still.side, row, segment)))
+        still = bracket is not None and bracket is self._bracket(dense)
+        if bracket is not None and still and (EXIT, bracket.side) in hits:
+            done.append(self._leave(bracket, price_at(dense, bracket.side, row, segment)))
         if rested:
             self._regroup(dense)
         self._look_ahead(dense, row, segment)
@@ -313,8 +316,7 @@ class PaperBroker:
         if new := self._new.get(dense):
             found = [order for order in new if (NEW, order.side) in hits]
             self._new[dense] = [order for order in new if (NEW, order.side) not in hits]
-        hit = {side for what, side in hits if what == RESTING}
-        if hit:
+        if self._levels and (hit := {side for what, side in hits if what == RESTING}):
             mine = (o for o in self.orders if o.dense == dense and o.phase != NEW)
             found += [
                 order
@@ -359,8 +361,7 @@ class PaperBroker:
         return ""
 
     def _slipped(self, side: int, price: Decimal) -> Decimal:
-        against = WIDE.fma(side, self.terms.slippage, 1)
-        return WIDE.multiply(price, against)
+        return WIDE.multiply(price, self._against[side])
 
     def _settle(self, order: Order, price: Decimal, seen: Decimal) -> Execution:
         """Fill an order at a price, or refuse it; a refusal names the tick's own price."""

@@ -196,7 +196,7 @@ def test_one_deadline_by_token_and_kind() -> None:
     assert [(3, 2, "a"), (4, 1, "a"), (5, 1, "b"), None] == [
         pending.pop((6, 0, "")) for _ in range(4)
     ]
-    assert not pending
+    assert not pending.pending
 
 
 def test_a_deadline_goes_before_the_tick_that_makes_it_due() -> None:

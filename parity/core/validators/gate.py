@@ -222,7 +222,7 @@ class Gate:
 
     def _fill_flags(self, context: Context, candidate: Candidate, row: int, seg: Segment) -> None:
         if candidate.ordinal >= 0:
-            context.flags = int(seg.batch.column("flags")[row])
+            context.flags = seg.batch.column("flags").item(row)
         elif self._halts is not None:  # at a deadline `row` is whatever tick came before it
             context.flags = self._halts.at(self._dense[candidate.instrument_token], row, seg)
 
