@@ -134,7 +134,7 @@ def find_model(path: str | Path, places: Sequence[Path]) -> Path:
     bases = [place.resolve() for place in places]
     try:  # joining an absolute path gives that path
         found = [file for base in bases if (file := (base / path).resolve()).is_relative_to(base)]
-        there = [file for file in found if file.exists()]
+        there = next((file for file in found if file.exists()), None)
     except (OSError, ValueError, RuntimeError) as error:  # a NUL, links in a circle, too long
         raise _unavailable(ascii(str(path)), f"is no path: {error}", cure=_MEND) from error
     if not found:
@@ -143,8 +143,8 @@ def find_model(path: str | Path, places: Sequence[Path]) -> Path:
             f"leads outside {_folders(bases)}",
             cure="put the model into such a folder, and name it by its path from there",
         )
-    if there:  # a damaged one is never replaced by another of its name
-        return there[0]
+    if there is not None:  # a damaged one is never replaced by another of its name
+        return there
     others = {file.name for base in bases if base.is_dir() for file in base.glob("*.onnx")}
     meant = f"{did_you_mean(str(path), others)} else " if others else ""
     raise ModelMissing(
