@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 AHEAD: Final = 4  # batches the thread may be ahead
+_LOOK: Final = 0.1  # seconds: an interrupt that another thread took does not end a wait
 _CONFIG: Final[dict[str, Any]] = {
     "threads": 1,
     "arrow_output_version": "1.5",
@@ -137,7 +138,10 @@ class _Ahead:
     def items(self) -> Iterator[Any]:
         """Yield what the thread drew, until its end or its error."""
         while True:
-            kind, value = self._queue.get()
+            try:
+                kind, value = self._queue.get(timeout=_LOOK)
+            except queue.Empty:
+                continue
             if kind == "item":
                 yield value
             elif kind == "error":

@@ -107,10 +107,14 @@ def test_ids_that_do_not_follow_time_are_refused_with_the_row_of_the_file(tmp_pa
     assert not (tmp_path / "rec").exists()
 
 
+@pytest.mark.parametrize("wakes", [True, False])
 def test_an_interrupt_ends_a_sort_before_its_runs_are_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wakes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing comes out of a sort before its last run; an interrupt does not wait for it."""
+    """Nothing comes out of a sort before its last run; an interrupt does not wait for it.
+
+    Nor does one that wakes nobody: another thread took it, or it came just before the wait.
+    """
     path = _day(tmp_path, 1, [_row(n) for n in range(1, 401)])
     for name, value in (("PLAIN_BYTES_MIN", 0), ("BLOCK_ROWS", 4), ("BLOCK_ROWS_MIN", 4)):
         monkeypatch.setattr(plain, name, value)
@@ -120,13 +124,20 @@ def test_an_interrupt_ends_a_sort_before_its_runs_are_made(
     def interrupted(file: Any, records: Any) -> tuple[int, int]:
         written.append(len(records))
         if len(written) == 3:
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            if not wakes:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+            to = threading.main_thread() if wakes else threading.current_thread()
+            signal.pthread_kill(to.ident or 0, signal.SIGINT)
         time.sleep(0.02)  # as long as a run of real size takes to write
         return write_run(file, records)
 
     monkeypatch.setattr(sorting, "_write_run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        import_ticks(path, tmp_path / "rec", sort="id")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [] if wakes else [signal.SIGINT])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            import_ticks(path, tmp_path / "rec", sort="id")
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     assert 3 <= len(written) < 100
     assert [path.name] == sorted(p.name for p in tmp_path.iterdir())
