@@ -5,10 +5,18 @@ The names are loaded when they are first used, so `import parity` costs next to 
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any, Final
 
 __version__: Final = "0.1.0"
+
+# numba reads these when it is first imported, by whichever room of ours is first. Code for any CPU
+# of the family costs nothing (measured) and makes cache files portable; SVML would replace libm
+# calls by others with other bits.
+os.environ.setdefault("NUMBA_CPU_NAME", "generic")
+os.environ.setdefault("NUMBA_CPU_FEATURES", "")
+os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")
 
 _NAMES: Final[dict[str, str]] = {
     # verbs

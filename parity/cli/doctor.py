@@ -123,6 +123,8 @@ def _broker(settings: Settings) -> dict[str, Any]:
 
 def _kernels() -> list[dict[str, Any]]:
     """Build each shipped kernel, which compiles it where the cache does not have it."""
+    import msgspec
+
     from parity import codegen
     from parity.strategies import REGISTRY
 
@@ -130,11 +132,13 @@ def _kernels() -> list[dict[str, Any]]:
     for name in REGISTRY:
         if not name.endswith("_kernel"):  # looking at the others would load onnxruntime
             continue
-        row: dict[str, Any] = {"name": name, "certificate": "", "cached": False, "error": ""}
+        row: dict[str, Any] = {"name": name, "certificate": "", "canary": None, "cached": False}
+        row["error"] = ""
         try:
             driver = codegen.build(REGISTRY[name].create({}))
             row |= {"certificate": driver.certificate, "cached": driver.cached}
             row |= {"key": driver.key, "path": str(driver.path)}
+            row["canary"] = msgspec.to_builtins(driver.canary)
         except ParityError as error:
             row["error"] = str(error)
         rows.append(row)
@@ -190,4 +194,5 @@ def _kernel_row(kernel: dict[str, Any]) -> tuple[str, str, str]:
     if kernel["error"]:
         return kernel["name"], kernel["error"], ""
     how = "from the cache" if kernel["cached"] else "compiled now"
-    return kernel["name"], f"{kernel['certificate']}, {how}", kernel["path"]
+    canary = f"canary alive over {kernel['canary']['ticks']} ticks"
+    return kernel["name"], f"{kernel['certificate']}, {canary}, {how}", kernel["path"]

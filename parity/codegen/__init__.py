@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import numba
 import numpy as np
 import numpy.typing as npt
 
-# Before numba's code generator starts: code for any CPU of the family costs nothing (measured)
-# and makes cache files portable; SVML would replace libm calls by others with other bits.
-os.environ.setdefault("NUMBA_CPU_NAME", "generic")
-os.environ.setdefault("NUMBA_CPU_FEATURES", "")
-os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")
-
-import numba
-
 from parity.codegen.cache import driver_directory, key_of, require_private, store
+from parity.codegen.canary import Canary, sing
 from parity.codegen.certify import HOST_LIBM, PORTABLE, Certificate, certify
 from parity.codegen.fuse import RAISED, driver_text
 from parity.codegen.interpret import Interpreter
@@ -31,12 +24,14 @@ if TYPE_CHECKING:
 
     from parity.model.kernel import KernelStrategy
 
-__all__ = ["HOST_LIBM", "PORTABLE", "RAISED", "Driver", "Interpreter", "build"]
+__all__ = ["HOST_LIBM", "PORTABLE", "RAISED", "Canary", "Driver", "Interpreter", "build"]
 
 _CONFIG: Final[Any] = numba.config  # Any: its settings are made at run time
-_CONFIG.reload_config()  # numba may have been imported before the lines above ran
+_CONFIG.reload_config()  # numba may have been imported before `import parity` set what it reads
 
-_BUILT: Final[dict[str, tuple[Any, Certificate]]] = {}  # by key: the same text is the same driver
+# By key: the same text is the same driver. A canary is sung for the first kernel of a process
+# that asks for it; what it tries is the driver, not the parameters.
+_BUILT: Final[dict[str, tuple[Any, Certificate, Canary]]] = {}
 
 
 class Driver:
@@ -47,14 +42,22 @@ class Driver:
         key: hash of the generated text, which holds everything the bits depend on.
         certificate: "portable" or "host-libm".
         calls: the calls that make it host-libm.
+        canary: what it was compared with plain Python on, when it was loaded.
         cached: nothing was compiled to get it.
         path: the generated module.
     """
 
-    __slots__ = ("_check", "_driver", "cached", "calls", "certificate", "key", "name", "path")
+    __slots__ = ("_driver", "cached", "calls", "canary", "certificate", "key", "name", "path")
 
     def __init__(
-        self, name: str, key: str, path: Path, compiled: Any, certificate: Certificate, cached: bool
+        self,
+        name: str,
+        key: str,
+        path: Path,
+        compiled: Any,
+        certificate: Certificate,
+        canary: Canary,
+        cached: bool,
     ) -> None:
         self.name = name
         self.key = key
@@ -62,6 +65,7 @@ class Driver:
         self.certificate = certificate.kind
         self.calls = certificate.calls
         self.cached = cached
+        self.canary = canary
         self._driver = compiled
 
     def __repr__(self) -> str:
@@ -119,7 +123,8 @@ def build(kernel: KernelStrategy, *, boundscheck: bool = False) -> Driver:
         boundscheck: check every index (tests); part of the key.
 
     Raises:
-        KernelError: it cannot be written down, compiled or certified, or the cache is not private.
+        KernelError: it cannot be written down, compiled or certified, the cache is not private, or
+            its canary finds that it does not do what plain Python does.
     """
     if _CONFIG.DISABLE_JIT:
         raise KernelError(
@@ -137,8 +142,10 @@ def build(kernel: KernelStrategy, *, boundscheck: bool = False) -> Driver:
     compiled = _load(path, kernel.name).driver
     cached = bool(compiled.stats.cache_hits)
     certificate = _certificate(folder / f"driver_{key}.certificate.json", compiled, kernel.name)
-    _BUILT[key] = (compiled, certificate)
-    return Driver(kernel.name, key, path, compiled, certificate, cached)
+    driver = Driver(kernel.name, key, path, compiled, certificate, Canary(0, 0), cached)
+    driver.canary = sing(kernel, driver, exact=certificate.kind == PORTABLE, folder=folder)
+    _BUILT[key] = (compiled, certificate, driver.canary)
+    return driver
 
 
 def _load(path: Path, kernel_name: str) -> ModuleType:

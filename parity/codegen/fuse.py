@@ -19,6 +19,8 @@ from parity.model.errors import KernelError
 if TYPE_CHECKING:
     from parity.model.kernel import KernelStrategy
 
+# What numba's own cache does not tell apart, and code depends on.
+_SETTINGS: Final = ("OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "USING_SVML")
 RAISED: Final = -128  # the code of a tick whose step raised; steps' own codes end at +-127
 
 _TEMPLATE: Final = '''\
@@ -100,7 +102,7 @@ def driver_text(kernel: KernelStrategy, *, boundscheck: bool) -> str:
     columns = [f"column_{n}" for n in range(len(kernel.columns))]
     known = kernel.column_types()
     types = (f"_array(_types.{known[name]}, True)," for name in kernel.columns)
-    settings = {n: getattr(numba.config, n, None) for n in ("OPT", "BOUNDSCHECK", "LOOP_VECTORIZE")}
+    settings = {n: getattr(numba.config, n, None) for n in _SETTINGS}
     return _TEMPLATE.format(
         numba=numba.__version__,
         numpy=np.__version__,

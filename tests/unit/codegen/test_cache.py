@@ -113,6 +113,23 @@ def test_processes_building_at_the_same_moment_do_not_disturb_each_other(
     assert [] == list((cache / "drivers").glob(".*"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["parity.codegen", "parity.core.engine", "parity.kernels.touch"])
+def test_drivers_are_made_for_any_cpu_whichever_room_is_first(first: str) -> None:
+    """Numba is set up at its first import, and the rooms that compile at theirs come before."""
+    code = (
+        f"import {first}, parity.codegen, numba\n"
+        "from numba.core.registry import cpu_target\n"
+        "print(cpu_target.target_context.codegen().magic_tuple()[1:], numba.config.USING_SVML)"
+    )
+    clean = {n: v for n, v in os.environ.items() if not n.startswith("NUMBA_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=clean, capture_output=True, text=True, check=True
+    )
+
+    assert "('generic', '') False" == done.stdout.strip()
+
+
 def test_comments_and_annotations_change_no_key(load: Callable[[str], ModuleType]) -> None:
     """What changes no bit compiles nothing again."""
     plain = load(MODULE.format(2.0))
