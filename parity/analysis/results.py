@@ -17,7 +17,7 @@ from parity.analysis.books import ZERO, Book, Key, books_of
 from parity.analysis.equity import COLUMNS, POINTS, Account, Grid, drawdown, trace
 from parity.analysis.frames import INSTANT, SIDE, exact_column
 from parity.core.money import WIDE
-from parity.model.errors import ParityError
+from parity.model.errors import ParityError, RecordingCorrupt
 from parity.model.values import SIDE_NAMES
 from parity.proof.replayer import run_events
 from parity.recording.reader import open_recording
@@ -54,6 +54,10 @@ def results_of(runs: Sequence[RunFolder], stretches: int = STRETCHES) -> list[Re
     Args:
         runs: of one recording and one slice of it.
         stretches: of the grid of the curves.
+
+    Raises:
+        RecordingCorrupt: a part of the recording cannot be read, or is not as it was.
+        RecordingMissing: the recording, or one of its parts, is not there.
     """
     first = runs[0]
     with open_recording(first.recording_path) as recording:
@@ -123,7 +127,12 @@ def _span(run: RunFolder, recording: Recording) -> tuple[int, int] | None:
         ticks = ticks.filter(at >= reference.start_ns)
     if reference.end_ns is not None:
         ticks = ticks.filter(at < reference.end_ns)
-    first, last = ticks.select(at.min().alias("first"), at.max().alias("last")).collect().row(0)
+    ends = ticks.select(at.min().alias("first"), at.max().alias("last"))
+    try:
+        first, last = ends.collect().row(0)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        recording.check_files()  # names the part and its hashes
+        raise RecordingCorrupt(f"{recording.path}: {error}") from None
     return None if first is None else (first, last)
 
 

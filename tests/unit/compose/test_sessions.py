@@ -144,6 +144,22 @@ def test_the_days_of_the_ticks_are_shown(folder: Path, capsys: pytest.CaptureFix
     assert "and 382 more days" in shown
 
 
+def test_a_damaged_recording_hides_no_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A part whose bytes changed, not its size, is named by report; both show what there is."""
+    from parity.cli import inspect, report
+
+    done = run(folder, "sound")
+    (part,) = (folder / "recording" / "ticks").iterdir()
+    data = bytearray(part.read_bytes())
+    data[200:-400] = bytes([255]) * len(data[200:-400])
+    part.write_bytes(data)
+    for show in (inspect.command, report.command):
+        show(done.path)
+        shown = capsys.readouterr()
+        assert "2025-06-02" in shown.out
+    assert f"no statistics: they need the recording's prices: {part}" in shown.err
+
+
 def test_bars_close_up_to_the_end_that_was_given(folder: Path) -> None:
     """Without an end the last bar stays open; with one it closes there, for proofs too."""
     zone = ZoneInfo("Asia/Kolkata")
