@@ -373,6 +373,7 @@ class KernelDetector:
                 failed.append(Failed(at, f"kernel {self.kernel.name}: step returned {code}"))
                 self._roll_back(view, columns, at, begin)
         if self._missing:
+            # Errors stay: a tick is missing from the kernel's state, whoever was to hear of it yet.
             warm = self._warm_rows(view)
             found = [f for f in found if f.row >= warm.get(int(view.inst[f.row]), 0)]
         return found, failed

@@ -1,4 +1,8 @@
-"""Mean reversion as a kernel: the same candidates as `mean_reversion`, bit for bit, compiled."""
+"""Mean reversion as a kernel: the same candidates as `mean_reversion`, bit for bit, compiled.
+
+As long as no price is beyond `mean_reversion.price_int_max`. Such a tick is an error in both, but
+this one's window leaves it out while it stands in the other's history, and it is one in warm-up.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The SMA cross as a kernel: the same candidates as `sma_cross`, bit for bit, in compiled code."""
+"""The SMA cross as a kernel: the same candidates as `sma_cross`, bit for bit, in compiled code.
+
+As long as no price is beyond `sma_cross.price_int_max`. Such a tick is an error in both, but this
+one's windows leave it out while it stands in the other's history, and it is one in warm-up.
+"""
 
 from __future__ import annotations
 
