@@ -51,7 +51,8 @@ assert bands._fields == ("middle", "upper", "lower")
 - **Integers.** Most take exact integers (`price_int`) and the `unit`, 10 to the scale, that one
   of them is parts of; prices and quantities have each their own. A column of floats or Decimals
   is taken at its shortest decimal and says its unit itself. An integer of which the sums might
-  not be exact is refused by name before anything is computed.
+  not be exact is refused by name before anything is computed, and a running sum of quantities at
+  the row where it would leave what is exact, wherever a column was cut.
 - **Exactness.** *Correctly rounded* is the float64 nearest to the true value: the sums are exact
   and divided once. *Float* is a fixed order of additions, multiplications, divisions and square
   roots, so the bits are the same on every machine; no other function of libm is called, and no

@@ -194,35 +194,8 @@ def _check_units(parameters: Parameters) -> None:
         raise ValueError(f"unit * quantity_unit: expected at most 2**53, was {product}")
 
 
-def _vwap_fits(states: Any, columns: Any, parameters: Parameters) -> None:
-    quantities = columns[1]
-    if len(quantities) and int(quantities.min()) < 0:
-        raise ValueError(f"vwap: quantity: expected 0 or more, was {int(quantities.min())}")
-    _total_fits("vwap", states, quantities, WIDE_DENOMINATOR_MAX // parameters["unit"])
-
-
-def _total_fits(name: str, states: Any, quantities: Any, most: int) -> None:
-    # Conservative where sides cancel: what is refused is what could pass the limit.
-    total = abs(int(states[0]["total"])) + sum(map(abs, quantities.tolist()))
-    if total > most:
-        raise OverflowError(f"{name}: quantity: the sum could pass {most}, was {total}")
-
-
 def _sized(parameters: Parameters) -> int:
     return EXACT_MAX // int(parameters.get("contract_size", 1))
-
-
-def _signed_fits(name: str) -> Any:
-    def fits(states: Any, columns: Any, parameters: Parameters) -> None:
-        _total_fits(name, states, columns[-1], _sized(parameters))
-
-    return fits
-
-
-def _inverse_fits(states: Any, columns: Any, parameters: Parameters) -> None:
-    prices = columns[1]
-    if len(prices) and int(prices.min()) <= 0:
-        raise ValueError(f"cvd_inverse: price: expected above 0, was {int(prices.min())}")
 
 
 VWAP: Final = Indicator(
@@ -240,7 +213,6 @@ VWAP: Final = Indicator(
     reference=_vwap_reference,
     largest=lambda p: EXACT_MAX,
     check=_check_units,
-    fits=_vwap_fits,
     note="That of a session begins with a fresh state.",
 )
 OBV: Final = replace(
@@ -255,7 +227,6 @@ OBV: Final = replace(
     state=lambda p: obv_state(),
     step=obv_step,
     reference=_obv_reference,
-    fits=_signed_fits("obv"),
     note="TA-Lib starts with the first quantity, not with 0.",
 )
 CVD: Final = replace(
@@ -271,7 +242,6 @@ CVD: Final = replace(
     step=cvd_step,
     reference=_cvd_reference,
     largest=_sized,
-    fits=_signed_fits("cvd"),
     note="A contract size that is a fraction goes into quantity_unit: 0.001 is 1 and 1000.",
 )
 CVD_QUOTE: Final = replace(
@@ -286,7 +256,6 @@ CVD_QUOTE: Final = replace(
     state=lambda p: cvd_quote_state(),
     step=cvd_quote_step,
     reference=_cvd_quote_reference,
-    fits=lambda states, columns, p: None,
 )
 CVD_INVERSE: Final = replace(
     CVD_QUOTE,
@@ -299,6 +268,5 @@ CVD_INVERSE: Final = replace(
     step=cvd_inverse_step,
     reference=_cvd_inverse_reference,
     largest=lambda p: min(_sized(p), WIDE_DENOMINATOR_MAX // p["quantity_unit"]),
-    fits=_inverse_fits,
 )
 INDICATORS: Final = (VWAP, OBV, CVD, CVD_QUOTE, CVD_INVERSE)

@@ -45,11 +45,11 @@ class Indicator:
         outputs: names of what the step returns; a plain float where there is one.
         warm_up: how many values come before the first that is not NaN, itself included.
         state: dtype of the state, which starts as zeros.
-        step: the streaming form.
+        step: the streaming form; what it raises (a running sum that leaves what is exact) it
+            raises before it changes the state.
         reference: the definition over lists of plain numbers: a row of values a row.
         largest: the largest integer each input may be; None where inputs are floats.
         check: refuses parameters that make no sense, by raising ValueError.
-        fits: refuses columns whose running sums could leave what is exact, given the states.
         note: where well-known implementations give something else, and the like.
     """
 
@@ -67,7 +67,6 @@ class Indicator:
     reference: Callable[..., list[Any]]
     largest: Callable[[Parameters], int] | None
     check: Callable[[Parameters], None] = field(default=lambda parameters: None)
-    fits: Callable[[Any, Any, Parameters], None] = field(default=lambda states, columns, p: None)
     note: str = ""
 
     def __repr__(self) -> str:
@@ -84,7 +83,7 @@ class Indicator:
         Raises:
             TypeError: an unknown parameter, or a column too few.
             ValueError: a parameter or a value that makes no sense, or columns of unequal length.
-            OverflowError: a value whose sums might not be exact; nothing was computed.
+            OverflowError: a value, or a running sum, that might not be exact.
         """
         columns, parameters = self._columns(given, named)
         rows = {len(column) for column in columns}
@@ -144,16 +143,22 @@ class Indicator:
             named: parameters.
 
         Raises:
-            OverflowError: a value above `largest`, or a sum that might be; nothing was computed.
+            OverflowError: a value above `largest`, or a running sum that would leave what is exact.
+            ValueError: a value that the step refuses. The states are then as they were before.
         """
         parameters = self.completed(named)
         self._check_size(columns, parameters)
-        self.fits(states, columns, parameters)
         dtype = np.float64 if self.largest is None else np.int64
         inputs = np.array(columns, dtype).reshape(len(self.inputs), -1)
         values = np.empty((inputs.shape[1], len(self.outputs)))
         run = _compiled(self.step, len(self.inputs), len(self.outputs))
-        run(states, tuple(parameters.values()), inputs, values)
+        after, reached = states.copy(), np.zeros(1, np.int64)
+        try:
+            run(after, tuple(parameters.values()), inputs, values, reached)
+        except (OverflowError, ValueError) as error:  # a step's own words; it knows no values
+            was = dict(zip(self.inputs, inputs[:, reached[0]].tolist(), strict=True))
+            raise type(error)(f"{error}, at {was}") from None
+        states[:] = after
         return values
 
     def stream(self, **named: Any) -> Stream:
@@ -284,9 +289,10 @@ def _compiled(step: FunctionType, inputs_count: int, outputs_count: int) -> Any:
     put = njit(_put_one if outputs_count == 1 else _put_all)
     one = njit(step)
 
-    def run(states: Any, parameters: Any, inputs: Any, values: Any) -> None:
+    def run(states: Any, parameters: Any, inputs: Any, values: Any, reached: Any) -> None:
         state = states[0]
         for row in range(len(values)):
+            reached[0] = row
             put(values, row, one(state, *(parameters + take(inputs, row))))
 
     return njit(run)
