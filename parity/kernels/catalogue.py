@@ -46,8 +46,8 @@ assert bands._fields == ("middle", "upper", "lower")
   lists. The result is a float64 array, or a named tuple of them.
 - **Warm-up.** A value is NaN until the row's warm-up is over, all outputs of an indicator at
   once; from then on never, but where the formula says so.
-- **Gaps.** A row where an input is missing (null, NaN) has NaN and changes nothing: the next row
-  goes on as if it had not been there. An infinity is refused.
+- **Gaps.** A row where an input is missing (null, NaN, masked) has NaN and changes nothing: the
+  next row goes on as if it had not been there. An infinity, and what is no number, is refused.
 - **Integers.** Most take exact integers (`price_int`) and the `unit`, 10 to the scale, that one
   of them is parts of; prices and quantities have each their own. A column of floats or Decimals
   is taken at its shortest decimal and says its unit itself. An integer of which the sums might

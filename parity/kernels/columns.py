@@ -15,14 +15,19 @@ import numpy.typing as npt
 from parity.kernels.exact import EXACT_MAX
 
 _SCALE_MAX: Final = 17
+# How polars, pandas and Arrow are asked where a column has nothing, and for the rest of it.
+_NULLS: Final = (("is_null", "drop_nulls"), ("isna", "dropna"), ("is_null", "drop_null"))
+_NUMBERS: Final = (int, float, Decimal, np.integer, np.floating, np.bool_)
 # Beyond it zeros at the end might use up the room that sums need; they are taken off one by one.
 _STORED_SCALE_MAX: Final = 8
 
 
 def as_floats(column: Any, name: str) -> Any:
-    """Return a masked float64 array; raises ValueError on an infinity."""
-    values = np.asarray(_plain(column, name), np.float64)
-    return np.ma.MaskedArray(values, _gaps(values, name))
+    """Return a masked float64 array; raises ValueError on an infinity, and on what is no number."""
+    kept, gaps = _parted(column, name)
+    values = np.zeros(len(gaps))
+    values[~gaps] = kept.astype(np.float64)
+    return np.ma.MaskedArray(values, gaps)
 
 
 def as_integers(columns: list[Any], names: list[str], whole: bool) -> tuple[list[Any], int]:
@@ -38,7 +43,7 @@ def as_integers(columns: list[Any], names: list[str], whole: bool) -> tuple[list
         OverflowError: a value that does not fit int64 at their common scale.
     """
     exact = [
-        _stored(column) or _exact(_plain(column, name), name)
+        _stored(column) or _exact(*_parted(column, name), name)
         for column, name in zip(columns, names, strict=True)
     ]
     scale = max(own for _, own in exact)
@@ -54,11 +59,52 @@ def as_integers(columns: list[Any], names: list[str], whole: bool) -> tuple[list
     return found, scale
 
 
-def _plain(column: Any, name: str) -> npt.NDArray[Any]:
-    values = column.to_numpy() if hasattr(column, "to_numpy") else np.asarray(column)
+def _parted(column: Any, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Return the finite numbers of a column, and where it has none: null, None, NaN or masked."""
+    kept, gaps = _without_nulls(column, name)
+    if kept.dtype == object:
+        missing = np.array([_is_missing(value) for value in kept], bool)
+    elif kept.dtype.kind in "iubf":
+        missing = np.isnan(kept)
+    else:
+        raise ValueError(f"{name}: expected numbers, was {kept.dtype}")
+    rows, kept = np.flatnonzero(~gaps)[~missing], kept[~missing]
+    gaps = np.ones(len(gaps), bool)
+    gaps[rows] = False
+    if kept.dtype == object:
+        for row, value in zip(rows.tolist(), kept, strict=True):
+            if not isinstance(value, _NUMBERS):
+                raise ValueError(f"{name}: expected numbers, row {row} is {value!r}")
+        infinite = np.array([value in (np.inf, -np.inf) for value in kept], bool)
+    else:
+        infinite = np.isinf(kept)
+    if infinite.any():
+        at = int(infinite.argmax())
+        raise ValueError(f"{name}: expected finite values, row {rows[at]} is {kept[at]}")
+    return kept, gaps
+
+
+def _without_nulls(column: Any, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    # Before it becomes numpy's: beside a null integers would become floats, and be rounded.
+    for ask, drop in _NULLS:
+        if hasattr(column, ask) and hasattr(column, drop):
+            gaps = np.asarray(getattr(column, ask)())
+            _check_dimension(gaps, name)
+            return np.asarray(getattr(column, drop)()), gaps
+    values, gaps = np.ma.getdata(column), np.ma.getmaskarray(column)
+    _check_dimension(values, name)
+    return values[~gaps], gaps
+
+
+def _check_dimension(values: npt.NDArray[Any], name: str) -> None:
     if values.ndim != 1:
         raise ValueError(f"{name}: expected a column of one dimension, was {values.ndim}")
-    return np.asarray(values)
+
+
+def _is_missing(value: Any) -> bool:
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    return value is None or (isinstance(value, float | np.floating) and value != value)
 
 
 def _stored(column: Any) -> tuple[Any, int] | None:
@@ -73,22 +119,7 @@ def _stored(column: Any) -> tuple[Any, int] | None:
     return np.ma.MaskedArray(integers.fill_null(0).to_numpy(), gaps), scale
 
 
-def _gaps(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.bool_]:
-    if values.dtype == object:
-        return np.array([value is None or value != value for value in values], bool)
-    if values.dtype.kind == "f":
-        if np.isinf(values).any():
-            raise ValueError(f"{name}: expected finite values, row {np.isinf(values).argmax()}")
-        missing: npt.NDArray[np.bool_] = np.isnan(values)
-        return missing
-    if values.dtype.kind not in "iub":
-        raise ValueError(f"{name}: expected numbers, was {values.dtype}")
-    return np.zeros(len(values), bool)
-
-
-def _exact(values: npt.NDArray[Any], name: str) -> tuple[Any, int]:
-    gaps = _gaps(values, name)
-    kept = values[~gaps]
+def _exact(kept: npt.NDArray[Any], gaps: npt.NDArray[np.bool_], name: str) -> tuple[Any, int]:
     numbers, scale = _floats(kept) if kept.dtype.kind == "f" else (kept, 0)
     if numbers.dtype == object:
         decimals = [Decimal(str(value)) for value in numbers]
@@ -96,7 +127,7 @@ def _exact(values: npt.NDArray[Any], name: str) -> tuple[Any, int]:
         numbers = np.array([int(d.scaleb(scale)) for d in decimals], object)
     if _largest(numbers) >= 2**63:
         raise OverflowError(f"{name}: a value does not fit int64 at scale {scale}")
-    integers = np.zeros(len(values), np.int64)
+    integers = np.zeros(len(gaps), np.int64)
     integers[~gaps] = numbers.astype(np.int64)
     return np.ma.MaskedArray(integers, gaps), scale
 

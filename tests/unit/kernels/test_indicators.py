@@ -4,10 +4,13 @@ import math
 import subprocess
 import sys
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from parity import kernels
@@ -16,6 +19,7 @@ from parity.kernels.record import Record
 
 NAN = math.nan
 NANS = (NAN, NAN, NAN)
+DAYS = np.array(["2025-06-01", "2025-06-02"], "datetime64[D]")
 BARS = ([10, 12, 13, 20], [8, 9, 12, 12], [9, 11, 12, 15])
 EIGHT = [2, 4, 4, 4, 5, 5, 7, 9]  # mean 5, population deviation 2
 
@@ -126,9 +130,14 @@ def test_a_column_of_a_frame_says_its_unit_itself() -> None:
         (lambda: kernels.sma([1], 2.0), "sma: window: expected 1 or more, was 2.0"),
         (lambda: kernels.sma([1], windw=2), "sma: windw: no such parameter; it takes window, unit"),
         (lambda: kernels.sma([0.5], 2, unit=10), "sma: value: expected integers of the unit"),
-        (lambda: kernels.sma([math.inf], 2), "sma: value: expected finite values, row 0"),
-        (lambda: kernels.ema(["a"], 2), "could not convert"),
-        (lambda: kernels.sma(["a"], 2), "sma: value: expected numbers"),
+        (lambda: kernels.sma([math.inf], 2), "sma: value: expected finite values, row 0 is inf"),
+        (lambda: kernels.ema(["1"], 2), "ema: value: expected numbers, was <U1"),
+        (lambda: kernels.sma(["a"], 2), "sma: value: expected numbers, was <U1"),
+        (lambda: kernels.ema(pl.Series(["1"]), 2), "ema: value: expected numbers, was <U1"),
+        (lambda: kernels.ema(DAYS, 2), "ema: value: expected numbers, was datetime64"),
+        (lambda: kernels.ema(pl.Series(DAYS), 2), "ema: value: expected numbers, was datetime64"),
+        (lambda: kernels.sma(pd.Series(DAYS), 2), "sma: value: expected numbers, was datetime64"),
+        (lambda: kernels.ema(np.array([1j]), 2), "ema: value: expected numbers, was complex"),
         (lambda: kernels.sma([1.0, 1e300], 2), "sma: value: a value does not fit int64"),
         (lambda: kernels.sma([2**53, 1], 2), "sma: value: the sums are exact for integers up to"),
         (lambda: kernels.sma([1], 2, unit=2**53), r"sma: window \* unit: expected at most 2\*\*53"),
@@ -155,6 +164,57 @@ def test_what_makes_no_sense_is_refused_by_name(call: Any, said: str) -> None:
     """Before anything is computed, and the message names the indicator, the input and the cure."""
     with pytest.raises((ValueError, TypeError, OverflowError, AttributeError), match=said):
         call()
+
+
+@pytest.mark.parametrize("one", [kernels.sma, kernels.ema], ids=["integers", "floats"])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (math.inf, "expected finite values, row 2 is inf"),
+        (Decimal("-Infinity"), "expected finite values, row 2 is -Infinity"),
+        ("7", "expected numbers, row 2 is '7'"),
+        (pd.NA, "expected numbers, row 2 is <NA>"),
+        (Fraction(1, 3), r"expected numbers, row 2 is Fraction\(1, 3\)"),
+    ],
+)
+def test_a_value_that_is_no_number_is_named_with_its_row(one: Any, value: Any, said: str) -> None:
+    """In a column of objects, too, and rows are counted with the gaps."""
+    with pytest.raises(ValueError, match=f"{one.name}: value: {said}"):
+        one(np.array([1, None, value, 3], object), 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sma", "ema"])
+@pytest.mark.parametrize("large", [3, 2**51 + 1])
+def test_a_gap_is_a_gap_in_every_kind_of_column(name: str, large: int) -> None:
+    """Masks of numpy, nulls of polars, NA of pandas; integers beside one are not rounded."""
+    numbers = [large, None, large + 2]
+    columns = [
+        numbers,
+        np.ma.MaskedArray([large, 999, large + 2], [False, True, False]),
+        np.ma.MaskedArray([large, math.inf, large + 2], [False, True, False]),
+        pl.Series(numbers),
+        pl.Series(numbers, dtype=pl.UInt64),
+        pl.Series([float(large), math.nan, large + 2.0]),
+        pd.Series(numbers, dtype="Int64"),
+        pd.Series(numbers, dtype="Float64"),
+        pd.Series([large, pd.NA, large + 2], dtype=object),
+        pa.array(numbers),
+        pa.chunked_array([numbers[:2], numbers[2:]]),
+        np.array([large, Decimal("sNaN"), large + 2], object),
+    ]
+    for column in columns:
+        assert INDICATORS[name](column, 2).tolist() == pytest.approx(
+            [NAN, NAN, large + 1.0], nan_ok=True, rel=0, abs=0
+        )
+
+
+@pytest.mark.slow
+def test_an_integer_that_no_float_holds_is_not_rounded_beside_a_gap() -> None:
+    """It is refused as it is in a column without gaps."""
+    for column in (pl.Series([2**53 + 1, None]), pd.Series([2**53 + 1, None], dtype="Int64")):
+        with pytest.raises(OverflowError, match=f"vwap: price: .*was {2**53 + 1}"):
+            kernels.vwap(column, [1, 1], unit=1)
 
 
 @pytest.mark.parametrize(
