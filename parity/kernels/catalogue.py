@@ -63,7 +63,8 @@ assert bands._fields == ("middle", "upper", "lower")
   `rsi_state()` and `sma_state(200)` are dtypes of that record for these parameters; zeros are a
   fresh one.
 - **In a processor** `rsi.stream(window=14)` is one instrument's: `push(tick.price_int)` gives the
-  value, `snapshot()` plain values, `restore()` takes them back.
+  value, `snapshot()` plain values, and `restore()` takes them back, into a stream of the same
+  indicator and parameters only.
 - **On bars** give the bars' columns; on ticks the price stands for high, low and close.
 
 As a processor, one stream an instrument; a history of 1 has it called from the first tick on:

@@ -11,6 +11,7 @@ No indicator may read a clock, call a function of libm but sqrt, or let float su
 
 from __future__ import annotations
 
+import reprlib
 from collections import namedtuple
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parity.kernels.columns import as_floats, as_integers
-from parity.kernels.record import Record
+from parity.kernels.record import Record, record_of
 
 Parameters = Mapping[str, Any]
 UNITS: Final = ("unit", "quantity_unit")
@@ -126,7 +127,7 @@ class Indicator:
 
     def dtype(self, *given: Any, **named: Any) -> np.dtype[Any]:
         """Return the dtype of the state with these parameters, for the state of a kernel."""
-        return self.state(self.completed({**self._placed(given), **named}))
+        return self.state(self.completed(self._merged(given, named)))
 
     def zeros(self, named: Parameters | None = None) -> npt.NDArray[Any]:
         """Return one fresh state as an array of one record."""
@@ -165,17 +166,23 @@ class Indicator:
         """Return a streaming form in plain Python, for processors."""
         return Stream(self, self.completed(named))
 
-    def _placed(self, given: tuple[Any, ...]) -> dict[str, Any]:
+    def _merged(self, given: tuple[Any, ...], named: Parameters) -> dict[str, Any]:
+        """Return parameters given by place and by name; raises TypeError for one given twice."""
         names = [name for name in self.parameters if name not in UNITS]
         if len(given) > len(names):
             raise TypeError(f"expected {self!r}; units by name")
-        return dict(zip(names, given, strict=False))
+        placed = dict(zip(names, given, strict=False))
+        for name in (name for name in placed if name in named):
+            raise TypeError(
+                f"{self.name}: {name}: given twice, as {placed[name]!r} and as {named[name]!r}"
+            )
+        return {**placed, **named}
 
     def _columns(self, given: tuple[Any, ...], named: Parameters) -> tuple[list[Any], Any]:
         columns = given[: len(self.inputs)]
         if len(columns) < len(self.inputs):
             raise TypeError(f"expected {self!r}")
-        parameters = {**self._placed(given[len(self.inputs) :]), **named}
+        parameters = self._merged(given[len(self.inputs) :], named)
         if self.largest is None:
             pairs = zip(self.inputs, columns, strict=True)
             return [as_floats(c, f"{self.name}: {name}") for name, c in pairs], parameters
@@ -212,6 +219,7 @@ class Stream:
 
     def __init__(self, indicator: Indicator, parameters: Parameters) -> None:
         self._indicator = indicator
+        self._parameters = dict(parameters)
         self._arguments = tuple(parameters.values())
         self._most = indicator.largest(parameters) if indicator.largest is not None else None
         zeros = indicator.zeros(parameters)[0]
@@ -244,12 +252,30 @@ class Stream:
         return int(value)
 
     def snapshot(self) -> dict[str, Any]:
-        """Return the state as plain values."""
-        return self._state.plain()
+        """Return indicator, parameters and state as plain values."""
+        named = {"indicator": self._indicator.name, "parameters": dict(self._parameters)}
+        return {**named, "state": self._state.plain()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take back what snapshot() gave."""
-        self._state.take(state)
+        """Take back what snapshot() gave.
+
+        Raises:
+            ValueError: it is another indicator's, of other parameters, or no snapshot.
+        """
+        where = f"{self._indicator.name}: restore"
+        own = {"indicator": self._indicator.name, "parameters": self._parameters}
+        if not isinstance(state, Mapping) or set(state) != {*own, "state"}:
+            raise ValueError(
+                f"{where}: expected indicator, parameters, state, was {reprlib.repr(state)}"
+            )
+        for name, expected in own.items():
+            if state[name] != expected:
+                raise ValueError(
+                    f"{where}: {name}: expected {expected}, was {state[name]}; restore it into a"
+                    " stream like the one it was taken from"
+                )
+        dtype = self._indicator.state(self._parameters)
+        self._state = Record(record_of(state["state"], dtype, f"{where}: state"), dtype.names or ())
 
 
 def room(window: int) -> int:

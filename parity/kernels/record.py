@@ -6,8 +6,12 @@ are faster one at a time than numpy's scalars, which warn and wrap in ways of th
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 
 class Record:
@@ -39,10 +43,37 @@ class Record:
             for name, field in vars(self).items()
         }
 
-    def take(self, plain: Mapping[str, Any]) -> None:
-        """Take back what plain() gave; raises KeyError naming a field that is not there."""
-        for name, field in vars(self).items():
-            if isinstance(field, Record):
-                field.take(plain[name])
-            else:
-                setattr(self, name, list(plain[name]) if isinstance(field, list) else plain[name])
+
+def record_of(plain: Any, dtype: np.dtype[Any], where: str) -> npt.NDArray[Any]:
+    """Return what Record.plain() gave as a numpy record again.
+
+    Raises:
+        ValueError: other fields, another length, or a value that is none of the field's type;
+            `where` begins the message.
+    """
+    names = dtype.names or ()
+    if not isinstance(plain, Mapping) or set(plain) != set(names):
+        wanted = ", ".join(sorted(names))
+        raise ValueError(f"{where}: expected {wanted}, was {reprlib.repr(plain)}")
+    values = np.zeros((), dtype)
+    for name in names:
+        given, one = plain[name], dtype[name]
+        if one.names:
+            values[name] = record_of(given, one, f"{where}.{name}")
+            continue
+        item, shape = one.subdtype or (one, ())
+        numbers = [given] if not shape else given if isinstance(given, list) else []
+        fits = _is_int64 if item.kind == "i" else _is_float
+        if len(numbers) != (shape or (1,))[0] or not all(map(fits, numbers)):
+            wanted = f"{shape[0]} {item}" if shape else str(item)
+            raise ValueError(f"{where}.{name}: expected {wanted}, was {reprlib.repr(given)}")
+        values[name] = given
+    return values
+
+
+def _is_int64(value: Any) -> bool:
+    return isinstance(value, int) and -(2**63) <= value < 2**63
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, int | float)

@@ -154,6 +154,8 @@ def test_a_column_of_a_frame_says_its_unit_itself() -> None:
         (lambda: kernels.rolling_max([1], unit=2**53), "rolling_max: unit: expected at most"),
         (lambda: kernels.sma(20, [1]), "sma: value: expected a column of one dimension, was 0"),
         (lambda: kernels.sma([1], 2, 100), "expected sma.*units by name"),
+        (lambda: kernels.sma([1], 2, window=3), "sma: window: given twice, as 2 and as 3"),
+        (lambda: kernels.macd.dtype(3, 5, slow=5), "macd: slow: given twice, as 5 and as 5"),
         (lambda: kernels.rsi.stream().push(1.5), "rsi: value: expected an integer, as price_int"),
         (lambda: kernels.ema.stream().push(NAN), "ema: value: expected a finite number, was nan"),
         (lambda: kernels.atr.stream().push(1), "atr: expected high, low, close, was"),
@@ -275,7 +277,54 @@ def test_which_sum_is_refused_does_not_depend_on_cuts(
 
         assert before == states.tobytes()
         one.advance(states, [column[cut:-1] for column in columns], parameters)
-        assert stream.snapshot() == Record(states[0], states.dtype.names or ()).plain()
+        assert stream.snapshot()["state"] == Record(states[0], states.dtype.names or ()).plain()
+
+
+def changed(state: Any, **fields: Any) -> dict[str, Any]:
+    """Return a stream's snapshot with some fields of its record changed, or left out (None)."""
+    record = {name: one for name, one in {**state["state"], **fields}.items() if one is not None}
+    return {**state, "state": record}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            lambda s: kernels.rsi.stream(window=2).snapshot(),
+            "sma: restore: indicator: expected sma, was rsi",
+        ),
+        (
+            lambda s: kernels.sma.stream(window=4).snapshot(),
+            "sma: restore: parameters: expected .*3.*, was .*4",
+        ),
+        (
+            lambda s: kernels.sma.stream(window=3, unit=10).snapshot(),
+            "parameters: expected .*, was .*10",
+        ),
+        (lambda s: {}, "sma: restore: expected indicator, parameters, state, was"),
+        (lambda s: None, "sma: restore: expected indicator, parameters, state, was None"),
+        (lambda s: s["state"], "sma: restore: expected indicator, parameters, state, was"),
+        (lambda s: {**s, "state": 3}, "sma: restore: state: expected at, count, ring, total"),
+        (lambda s: changed(s, total=None), "sma: restore: state: expected at, count, ring, total"),
+        (lambda s: changed(s, more=1), "sma: restore: state: expected at, count, ring, total"),
+        (lambda s: changed(s, ring=[1, 2]), "sma: restore: state.ring: expected 64 int64, was"),
+        (lambda s: changed(s, total="7"), "sma: restore: state.total: expected int64, was '7'"),
+        (lambda s: changed(s, total=1.5), "sma: restore: state.total: expected int64, was 1.5"),
+        (lambda s: changed(s, total=2**63), "sma: restore: state.total: expected int64, was"),
+    ],
+)
+def test_a_stream_takes_back_only_its_own(wrong: Any, said: str) -> None:
+    """Another's snapshot, of other parameters or damaged, is refused and changes nothing."""
+    stream = kernels.sma.stream(window=3)
+    for value in (1, 2, 6):
+        stream.push(value)
+    before = stream.snapshot()
+
+    with pytest.raises(ValueError, match=said):
+        stream.restore(wrong(stream.snapshot()))
+
+    assert before == stream.snapshot()
+    assert 4.0 == stream.push(4)
 
 
 def test_nothing_is_a_column_too() -> None:
