@@ -59,7 +59,8 @@ assert bands._fields == ("middle", "upper", "lower")
   fast-math.
 - **In a kernel** the step is called with its own record in the state, as below: parameters first,
   in the order of the page, units included, then inputs. It checks neither parameters nor
-  sizes: hold the integers against `sma.largest({"window": 200})` first, as `sma_cross_kernel` does.
+  sizes: hold the integers against `sma.largest({"window": 200})` first, kept in a parameter, and
+  return an error code beyond it, as `sma_cross_kernel` does with a limit of its own.
   `rsi_state()` and `sma_state(200)` are dtypes of that record for these parameters; zeros are a
   fresh one.
 - **In a processor** `rsi.stream(window=14)` is one instrument's: `push(tick.price_int)` gives the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final
@@ -9,17 +10,16 @@ from typing import Any, Final
 import numpy as np
 
 from parity.kernels.exact import EXACT_MAX, divide
-from parity.kernels.indicator import Indicator, Parameters, room
-from parity.kernels.windows import last
+from parity.kernels.indicator import NAN, Indicator, Parameters, room
+from parity.kernels.windows import last, slide
 
-NAN: Final = float("nan")
 _NANS: Final = (NAN, NAN, NAN)
 
 
 def queue_state(window: int) -> np.dtype[Any]:
     """Return the dtype of a queue of candidates for the highest value; it starts as zeros."""
     fields = [(name, "i8") for name in ("row", "head", "size")]
-    rings = [(name, "i8", (window,)) for name in ("rows", "values")]
+    rings = [(name, "i8", (room(window),)) for name in ("rows", "values")]
     return np.dtype([*fields, *rings], align=True)
 
 
@@ -73,7 +73,7 @@ def donchian_step(
 
 def float_state(window: int) -> np.dtype[Any]:
     """Return the dtype of a window of floats; it starts as zeros."""
-    return np.dtype([("count", "i8"), ("at", "i8"), ("ring", "f8", (window,))], align=True)
+    return np.dtype([("count", "i8"), ("at", "i8"), ("ring", "f8", (room(window),))], align=True)
 
 
 def float_total(state: Any, window: int, value: float) -> float:
@@ -81,14 +81,9 @@ def float_total(state: Any, window: int, value: float) -> float:
 
     Added up anew each time: what has left the window leaves no rounding behind.
     """
-    state.ring[state.at] = value
-    state.at += 1
-    if state.at == window:
-        state.at = 0
+    slide(state, window, value)
     if state.count < window:
-        state.count += 1
-        if state.count < window:
-            return NAN
+        return NAN
     total = 0.0
     for n in range(state.at, window):
         total += state.ring[n]
@@ -125,14 +120,12 @@ def _over(value: int, unit: int) -> float:
     return float(Fraction(value, unit))
 
 
-def _max_reference(values: list[int], window: int, unit: int) -> list[float]:
-    windows = (last(values, row, window) for row in range(len(values)))
-    return [_over(max(w), unit) if w else NAN for w in windows]
+def _reference_of(extreme: Callable[[list[int]], int]) -> Callable[..., list[float]]:
+    def reference(values: list[int], window: int, unit: int) -> list[float]:
+        windows = (last(values, row, window) for row in range(len(values)))
+        return [_over(extreme(w), unit) if w else NAN for w in windows]
 
-
-def _min_reference(values: list[int], window: int, unit: int) -> list[float]:
-    windows = (last(values, row, window) for row in range(len(values)))
-    return [_over(min(w), unit) if w else NAN for w in windows]
+    return reference
 
 
 def _donchian_reference(
@@ -187,9 +180,9 @@ ROLLING_MAX: Final = Indicator(
     inputs=("value",),
     outputs=("highest",),
     warm_up=lambda p: p["window"],
-    state=lambda p: queue_state(room(p["window"])),
+    state=lambda p: queue_state(p["window"]),
     step=rolling_max_step,
-    reference=_max_reference,
+    reference=_reference_of(max),
     largest=lambda p: EXACT_MAX // 2,
     check=_check_unit,
 )
@@ -201,7 +194,7 @@ ROLLING_MIN: Final = replace(
     source="the minimum",
     outputs=("lowest",),
     step=rolling_min_step,
-    reference=_min_reference,
+    reference=_reference_of(min),
 )
 DONCHIAN: Final = replace(
     ROLLING_MAX,
@@ -211,7 +204,7 @@ DONCHIAN: Final = replace(
     source="R. D. Donchian, the four-week rule, 1960",
     inputs=("high", "low"),
     outputs=("upper", "middle", "lower"),
-    state=lambda p: donchian_state(room(p["window"])),
+    state=lambda p: donchian_state(p["window"]),
     step=donchian_step,
     reference=_donchian_reference,
     note="Where a break is to be told, hold the price against the channel of the bar before.",
@@ -228,7 +221,7 @@ STOCHASTIC: Final = replace(
     inputs=("high", "low", "close"),
     outputs=("k", "d"),
     warm_up=lambda p: p["window"] + p["smooth"] + p["signal"] - 2,
-    state=lambda p: stochastic_state(room(p["window"]), room(p["smooth"]), room(p["signal"])),
+    state=lambda p: stochastic_state(p["window"], p["smooth"], p["signal"]),
     step=stochastic_step,
     reference=_stochastic_reference,
     largest=lambda p: EXACT_MAX // 200,

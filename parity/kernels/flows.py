@@ -20,9 +20,8 @@ from parity.kernels.exact import (
     wide_add,
     wide_divide,
 )
-from parity.kernels.indicator import Indicator, Parameters
+from parity.kernels.indicator import NAN, Indicator, Parameters
 
-NAN: Final = float("nan")
 _WIDE: Final = [("high", "i8"), ("low", "i8")]
 
 

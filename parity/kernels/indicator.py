@@ -26,6 +26,7 @@ from parity.kernels.columns import as_floats, as_integers
 from parity.kernels.record import Record, record_of
 
 Parameters = Mapping[str, Any]
+NAN: Final = float("nan")
 UNITS: Final = ("unit", "quantity_unit")
 # What one of each input is in integers; the others are counted as they are.
 _UNIT_OF: Final = {"value": 0, "price": 0, "high": 0, "low": 0, "close": 0, "quantity": 1}
@@ -280,7 +281,7 @@ class Stream:
 
 def room(window: int) -> int:
     """Return places for a window: a power of two, so that many windows share compiled code."""
-    return 1 << max(6, (window - 1).bit_length())
+    return 1 << max(5, (window - 1).bit_length())
 
 
 @cache

@@ -14,28 +14,19 @@ import numpy as np
 
 from parity.kernels.exact import EXACT_MAX, divide
 from parity.kernels.extremes import float_state, float_total
-from parity.kernels.indicator import Indicator, room
-from parity.kernels.windows import last
-
-NAN: Final = float("nan")
+from parity.kernels.indicator import NAN, Indicator, room
+from parity.kernels.windows import last, slide
 
 
 def roc_state(window: int) -> np.dtype[Any]:
     """Return the dtype of a rate of change's state; it starts as zeros."""
-    return np.dtype([("count", "i8"), ("at", "i8"), ("ring", "i8", (window,))], align=True)
+    return np.dtype([("count", "i8"), ("at", "i8"), ("ring", "i8", (room(window),))], align=True)
 
 
 def roc_step(state: Any, window: int, value: int) -> float:
     """Take one value; return its change against the one `window` before, a fraction."""
-    before = state.ring[state.at]
-    state.ring[state.at] = value
-    state.at += 1
-    if state.at == window:
-        state.at = 0
-    if state.count < window:
-        state.count += 1
-        return NAN
-    if before == 0:
+    before = slide(state, window, value)
+    if before == 0:  # also while the window fills
         return NAN
     if value == before:
         return 0.0  # over a negative number the quotient would be -0.0
@@ -90,7 +81,7 @@ ROC: Final = Indicator(
     inputs=("value",),
     outputs=("change",),
     warm_up=lambda p: p["window"] + 1,
-    state=lambda p: roc_state(room(p["window"])),
+    state=lambda p: roc_state(p["window"]),
     step=roc_step,
     reference=_roc_reference,
     largest=lambda p: EXACT_MAX // 2,
@@ -105,7 +96,7 @@ VOLATILITY: Final = replace(
     exactness="float: each return is correctly rounded, squares are added from the oldest on",
     parameters={"window": 20},
     outputs=("volatility",),
-    state=lambda p: volatility_state(room(p["window"])),
+    state=lambda p: volatility_state(p["window"]),
     step=volatility_step,
     reference=_volatility_reference,
     note="Logarithmic returns are usual; a logarithm's bits depend on the machine. No mean is"

@@ -12,9 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from parity.kernels.indicator import Indicator, Parameters
+from parity.kernels.indicator import NAN, Indicator, Parameters
 
-NAN: Final = float("nan")
 _AVERAGE: Final = np.dtype([("count", "i8"), ("value", "f8")], align=True)
 LARGEST: Final = 2**51  # of prices: a difference of two is exact in float64
 _WILDER: Final = "J. W. Wilder, New Concepts in Technical Trading Systems, 1978"

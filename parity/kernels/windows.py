@@ -14,15 +14,27 @@ from typing import Any, Final
 import numpy as np
 
 from parity.kernels.exact import EXACT_MAX, divide, wide_add, wide_divide
-from parity.kernels.indicator import Indicator, Parameters, room
+from parity.kernels.indicator import NAN, Indicator, Parameters, room
 
-NAN: Final = float("nan")
 _RING = ("count", "at", "total")
 
 
 def sma_state(window: int) -> np.dtype[Any]:
     """Return the dtype of a streaming average's state; it starts as zeros."""
-    return np.dtype([*((name, "i8") for name in _RING), ("ring", "i8", (window,))], align=True)
+    fields = [(name, "i8") for name in _RING]
+    return np.dtype([*fields, ("ring", "i8", (room(window),))], align=True)
+
+
+def slide(state: Any, window: int, value: Any) -> Any:
+    """Put a value in the place of the oldest of a ring; return that one, 0 while it fills."""
+    leaves = state.ring[state.at]
+    state.ring[state.at] = value
+    state.at += 1
+    if state.at == window:
+        state.at = 0
+    if state.count < window:
+        state.count += 1
+    return leaves
 
 
 def push(state: Any, window: int, value: int) -> bool:
@@ -30,13 +42,7 @@ def push(state: Any, window: int, value: int) -> bool:
 
     The total stays within int64 while every |value| is at most (2**63 - 1) // window.
     """
-    state.total += value - state.ring[state.at]
-    state.ring[state.at] = value
-    state.at += 1
-    if state.at == window:
-        state.at = 0
-    if state.count < window:
-        state.count += 1
+    state.total += value - slide(state, window, value)
     return bool(state.count == window)
 
 
@@ -57,7 +63,7 @@ def sma_step(state: Any, window: int, unit: int, value: int) -> float:
 def spread_state(window: int) -> np.dtype[Any]:
     """Return the dtype of a window whose squared deviation is known; it starts as zeros."""
     fields = [(name, "i8") for name in (*_RING, "high", "low")]
-    return np.dtype([*fields, ("ring", "i8", (window,))], align=True)
+    return np.dtype([*fields, ("ring", "i8", (room(window),))], align=True)
 
 
 def spread_push(state: Any, window: int, value: int) -> bool:
@@ -116,7 +122,7 @@ def last(values: list[Any], row: int, window: int) -> list[Any]:
     return values[row - window + 1 : row + 1] if row >= window - 1 else []
 
 
-def sma_reference(values: list[int], window: int, unit: int = 1) -> list[float]:
+def _sma_reference(values: list[int], window: int, unit: int = 1) -> list[float]:
     """Return what `sma` must return, from the definition, by fractions."""
     windows = (last(values, row, window) for row in range(len(values)))
     return [float(Fraction(sum(w), window * unit)) if w else NAN for w in windows]
@@ -145,7 +151,7 @@ def _zscore_reference(values: list[int], window: int) -> list[float]:
 def _bollinger_reference(
     values: list[int], window: int, width: float, unit: int
 ) -> list[tuple[float, ...]]:
-    means = sma_reference(values, window, unit)
+    means = _sma_reference(values, window, unit)
     spreads = _std_reference(values, window, unit)
     return [
         (m, m + width * s, m - width * s) if m == m else (NAN,) * 3
@@ -174,9 +180,9 @@ SMA: Final = Indicator(
     inputs=("value",),
     outputs=("mean",),
     warm_up=_windowed,
-    state=lambda p: sma_state(room(p["window"])),
+    state=lambda p: sma_state(p["window"]),
     step=sma_step,
-    reference=sma_reference,
+    reference=_sma_reference,
     largest=summable,
     check=_check_sums,
 )
@@ -189,7 +195,7 @@ ROLLING_STD: Final = replace(
     source="the second central moment, divided by n, not n − 1",
     exactness="float: the variance is correctly rounded, then its root, then the unit",
     outputs=("deviation",),
-    state=lambda p: spread_state(room(p["window"])),
+    state=lambda p: spread_state(p["window"]),
     step=rolling_std_step,
     reference=_std_reference,
     note="pandas and polars divide by n − 1 unless told otherwise (`ddof=0`).",

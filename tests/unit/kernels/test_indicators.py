@@ -5,6 +5,7 @@ import subprocess
 import sys
 from decimal import Decimal
 from fractions import Fraction
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from parity import kernels
+from parity.kernels import extremes, flows, returns, smoothing, windows
 from parity.kernels.catalogue import INDICATORS
 from parity.kernels.record import Record
 
@@ -307,7 +309,7 @@ def changed(state: Any, **fields: Any) -> dict[str, Any]:
         (lambda s: {**s, "state": 3}, "sma: restore: state: expected at, count, ring, total"),
         (lambda s: changed(s, total=None), "sma: restore: state: expected at, count, ring, total"),
         (lambda s: changed(s, more=1), "sma: restore: state: expected at, count, ring, total"),
-        (lambda s: changed(s, ring=[1, 2]), "sma: restore: state.ring: expected 64 int64, was"),
+        (lambda s: changed(s, ring=[1, 2]), "sma: restore: state.ring: expected 32 int64, was"),
         (lambda s: changed(s, total="7"), "sma: restore: state.total: expected int64, was '7'"),
         (lambda s: changed(s, total=1.5), "sma: restore: state.total: expected int64, was 1.5"),
         (lambda s: changed(s, total=2**63), "sma: restore: state.total: expected int64, was"),
@@ -325,6 +327,22 @@ def test_a_stream_takes_back_only_its_own(wrong: Any, said: str) -> None:
 
     assert before == stream.snapshot()
     assert 4.0 == stream.push(4)
+
+
+def test_a_state_is_one_thing_under_one_name() -> None:
+    """What the module of an indicator gives as its state is what `parity.kernels` gives."""
+    held = []
+    for family in (smoothing, windows, extremes, returns, flows):
+        for one in family.INDICATORS:
+            made = vars(family).get(f"{one.name}_state")
+            if made is None:
+                continue
+            wanted = {"window": 200, "smooth": 70, "signal": 90}
+            named = {name: wanted[name] for name in signature(made).parameters}
+            assert made(**named) == getattr(kernels, f"{one.name}_state")(**named)
+            held.append(one.name)
+
+    assert {"sma", "roc", "volatility", "donchian", "stochastic", "ema", "vwap"} <= {*held}
 
 
 def test_nothing_is_a_column_too() -> None:
