@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from parity.kernels.indicator import room
 from parity.model.kernel import KernelStrategy, out_dtype
 from parity.model.parameters import check_parameters
 from parity.strategies.rules import breakout
@@ -72,13 +73,12 @@ def create(parameters: Mapping[str, Any]) -> KernelStrategy:
         words = breakout.reasoning(candidate["side"], beyond, lookback)
         return words, {"edge": candidate["edge"], "beyond": beyond}
 
-    room = 1 << max(5, (lookback - 1).bit_length())  # a sweep of lookbacks shares drivers
+    ring = ("ring", "f8", (room(lookback),))
     return KernelStrategy(
         name=breakout.NAME,
         step=step,
         state=np.dtype(
-            [("at", "i8"), ("count", "i8"), ("high", "f8"), ("low", "f8"), ("ring", "f8", (room,))],
-            align=True,
+            [("at", "i8"), ("count", "i8"), ("high", "f8"), ("low", "f8"), ring], align=True
         ),
         params=np.array((lookback, given["threshold"], given["position_size"]), _PARAMS),
         out=out_dtype(("edge", "f8"), ("beyond", "f8")),

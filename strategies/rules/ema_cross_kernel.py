@@ -15,6 +15,7 @@ import numpy as np
 from parity.kernels.smoothing import ema_state, ema_step
 from parity.model.kernel import KernelStrategy, out_dtype
 from parity.strategies.rules import sma_cross
+from parity.strategies.rules.sma_cross import take_side
 
 NAME: Final = "ema_cross"
 PARAMETERS: Final = sma_cross.PARAMETERS
@@ -27,17 +28,7 @@ def step(state: Any, params: Any, out: Any, price_int: int, price: float) -> int
     fast = ema_step(state.fast, params.fast, float(price_int))
     slow = ema_step(state.slow, params.slow, float(price_int))
     side = (fast > slow) - (fast < slow)  # 0 while the slow one warms: NaN is on no side
-    before = state.side
-    if side in (0, before):
-        return 0
-    state.side = side
-    if before == 0:
-        return 0
-    out.side = side
-    out.confidence = 1.0
-    out.quantity = params.quantity
-    out.price = price
-    return 1
+    return take_side(state, out, side, params.quantity, price)
 
 
 def create(parameters: Mapping[str, Any]) -> KernelStrategy:
@@ -46,8 +37,7 @@ def create(parameters: Mapping[str, Any]) -> KernelStrategy:
     fast, slow = given["fast_periods"], given["slow_periods"]
 
     def describe(candidate: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        where = "above" if candidate["side"] > 0 else "below"
-        return f"EMA {fast} crossed {where} EMA {slow}", {}
+        return sma_cross.reasoning(candidate["side"], fast, slow, "EMA"), {}
 
     return KernelStrategy(
         name=NAME,

@@ -55,7 +55,7 @@ def create(parameters: Mapping[str, Any]) -> KernelStrategy:
     return KernelStrategy(
         name=mean_reversion.NAME,
         step=step,
-        state=spread_state(1 << max(5, (lookback - 1).bit_length())),  # a sweep shares drivers
+        state=spread_state(lookback),
         params=np.array((lookback, largest, given["z_entry"], given["position_size"]), _PARAMS),
         out=out_dtype(("z", "f8")),
         columns=("price_int", "price"),

@@ -16,10 +16,17 @@ if TYPE_CHECKING:
     from parity.model.protocols import History
 
 PARAMETERS: Final = {
-    "lookback_periods": Parameter("int", 20, minimum=2, doc="ticks of the window"),
+    "lookback_periods": Parameter(
+        "int", 20, minimum=2, maximum=1_000_000, doc="ticks of the window"
+    ),
     "threshold": Parameter("float", 0.01, minimum=0, doc="least change that signals, a fraction"),
     "position_size": Parameter("float", 100, exclusive_minimum=0, doc="quantity of a signal"),
 }
+
+
+def reasoning(change: float, lookback_periods: int) -> str:
+    """Return what happened in words."""
+    return f"momentum {change:+.4%} over {lookback_periods} ticks"
 
 
 class Momentum:
@@ -29,7 +36,6 @@ class Momentum:
         self.lookback_periods = lookback_periods
         self.threshold = threshold
         self.position_size = position_size
-        self._start = -lookback_periods  # place of the window's first tick, seen from its end
 
     def get_required_history_length(self) -> int:
         """Return the window."""
@@ -52,7 +58,7 @@ class Momentum:
 
     def process_tick(self, tick: MarketTick, history: History) -> SignalResult | None:
         """Signal where the price left its window's first price by more than the threshold."""
-        start = history[self._start].price  # a hybrid's history may be longer
+        start = history[-self.lookback_periods].price  # a hybrid's history may be longer
         if start <= 0.0:
             return None
         change = (tick.price - start) / start
@@ -63,7 +69,7 @@ class Momentum:
             min(1.0, 5.0 * abs(change)),
             self.position_size,
             tick.price,
-            f"momentum {change:+.4%} over {self.lookback_periods} ticks",
+            reasoning(change, self.lookback_periods),
             {"change": change},
         )
 

@@ -7,18 +7,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from parity.kernels.extremes import float_state
 from parity.model.kernel import KernelStrategy, out_dtype
-from parity.model.parameters import Parameter, check_parameters
+from parity.model.parameters import check_parameters
+from parity.strategies.rules import momentum
+
+PARAMETERS: Final = momentum.PARAMETERS
 
 _PARAMS: Final = np.dtype([("lookback", "i8"), ("threshold", "f8"), ("quantity", "f8")], align=True)
-
-PARAMETERS: Final = {
-    "lookback_periods": Parameter(
-        "int", 20, minimum=2, maximum=1_000_000, doc="ticks of the window"
-    ),
-    "threshold": Parameter("float", 0.01, minimum=0, doc="least change that signals, a fraction"),
-    "position_size": Parameter("float", 100, exclusive_minimum=0, doc="quantity of a signal"),
-}
 
 
 def step(state: Any, params: Any, out: Any, price: float) -> int:
@@ -59,22 +55,15 @@ def create(parameters: Mapping[str, Any]) -> KernelStrategy:
 
     def describe(candidate: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         change = candidate["change"]
-        return f"momentum {change:+.4%} over {lookback} ticks", {"change": change}
+        return momentum.reasoning(change, lookback), {"change": change}
 
     return KernelStrategy(
         name="momentum",
         step=step,
-        state=np.dtype(
-            [("at", "i8"), ("count", "i8"), ("ring", "f8", (_ring(lookback),))], align=True
-        ),
+        state=float_state(lookback),
         params=np.array((lookback, given["threshold"], given["position_size"]), _PARAMS),
         out=out_dtype(("change", "f8")),
         columns=("price",),
         history=lookback,
         describe=describe,
     )
-
-
-def _ring(lookback: int) -> int:
-    """Return room for the window: a power of two, so that a sweep of lookbacks shares drivers."""
-    return 1 << max(5, (lookback - 1).bit_length())

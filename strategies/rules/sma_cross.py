@@ -43,9 +43,28 @@ def price_int_max(slow_periods: int) -> int:
     return (2**63 - 1) // slow_periods
 
 
-def reasoning(side: int, fast_periods: int, slow_periods: int) -> str:
+def reasoning(side: int, fast_periods: int, slow_periods: int, average: str = "SMA") -> str:
     """Return what happened in words."""
-    return f"SMA {fast_periods} crossed {'above' if side > 0 else 'below'} SMA {slow_periods}"
+    where = "above" if side > 0 else "below"
+    return f"{average} {fast_periods} crossed {where} {average} {slow_periods}"
+
+
+def take_side(state: Any, out: Any, side: int, quantity: float, price: float) -> int:
+    """Give a kernel's state a side; return its step's code: 1 where it changed, and `out` says it.
+
+    A side of 0 is a tie, or an average that still warms, and the first side is no signal.
+    """
+    before = state.side
+    if side in (0, before):
+        return 0
+    state.side = side
+    if before == 0:
+        return 0
+    out.side = side
+    out.confidence = 1.0
+    out.quantity = quantity
+    out.price = price
+    return 1
 
 
 class SmaCross:

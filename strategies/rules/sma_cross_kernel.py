@@ -15,6 +15,7 @@ from parity.kernels.exact import compare_ratios
 from parity.kernels.windows import push, sma_state
 from parity.model.kernel import KernelStrategy, out_dtype
 from parity.strategies.rules import sma_cross
+from parity.strategies.rules.sma_cross import take_side
 
 PARAMETERS: Final = sma_cross.PARAMETERS
 
@@ -32,17 +33,7 @@ def step(state: Any, params: Any, out: Any, price_int: int, price: float) -> int
     if not push(state.slow, params.slow, price_int):
         return 0
     side = compare_ratios(state.fast.total, params.fast, state.slow.total, params.slow)
-    before = state.side
-    if side in (0, before):
-        return 0
-    state.side = side
-    if before == 0:
-        return 0
-    out.side = side
-    out.confidence = 1.0
-    out.quantity = params.quantity
-    out.price = price
-    return 1
+    return take_side(state, out, side, params.quantity, price)
 
 
 def create(parameters: Mapping[str, Any]) -> KernelStrategy:
@@ -53,7 +44,7 @@ def create(parameters: Mapping[str, Any]) -> KernelStrategy:
     def describe(candidate: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         return sma_cross.reasoning(candidate["side"], fast, slow), {}
 
-    window = sma_state(1 << max(6, (slow - 1).bit_length()))  # a sweep of windows shares drivers
+    window = sma_state(slow)
     return KernelStrategy(
         name=sma_cross.NAME,
         step=step,
