@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from benchmarks import generate
-from benchmarks.test_bench_replay import KERNELS
+from benchmarks.test_bench_replay import CASES
 from parity.compose.beginning import columns_of
 from parity.compose.plans import Prepared
 from parity.core.engine import Engine
@@ -72,7 +72,7 @@ def make(folder: Path, ticks: int) -> None:
 def replay(folder: Path, cached: bool) -> None:
     """Run one kernel over it and print what it took."""
     source = open_recording(folder, cached=cached)
-    plan = generate.plan("momentum_kernel", KERNELS["momentum_kernel"])
+    plan = generate.plan(*CASES["momentum_kernel"])
     engine = Engine(source.table, [plan])
     columns = columns_of(Prepared([plan], [], [], {}, {}), source.table)
     for batch in source.batches(columns=columns):

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import generate
 from benchmarks.report import Report, beside, middle, rate
-from benchmarks.test_bench_replay import KERNELS, bare_loop, bare_scan
+from benchmarks.test_bench_replay import CASES, bare_loop, bare_scan
 from parity.compose.beginning import columns_of
 from parity.compose.plans import Prepared
 from parity.core.engine import Engine
@@ -57,10 +57,10 @@ def test_bench_scan(benchmark: Any, report: Report, columns: list[str]) -> None:
     report.say(f"{case}: beside a connection kept open", f"{beside_kept:.2f} × bare DuckDB")
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_bench_cache(benchmark: Any, report: Report, kernel: str) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_bench_cache(benchmark: Any, report: Report, case: str) -> None:
     """Cache to digest, one kernel, beside the driver alone over the same mapped batches."""
-    plan = generate.plan(kernel, KERNELS[kernel])
+    plan = generate.plan(*CASES[case])
     source = generate.recording(cached=True)
     columns = columns_of(Prepared([plan], [], [], {}, {}), source.table)
     assert columns is not None
@@ -81,7 +81,7 @@ def test_bench_cache(benchmark: Any, report: Report, kernel: str) -> None:
             },
             rounds=generate.ROUNDS,
         )
-    case = f"replay {kernel} from the cache"
+    case = f"replay {case}, from the cache"
     figure = rate(source.tick_rows, seconds["subject"])
     rounds = zip(seconds["loop"], seconds["subject"], strict=True)
     ratio = middle([loop / own for loop, own in rounds])

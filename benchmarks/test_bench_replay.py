@@ -24,9 +24,11 @@ from parity.recording.reader import BATCH_ROWS, Recording
 if TYPE_CHECKING:
     from parity.core.executor import ExecutorPlan
 
-KERNELS: Final[dict[str, dict[str, Any]]] = {
-    "momentum_kernel": generate.MOMENTUM,
-    "sma_cross_kernel": generate.SMA_CROSS,
+# Where nothing is found, a replay costs what it adds to scan and loop, and no decision.
+CASES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "momentum_kernel": ("momentum_kernel", generate.MOMENTUM),
+    "momentum_kernel, no signal": ("momentum_kernel", generate.MOMENTUM | {"threshold": 9.0}),
+    "sma_cross_kernel": ("sma_cross_kernel", generate.SMA_CROSS),
 }
 ONE_CORE_BAR = 0.9  # of the harmonic sum of scan and loop
 TWO_CORES_BAR = 0.8  # of the slower of the two
@@ -84,12 +86,12 @@ def bare_loop(recording: Recording, plan: ExecutorPlan, columns: list[str]) -> C
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_bench_replay(benchmark: Any, report: Report, kernel: str, cores: int) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_bench_replay(benchmark: Any, report: Report, case: str, cores: int) -> None:
     """Parquet to digest, beside the scan and the loop it is made of."""
     if len(generate.cpus()) < cores:
         pytest.skip(f"{cores} CPUs are not here")
-    plan = generate.plan(kernel, KERNELS[kernel])
+    plan = generate.plan(*CASES[case])
     source = generate.recording()
     columns = columns_of(Prepared([plan], [], [], {}, {}), source.table)
     loop = bare_loop(source, plan, columns)
@@ -109,10 +111,10 @@ def test_bench_replay(benchmark: Any, report: Report, kernel: str, cores: int) -
             rounds=generate.ROUNDS,
         )
     assert {loop()} == {r.executors[0].candidates for r in said}
-    _tell(report, f"replay {kernel}, {cores} CPU", seconds, source.tick_rows, cores)
+    _tell(report, f"replay {case}, {cores} CPU", seconds, source.tick_rows, cores)
     if cores == 1:
         share = said[-1].executors[0].candidates / source.tick_rows
-        report.say(f"replay {kernel}: candidates a thousand ticks", f"{share * 1000:.2f}")
+        report.say(f"replay {case}: candidates a thousand ticks", f"{share * 1000:.2f}")
 
 
 def _tell(

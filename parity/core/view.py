@@ -41,15 +41,19 @@ class Scan:
         self.last_ts = np.zeros(instruments, np.int64)
         self.run_length = np.zeros(instruments, np.int64)
 
-    def survey(self, batch: TickBatch) -> tuple[int, npt.NDArray[np.int64]]:
-        """Advance over a batch; return what kernels.batch.survey says, and the ordinals.
+    def survey(self, batch: TickBatch) -> tuple[int, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Advance over a batch.
+
+        Returns:
+            What kernels.batch.survey says, the ordinals, and by dense id who has a delivered tick.
 
         Raises:
             InputRefused: a tick of an instrument that is not in the table.
         """
         count = len(batch)
         inst = np.empty(count, np.int32)
-        ordinals = np.zeros(count, np.int64)
+        ordinals = np.empty(count, np.int64)
+        here = np.zeros(len(batch.table), np.bool_)
         said = survey(
             batch.column("instrument_token"),
             batch.column("ts_event"),
@@ -61,11 +65,12 @@ class Scan:
             self.run_length,
             inst,
             ordinals,
+            here,
         )
         if said & UNKNOWN:
             batch.table.dense(batch.column("instrument_token"))  # raises, naming the token
         batch.keep("inst", inst)
-        return said, ordinals
+        return said, ordinals, here
 
     def snapshot(self) -> dict[str, bytes]:
         """Return the carried state."""
@@ -107,6 +112,7 @@ class Segment:
 
     __slots__ = (
         "_by_instrument",
+        "_here",
         "_instruments",
         "_views",
         "all_trades",
@@ -119,7 +125,7 @@ class Segment:
     )
 
     def __init__(self, ticks: TickBatch, scan: Scan) -> None:
-        said, ordinals = scan.survey(ticks)
+        said, ordinals, self._here = scan.survey(ticks)
         if said & UNDELIVERED:
             shown = np.flatnonzero((ticks.column("flags") & flag.UNDELIVERED) == 0)
             ticks, ordinals = ticks.take(shown), ordinals[shown]
@@ -142,12 +148,10 @@ class Segment:
     def instruments(self) -> list[int]:
         """Dense ids of the instruments that have a tick here, rising."""
         if self._instruments is None:
-            inst = self.batch.column("inst")
-            few = len(inst) < FEW_ROWS
-            found = (
-                sorted(set(inst.tolist())) if few else np.flatnonzero(np.bincount(inst)).tolist()
-            )
-            self._instruments = found
+            if len(self) < FEW_ROWS:
+                self._instruments = sorted(set(self.batch.column("inst").tolist()))
+            else:
+                self._instruments = np.flatnonzero(self._here).tolist()
         return self._instruments
 
     def release(self) -> None:

@@ -17,6 +17,7 @@ _INT64_IN = types.Array(types.int64, 1, "C", readonly=True)
 _UINT32_IN = types.Array(types.uint32, 1, "C", readonly=True)
 _INT32 = types.Array(types.int32, 1, "C")
 _INT64 = types.Array(types.int64, 1, "C")
+_BOOL = types.Array(types.boolean, 1, "C")
 
 
 # What survey() answers, as bits.
@@ -39,6 +40,7 @@ UNKNOWN: Final = 8  # a token is not in the table; nothing else is valid then
         _INT64,
         _INT32,
         _INT64,
+        _BOOL,
     ),
     cache=True,
 )
@@ -53,6 +55,7 @@ def survey(
     run_length: npt.NDArray[np.int64],
     inst: npt.NDArray[np.int32],
     ordinals: npt.NDArray[np.int64],
+    here: npt.NDArray[np.bool_],
 ) -> int:
     """Learn in one pass what the engine needs of a batch before any strategy sees it.
 
@@ -70,6 +73,7 @@ def survey(
         run_length: per instrument, carried: ticks of that ts_event so far; 0 = nothing seen.
         inst: receives dense ids.
         ordinals: receives the positions.
+        here: receives True at each instrument that has a delivered tick.
 
     Returns:
         Bits UNDELIVERED, UNSORTED, NOT_ALL_TRADES, UNTIMED, UNKNOWN.
@@ -95,19 +99,18 @@ def survey(
         bits = flags[row]
         if bits & undelivered:
             said |= UNDELIVERED
+            ordinals[row] = 0
             continue
+        here[one] = True
         if bits & trade_like == 0 or bits & no_price != 0:
             said |= NOT_ALL_TRADES
-        if bits & no_time:
-            said |= UNTIMED
+        said |= UNTIMED * (bits & no_time != 0)
         ts = ts_event[row]
-        if ts < newest:
-            said |= UNSORTED
+        said |= UNSORTED * (ts < newest)
         newest = ts
-        ordinal = run_length[one]
-        if ordinal == 0 or ts != last_ts[one]:
-            last_ts[one] = ts
-            ordinal = 0
+        # No branch: whether a venue's times repeat is nothing that a processor could foresee.
+        ordinal = run_length[one] * (ts == last_ts[one])
+        last_ts[one] = ts
         ordinals[row] = ordinal
         run_length[one] = ordinal + 1
     return said

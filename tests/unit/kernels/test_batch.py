@@ -69,22 +69,25 @@ def lookup() -> np.ndarray:
 
 @given(TICKS, st.lists(st.integers(0, 50), max_size=6), st.booleans())
 def test_batches_do_not_matter(ticks: list[Tick], cuts: list[int], far: bool) -> None:
-    """Ordinals and dense ids are those of the definition wherever batches end."""
+    """Ordinals, dense ids and who is there are those of the definition wherever batches end."""
     tokens = TOKENS[[i for i, _, _ in ticks]] if ticks else np.zeros(0, np.int64)
     ts = np.array([t for _, t, _ in ticks], np.int64)
     flags = np.array([f for _, _, f in ticks], np.uint32)
     ts.flags.writeable = False
     last_ts, run_length = np.zeros(4, np.int64), np.zeros(4, np.int64)
-    inst, out = np.full(len(ticks), -1, np.int32), np.zeros(len(ticks), np.int64)
+    inst, out = np.full(len(ticks), -1, np.int32), np.full(len(ticks), -1, np.int64)
 
     edges = [0, *sorted(min(c, len(ticks)) for c in cuts), len(ticks)]
     for lo, hi in itertools.pairwise(edges):
         part = slice(lo, hi)
         near = NONE if far else lookup()
         columns = (tokens[part], ts[part], flags[part], TOKENS, near, MASKS)
-        said = survey(*columns, last_ts, run_length, inst[part], out[part])
+        here = np.zeros(len(TOKENS), np.bool_)
+        said = survey(*columns, last_ts, run_length, inst[part], out[part], here)
 
         assert expected_bits(ticks[part]) == said
+        shown = {i for i, _, f in ticks[part] if not f & flag.UNDELIVERED}
+        assert shown == set(np.flatnonzero(here).tolist())
 
     assert expected_ordinals(ticks) == out.tolist()
     assert [i for i, _, _ in ticks] == inst.tolist()
@@ -95,7 +98,7 @@ def test_an_unknown_token_is_said() -> None:
     for token in (0, 12, 5000):
         tokens, ts, flags = np.array([11, token]), np.zeros(2, np.int64), np.ones(2, np.uint32)
         carried = np.zeros(4, np.int64), np.zeros(4, np.int64)
-        made = np.zeros(2, np.int32), np.zeros(2, np.int64)
+        made = np.zeros(2, np.int32), np.zeros(2, np.int64), np.zeros(4, np.bool_)
 
         for near in (NONE, lookup()):
             assert survey(tokens, ts, flags, TOKENS, near, MASKS, *carried, *made) == UNKNOWN
