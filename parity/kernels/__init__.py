@@ -1,7 +1,8 @@
 """Compiled arithmetic for strategies and core: plain functions on arrays and numbers, no I/O.
 
-Every indicator of docs/indicators.md is here by name, for columns; beside `ema` stand `ema_step`
-and `ema_state` for the steps of kernels. They are loaded when they are first used.
+Every indicator of docs/indicators.md, and each way to cut bars, is here by name, for columns;
+beside `ema` stand `ema_step` and `ema_state` for the steps of kernels. They are loaded when they
+are first used.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ def __getattr__(name: str) -> Any:
     if value is None:
         raise AttributeError(
             f"module 'parity.kernels' has no attribute {name!r}; indicators are"
-            f" {', '.join(catalogue.INDICATORS)}"
+            f" {', '.join((*catalogue.INDICATORS, *catalogue.BAR_RULES))}"
         )
     globals()[name] = value
     return value

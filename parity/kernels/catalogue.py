@@ -11,8 +11,11 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, Final
 
 from parity.kernels import extremes, flows, returns, smoothing, windows
+from parity.kernels.bar_rules import BAR_RULES
+from parity.kernels.bar_steps import bars_state
 
 if TYPE_CHECKING:
+    from parity.kernels.cutting import BarRule
     from parity.kernels.indicator import Indicator
 
 INDICATORS: Final[dict[str, Indicator]] = {
@@ -64,9 +67,10 @@ assert bands._fields == ("middle", "upper", "lower")
   `rsi_state()` and `sma_state(200)` are dtypes of that record for these parameters; zeros are a
   fresh one.
 - **In a processor** `rsi.stream(window=14)` is one instrument's: `push(tick.price_int)` gives the
-  value, `snapshot()` plain values, and `restore()` takes them back, into a stream of the same
-  indicator and parameters only.
-- **On bars** give the bars' columns; on ticks the price stands for high, low and close.
+  value (a quantity is `tick.quantity_int`), `snapshot()` plain values, and `restore()` takes them
+  back, into a stream of the same indicator and parameters only.
+- **On bars** ([below](#bars)) give the bars' columns; on ticks the price stands for high, low and
+  close.
 
 As a processor, one stream an instrument; a history of 1 has it called from the first tick on:
 
@@ -158,11 +162,100 @@ def create(parameters):
 """
 
 
+_BARS: Final = """\
+
+# Bars
+
+Ticks of one instrument as bars, in the same forms as an indicator: columns of a frame, a stream
+for a processor, a step for a kernel, the same bars in all of them however the rows were cut. Bars
+of time are those that `process_bar` is [told of](strategies.md#bars).
+
+```python
+from parity.kernels import rsi, time_bars
+
+ticks = pl.DataFrame({
+    "ts_event": [1_000_000_000, 4_000_000_000, 12_000_000_000, 31_000_000_000],
+    "price": [10.5, 10.7, 10.6, 10.9],
+    "quantity": [1.0, 2.0, 0.5, 1.0],
+})
+bars = time_bars(ticks["ts_event"], ticks["price"], ticks["quantity"], seconds=10, empty="flat")
+frame = pl.DataFrame(bars.columns()).with_columns(rsi=rsi(bars.close, 2))
+assert frame["open"].to_list() == [10.5, 10.6, 10.6]
+assert frame["count"].to_list() == [2, 1, 0]
+assert frame["partial"].to_list() == [True, False, False]
+```
+
+- A bar opens with its first tick, never with the close before. Only what has closed is given; at
+  the end of the columns a bar is still open.
+- Columns: `ts_event` (integers in ns UTC, or datetimes with a time zone) in the order of arrival,
+  `price`, `quantity` and, where there is one, `side`. A row that lacks one of the first three is as
+  if it were not there.
+- A named tuple of columns: `start`, `end` (ns UTC), `open`, `high`, `low`, `close`, `count`,
+  `volume`, `notional`, `vwap`, `buy`, `sell`, `partial`, and `left_out`, the number of late ticks,
+  which are in no bar; `columns()` is all but that, by name. All sums are exact and divided once,
+  correctly rounded; a volume beyond 2**53 is refused by name.
+- In a processor `time_bars.stream(seconds=10)` is one instrument's: `push(tick.ts_event,
+  tick.price_int, tick.quantity_int, tick.side)` gives a list of the bars that closed, in exact
+  integers. `snapshot()` and `restore()` as above; volumes want `quantity_unit`.
+- In a kernel the record is `bars_state()`, and the step returns how many bars closed: the first
+  of them is `state.bars.closed`, and `closed.flat` ones at its close follow.
+
+As a kernel, an RSI on bars of volume:
+
+```python
+import numpy as np
+
+from parity.kernels import bars_state, rsi_state, rsi_step, volume_bars_step
+from parity.model.kernel import KernelStrategy, out_dtype
+
+STATE = np.dtype([("bars", bars_state()), ("rsi", rsi_state())], align=True)
+PARAMS = np.dtype([("volume_int", "i8"), ("window", "i8"), ("level", "f8")], align=True)
+
+
+def step(state, params, out, ts_event, price_int, quantity_int, side, price):
+    closed = volume_bars_step(
+        state.bars, params.volume_int, ts_event, price_int, quantity_int, side
+    )
+    if closed == 0:
+        return 0
+    value = rsi_step(state.rsi, params.window, state.bars.closed.close)
+    if not value < params.level:
+        return 0
+    out.side = 1
+    out.confidence = 0.6
+    out.quantity = 1.0
+    out.price = price
+    out.rsi = value
+    return 1
+
+
+def create(parameters):
+    given = {"volume_int": 5_000, "window": 3, "level": 35.0, **parameters}
+    return KernelStrategy(
+        name="tired",
+        step=step,
+        state=STATE,
+        params=np.array((given["volume_int"], given["window"], given["level"]), PARAMS),
+        out=out_dtype(("rsi", "f8")),
+        columns=("ts_event", "price_int", "quantity_int", "side", "price"),
+        history=1,
+        describe=lambda candidate: ("sold out", {"rsi": candidate["rsi"]}),
+    )
+```
+"""
+
+
 def named(name: str) -> Any:
-    """Return an indicator, or the step or state of one, or None."""
+    """Return an indicator or a way to cut bars, or the step or state of one, or None."""
     if name in INDICATORS:
         return INDICATORS[name]
+    if name in BAR_RULES:
+        return BAR_RULES[name]
+    if name == "bars_state":
+        return bars_state
     stem, _, part = name.rpartition("_")
+    if stem in BAR_RULES and part == "step":
+        return BAR_RULES[stem].step
     if stem not in INDICATORS or part not in ("step", "state"):
         return None
     return INDICATORS[stem].step if part == "step" else INDICATORS[stem].dtype
@@ -170,7 +263,8 @@ def named(name: str) -> Any:
 
 def page() -> str:
     """Return docs/indicators.md."""
-    return "".join([_HEAD, *(part for one in INDICATORS.values() for part in _section(one))])
+    indicators = (part for one in INDICATORS.values() for part in _section(one))
+    return "".join([_HEAD, *indicators, _BARS, *(_bar_section(one) for one in BAR_RULES.values())])
 
 
 def _section(one: Indicator) -> Iterator[str]:
@@ -188,6 +282,12 @@ def _section(one: Indicator) -> Iterator[str]:
     if one.largest is not None:
         told["largest integer"] = f"{one.largest(one.parameters)} with the defaults"
     yield from (_wrapped(f"- {what}: {text}") for what, text in told.items() if text)
+
+
+def _bar_section(rule: BarRule) -> str:
+    defaults = ", ".join(f"{name}={value!r}" for name, value in rule.parameters.items())
+    said = f"`{rule.name}(ts_event, price, quantity, side=None, *, {defaults})`: {rule.title}."
+    return f"\n## {rule.name}\n\n{_wrapped(said)}\n{_wrapped(f'- {rule.rule}')}"
 
 
 def _counted(count: int) -> str:

@@ -30,6 +30,27 @@ def as_floats(column: Any, name: str) -> Any:
     return np.ma.MaskedArray(values, gaps)
 
 
+def as_instants(column: Any, name: str) -> Any:
+    """Return a masked int64 array of ns UTC, from integers or datetimes.
+
+    Raises:
+        ValueError: datetimes of polars that have no time zone, or no instants at all.
+        OverflowError: an instant that does not fit.
+    """
+    if hasattr(column, "dt") and hasattr(column, "to_physical"):  # a column of polars
+        if getattr(column.dtype, "time_zone", "UTC") is None:
+            raise ValueError(
+                f"{name}: datetimes have no time zone: dt.replace_time_zone declares it"
+            )
+        if hasattr(column.dtype, "time_unit"):
+            column = column.dt.cast_time_unit("ns").to_physical()
+    elif hasattr(column, "dt") or getattr(column, "dtype", np.dtype("i8")).kind == "M":
+        instants = np.asarray(column, "datetime64[ns]")
+        _check_dimension(instants, name)
+        return np.ma.MaskedArray(instants.view(np.int64), np.isnat(instants))
+    return as_integers([column], [name], True)[0][0]
+
+
 def as_integers(columns: list[Any], names: list[str], whole: bool) -> tuple[list[Any], int]:
     """Return masked int64 arrays at one scale, and the scale.
 

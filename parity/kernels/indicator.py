@@ -153,7 +153,7 @@ class Indicator:
         dtype = np.float64 if self.largest is None else np.int64
         inputs = np.array(columns, dtype).reshape(len(self.inputs), -1)
         values = np.empty((inputs.shape[1], len(self.outputs)))
-        run = _compiled(self.step, len(self.inputs), len(self.outputs))
+        run = _looped(self.step, len(self.inputs), len(self.outputs))
         after, reached = states.copy(), np.zeros(1, np.int64)
         try:
             run(after, tuple(parameters.values()), inputs, values, reached)
@@ -305,16 +305,24 @@ def _helper(function: FunctionType) -> None:
 
 
 @cache
-def _compiled(step: FunctionType, inputs_count: int, outputs_count: int) -> Any:
+def compiled(step: FunctionType) -> Any:
+    """Return a step compiled by numba, and all that it calls along."""
     from numba import njit  # here: steps are had without waiting for numba
 
     found: set[FunctionType] = set()
     _reached(step, found)
     for helper in found:
         _helper(helper)
+    return njit(step)
+
+
+@cache
+def _looped(step: FunctionType, inputs_count: int, outputs_count: int) -> Any:
+    from numba import njit
+
     take = njit((_take_one, _take_two, _take_three)[inputs_count - 1])
     put = njit(_put_one if outputs_count == 1 else _put_all)
-    one = njit(step)
+    one = compiled(step)
 
     def run(states: Any, parameters: Any, inputs: Any, values: Any, reached: Any) -> None:
         state = states[0]

@@ -88,6 +88,17 @@ class BatchTick(msgspec.Struct, frozen=True, gc=False, eq=False):
         return int(batch.table.price_scales[dense]) + batch.extra_scale
 
     @property
+    def quantity_int(self) -> int:
+        """The exact quantity as an integer at `quantity_scale`."""
+        return self._integer("quantity_int")
+
+    @property
+    def quantity_scale(self) -> int:
+        """Power of ten of `quantity_int`."""
+        batch = self._batch
+        return int(batch.table.quantity_scales[int(batch.column("inst")[self._row])])
+
+    @property
     def last_price(self) -> Decimal:
         """The exact price as a Decimal."""
         return Decimal(self.price_int).scaleb(-self.price_scale, _EXACT)
@@ -212,10 +223,8 @@ class MarketTick(BatchTick, frozen=True, gc=False, eq=False, metaclass=_ByHand):
         ) -> None: ...
 
     def __reduce__(self) -> Any:
-        made = Decimal(self._batch.column("quantity_int")[self._row].item())
-        scale = int(self._batch.table.quantity_scales[0])
-        values = (self.instrument_token, self.last_price, self.timestamp)
-        return _again, (*values, made.scaleb(-scale, _EXACT), self.side)
+        size = Decimal(self.quantity_int).scaleb(-self.quantity_scale, _EXACT)
+        return _again, (self.instrument_token, self.last_price, self.timestamp, size, self.side)
 
 
 def _again(token: int, last_price: Decimal, at: dt.datetime, size: Decimal, side: int) -> Any:

@@ -134,3 +134,52 @@ def test_an_inverse_contract_has_its_quantity_in_quote_currency(shared_data: Pat
 
     assert 100 * known["cvd_base_i"] == quote[-1]
     assert abs(base[-1] - coins) < Fraction(1, 10**9)
+
+
+@pytest.mark.parametrize("name", TRADES)
+def test_bars_are_those_of_polars(shared_data: Path, name: str) -> None:
+    """By time, ticks and volume: trades in order, grouped by anybody, give the same bars."""
+    ticks, known = trades(shared_data, name)
+    unit, quantity_unit = 10 ** known["price_scale"], 10 ** known["quantity_scale"]
+    given = [ticks[c] for c in ("ts_event", "price_i", "quantity_i", "side")]
+    units = {"unit": unit, "quantity_unit": quantity_unit}
+    total = int(ticks["quantity_i"].sum())
+    volume = max(1, total // 200)
+    numbers = {
+        "time_bars": ticks["ts_event"] // (5 * 10**9),
+        "tick_bars": pl.Series(np.arange(len(ticks)) // 60),
+        "volume_bars": pl.Series(by_volume(ticks["quantity_i"].to_list(), volume)),
+    }
+    parameters = {"seconds": 5}, {"ticks": 60}, {"volume": Fraction(volume, quantity_unit)}
+    price, quantity = pl.col("price_i"), pl.col("quantity_i")
+    for (rule, number), named in zip(numbers.items(), parameters, strict=True):
+        grouped = ticks.group_by(number.alias("number"), maintain_order=True).agg(
+            open=price.first(),
+            high=price.max(),
+            low=price.min(),
+            close=price.last(),
+            count=pl.len(),
+            volume=quantity.sum(),
+            buy=quantity.filter(pl.col("side") > 0).sum(),
+        )
+        bars = getattr(kernels, rule)(*given, **units, **named)
+
+        assert 0 == bars.left_out
+        assert len(bars.start) > 30
+        for column in grouped.columns[1:]:
+            of = {"count": 1, "volume": quantity_unit, "buy": quantity_unit}.get(column, unit)
+            # polars divides by a number as a product with its inverse, which is another float
+            expected = grouped[column][: len(bars.start)].to_numpy() / of
+            np.testing.assert_array_equal(expected, getattr(bars, column))
+        assert 0 <= len(grouped) - len(bars.start) <= 1
+
+
+def by_volume(quantities: list[int], least: int) -> list[int]:
+    """Number each trade's bar."""
+    numbers, number, inside = [], 0, 0
+    for quantity in quantities:
+        numbers.append(number)
+        inside += quantity
+        if inside >= least:
+            number, inside = number + 1, 0
+    return numbers

@@ -52,6 +52,9 @@ def test_it_is_a_tick_of_a_batch() -> None:
     assert tick == made
     assert hash(made) == hash(tick)
     assert made != pt.MarketTick(7, "100.51", AT, quantity=3)
+    assert (3, 0) == (tick.quantity_int, tick.quantity_scale)
+    exact = pt.MarketTick(7, 100.5, AT, quantity="0.0250")
+    assert Decimal("0.025") == Decimal(exact.quantity_int).scaleb(-exact.quantity_scale)
     assert [None] * 5 == [made.bid, made.ask, made.volume, made.open_interest, made.trade_id]
 
 
