@@ -39,6 +39,8 @@ class KernelStrategy(msgspec.Struct, frozen=True, kw_only=True):
         history: ticks of one instrument before it may speak.
         describe: turns one candidate's `out` record (a dict of plain values) into
             (reasoning, metadata).
+        reference: makes a processor of the same parameters that has to say the same; nothing but
+            `parity check` asks it.
     """
 
     name: str
@@ -50,6 +52,7 @@ class KernelStrategy(msgspec.Struct, frozen=True, kw_only=True):
     history: int
     describe: Callable[[Mapping[str, Any]], tuple[str, dict[str, Any]]]
     extensions: tuple[str, ...] = ()
+    reference: Callable[[], Any] | None = None
 
     def __post_init__(self) -> None:
         params = self.params.view(_one_type(self.params.dtype))

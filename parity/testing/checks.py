@@ -404,6 +404,18 @@ def _round_trip(trial: _Trial) -> Iterator[Broken]:
             return
 
 
+def _as_reference(trial: _Trial) -> Iterator[Broken]:
+    """Hold a kernel against the processor it names, if it names one."""
+    if not isinstance(trial.made, KernelStrategy) or trial.made.reference is None:
+        return
+    plan = msgspec.structs.replace(trial.plan, build=trial.made.reference, driver=None)
+    effects = trial.engine(plan).process(trial.batch())
+    for failure in [e for e in effects if isinstance(e, Failure)][:1]:
+        yield Broken("reference", f"{trial.at(failure.seq)}: its reference: {failure.error}")
+    for text in trial.compare(trial.candidates, said(effects), "by its reference"):
+        yield Broken("reference", text)
+
+
 # What these drop was never held against sanity's numbers: the stages before it, and its own first.
 _BEFORE_SANITY: Final = (
     *takewhile(lambda name: name != sanity.__name__, (one.check.__name__ for one in STAGES)),
@@ -433,6 +445,7 @@ CHECKS: Final[Mapping[str, Callable[[_Trial], Iterator[Broken]]]] = {
     "stable answers": _stable,
     "exact history length, input unchanged": _watched,
     "deterministic": _deterministic,
+    "as its reference": _as_reference,
     "look-ahead": _looks_no_further,
     "silent before warm-up": _silent,
     "snapshot round trip": _round_trip,

@@ -85,4 +85,5 @@ def create(parameters: Mapping[str, Any]) -> KernelStrategy:
         columns=("price",),
         history=lookback + 1,
         describe=describe,
+        reference=lambda: breakout.create(parameters),
     )

@@ -61,4 +61,5 @@ def create(parameters: Mapping[str, Any]) -> KernelStrategy:
         columns=("price_int", "price"),
         history=lookback,
         describe=describe,
+        reference=lambda: mean_reversion.create(parameters),
     )

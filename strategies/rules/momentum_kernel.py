@@ -66,4 +66,5 @@ def create(parameters: Mapping[str, Any]) -> KernelStrategy:
         columns=("price",),
         history=lookback,
         describe=describe,
+        reference=lambda: momentum.create(parameters),
     )

@@ -56,4 +56,5 @@ def create(parameters: Mapping[str, Any]) -> KernelStrategy:
         columns=("price_int", "price"),
         history=slow,
         describe=describe,
+        reference=lambda: sma_cross.create(parameters),
     )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -187,6 +188,29 @@ def hasty(history: int = 50) -> KernelStrategy:
     )
 
 
+class Always(Honest):
+    """Says what `hasty` says, at each tick."""
+
+    length = 1
+
+    def process_tick(self, tick: Any, history: Any) -> pt.SignalResult:
+        """Speak."""
+        return pt.SignalResult("BUY", 0.5, 1.0, tick.price + self.more(tick, history), "hasty")
+
+
+class AlmostAlways(Always):
+    """Is a cent off for one price in eight."""
+
+    def more(self, tick: Any, history: Any) -> float:
+        """Now and then."""
+        return 0.01 if tick.price_int % 8 == 0 else 0.0
+
+
+def beside(reference: type[Honest]) -> KernelStrategy:
+    """A kernel that names a reference."""
+    return msgspec.structs.replace(hasty(1), reference=reference)
+
+
 def failure(create: Callable[..., Any], **given: Any) -> str:
     """What check_strategy says."""
     with pytest.raises(CheckFailed) as caught:
@@ -200,6 +224,7 @@ def test_an_honest_one_passes() -> None:
     check_strategy(Honest, tokens=[256265], size=3.0)
     check_strategy(Honest, on="quotes")
     check_strategy(hasty, history=1)
+    check_strategy(beside, reference=Always)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +239,14 @@ def test_an_honest_one_passes() -> None:
         (Mutates, r"Mutates: never_mutates: tick of \d+ at ts_event \d+: quantity_int was"),
         (Forgets, r"Forgets: snapshot: tick \d+ .*taken up from a snapshot at tick \d+"),
         (Tampers, r"Tampers: history_length: tick of \d+ at ts_event \d+: 4 ticks, expected 5"),
+        (
+            lambda: beside(AlmostAlways),
+            r"reference: tick \d+ .*BUY 1.0 at .*, and BUY 1.0 at .* by its reference",
+        ),
+        (
+            lambda: beside(Raises),
+            r"reference: tick \d+ .*: its reference: .*IndexError",
+        ),
         (hasty, r"hasty: silent_before_warm_up: tick 1 .*tick 1 of its instrument, of 50"),
     ],
 )  # fmt: skip
@@ -317,4 +350,4 @@ def test_the_market_is_what_was_asked_for() -> None:
     assert 8_000 == len(market.records)
     assert (market.records["ask_int"] - market.records["bid_int"] == 2).all()
     assert (market.records["bid_int"] >= 0).all()
-    assert 8 == len(CHECKS)
+    assert 9 == len(CHECKS)
