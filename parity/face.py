@@ -293,6 +293,7 @@ def backtest(
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
     skip_invalid: bool = False,
+    engine: str = "auto",
 ) -> Run:
     """Run strategies over a recording.
 
@@ -306,6 +307,8 @@ def backtest(
         out: the run's folder; default a temporary one, gone when Python ends.
         overrides: as `--set` takes them: "threshold=0.02".
         skip_invalid: leave out rows that are wrong instead of refusing them all.
+        engine: "tick" goes over one tick at a time, "fused" over whole batches of kernels only,
+            "auto" over batches of all; it changes no byte.
 
     Warns:
         StrategyWarning: a strategy is skipped: its row is wrong, or its model does not load.
@@ -323,6 +326,7 @@ def backtest(
         start_ns=ns_of(start, "start"),
         end_ns=ns_of(end, "end"),
         instruments=instruments,
+        engine=engine,
     )
     warn_of_skipped([finished.run])
     return Run(finished.run, finished.seconds)
@@ -355,6 +359,7 @@ def sweep(
     instruments: Sequence[int] | None = None,
     out: str | Path | None = None,
     skip_invalid: bool = False,
+    engine: str = "auto",
 ) -> Sweep:
     """Run every combination of parameters over one reading of a recording.
 
@@ -370,6 +375,7 @@ def sweep(
         instruments: tokens; None means all.
         out: folder for the runs' folders; default a temporary one, gone when Python ends.
         skip_invalid: leave out rows that are wrong; a value that is wrong is refused in any case.
+        engine: as for backtest().
 
     Warns:
         StrategyWarning: a strategy is skipped: its row is wrong, or its model does not load.
@@ -389,7 +395,8 @@ def sweep(
     )
     loaded = strategies_of(several, skip_invalid=skip_invalid)
     tokens = None if instruments is None else tuple(instruments)
-    reading = modes.Reading(path, seed, ns_of(start, "start"), ns_of(end, "end"), tokens)
+    start_ns, end_ns = ns_of(start, "start"), ns_of(end, "end")
+    reading = modes.Reading(path, seed, start_ns, end_ns, tokens, engine=engine)
     folder = Path(out) if out is not None else _temporary()
     swept = sweeps.sweep(reading, of_mapping(parameters), loaded.specs, out=folder, runs_dir=folder)
     folders = [one.finished.run for one in swept]

@@ -41,36 +41,46 @@ EXAMPLE = (
     "--set lookback_periods=10,20"
 )
 
+Instruments = Annotated[
+    str | None,
+    typer.Option(metavar="all|TOKEN,…", help="Instruments instead of those the strategies name."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN",
+        help="Folder of the run, or of several; without it a new one below runs_dir.",
+    ),
+]
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        metavar="use|build|off",
+        help="The recording's Arrow cache: use it where there is one, build it first, or off.",
+    ),
+]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|tick|fused",
+        help="One tick at a time, or whole batches of kernels only. It changes no byte.",
+    ),
+]
+
 
 def command(
     recording: Annotated[Path, typer.Argument(metavar="REC", help="The recording to read.")],
     strategies: StrategyFiles = None,
     overrides: Overrides = None,
     skip_invalid: SkipInvalid = False,
-    instruments: Annotated[
-        str | None,
-        typer.Option(
-            metavar="all|TOKEN,…", help="Instruments instead of those the strategies name."
-        ),
-    ] = None,
+    instruments: Instruments = None,
     start: Start = None,
     end: End = None,
     seed: Seed = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RUN",
-            help="Folder of the run, or of several; without it a new one below runs_dir.",
-        ),
-    ] = None,
-    cache: Annotated[
-        str | None,
-        typer.Option(
-            metavar="use|build|off",
-            help="The recording's Arrow cache: use it where there is one, build it first, or off.",
-        ),
-    ] = None,
+    out: Out = None,
+    cache: Cache = None,
     sessions: Sessions = None,
+    engine: EngineName = "auto",
     as_json: Json = False,
 ) -> None:
     """Run strategies over a recording and keep what they decided as a run.
@@ -98,7 +108,9 @@ def command(
         return _on(tokens, loaded.specs(texts))
 
     overlays = load_overlays(sessions)
-    reading = Reading(path, seed, start_ns, end_ns, tokens or None, settings.cache, overlays)
+    reading = Reading(
+        path, seed, start_ns, end_ns, tokens or None, settings.cache, overlays, engine
+    )
     variants = variants_of(overrides or [])
     if len(variants) > 1:
         from parity.cli.sweep import run_sweep
@@ -131,6 +143,7 @@ def _run(
             runs_dir=runs_dir,
             cache=reading.cache,
             sessions=reading.sessions,
+            engine=reading.engine,
             progress=tell,
         )
 

@@ -24,6 +24,7 @@ from parity.compose.beginning import (
     new_run_id,
     other_configuration,
 )
+from parity.compose.engines import AUTO, rows_max_of
 from parity.compose.kept import KeptPlanner
 from parity.compose.models import Models
 from parity.compose.plans import Prepared, prepare
@@ -97,6 +98,7 @@ def backtest(
     runs_dir: Path = Path("runs"),
     cache: str = "use",
     sessions: Overlays | None = None,
+    engine: str = AUTO,
     progress: Callable[[int, int], None] | None = None,
 ) -> Finished:
     """Run strategies over a recording.
@@ -113,6 +115,7 @@ def backtest(
         runs_dir: where runs without `out` go.
         cache: "use" the recording's Arrow cache where there is one, "build" it first, or "off".
         sessions: days of calendars that are otherwise than their rules say.
+        engine: how it goes over the ticks, one of `engines.ENGINES`.
         progress: called with (ticks done, ticks of the recording).
 
     Raises:
@@ -120,7 +123,7 @@ def backtest(
             run is left then, nor after an interruption.
     """
     run_id = new_run_id()
-    reading = Reading(recording, seed, start_ns, end_ns, instruments, cache, sessions)
+    reading = Reading(recording, seed, start_ns, end_ns, instruments, cache, sessions, engine)
     (finished,) = backtests(reading, [(specs, out or runs_dir / run_id, run_id)], progress)
     return finished
 
@@ -135,6 +138,7 @@ class Reading(NamedTuple):
     instruments: Sequence[int] | None = None
     cache: str = "use"
     sessions: Overlays | None = None
+    engine: str = AUTO
 
 
 def backtests(
@@ -164,7 +168,8 @@ def backtests(
             for specs, folder, run_id in variants:
                 prepared = prepare(specs, read=models, table=source.table)
                 seed, plans = reading.seed, prepared.plans
-                engine = Engine(source.table, plans, seed=seed, sessions=clocks)
+                most = rows_max_of(reading.engine, prepared)
+                engine = Engine(source.table, plans, seed=seed, sessions=clocks, rows_max=most)
                 reference = _reference(reading, source, folder)
                 manifest = manifest_of(run_id, "backtest", seed, prepared, reference)
                 manifest.settings = kept_sessions(clocks)

@@ -122,6 +122,7 @@ class Engine:
         seed: of the strategies' random streams.
         sessions: by the name of an instrument's calendar; 24/7 needs none.
         planner: makes the plans of strategies that controls add or put in another's place.
+        rows_max: most ticks to look at together, which changes no byte; by default many.
 
     Raises:
         ConfigError: a calendar without a table, two plans of one (strategy, broker), or a plan that
@@ -136,8 +137,10 @@ class Engine:
         seed: int = 0,
         sessions: Mapping[str, SessionClock] | None = None,
         planner: Planner | None = None,
+        rows_max: int | None = None,
     ) -> None:
         self.table = table
+        self._rows_max = rows_max
         self.seed = seed
         self.ticks = 0
         self.undelivered = 0
@@ -181,8 +184,8 @@ class Engine:
                 f"batch starts at seq {first}, behind {self.last_seq} already processed"
             )
         effects: list[Effect] = []
-        rows_max = _OBJECTS_MAX if self._roster.has_histories else _ROWS_MAX
-        for part in _cut(batch, rows_max):
+        most = _OBJECTS_MAX if self._roster.has_histories else _ROWS_MAX
+        for part in _cut(batch, self._rows_max or most):
             if isinstance(part, Control):
                 effects += self._control(part)
             else:
