@@ -6,7 +6,12 @@ price of the contract (foreign ticks passed over, a full `out`, errors found, no
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,6 +28,47 @@ if TYPE_CHECKING:
 
 INSTRUMENTS: Final = 200
 CALLS_MAX: Final = 100_000
+DRIVERS: Final = 10
+# A process that builds ten drivers, says what it took, in seconds, and sings their canaries again.
+STARTING: Final = """
+import json, sys, time
+began = time.perf_counter()
+sys.path[:0] = {paths!r}
+from kernels import kernels
+from parity import codegen
+ready = time.perf_counter()
+drivers = [codegen.build(kernel) for kernel in kernels]
+built, spent = time.perf_counter(), time.process_time()
+from parity.codegen.canary import sing
+for kernel, driver in zip(kernels, drivers):
+    sing(kernel, driver, exact=True, folder=driver.path.parent)
+sung = time.perf_counter()
+print(json.dumps({{
+    "cpu": spent, "imports": ready - began, "drivers": built - ready, "canaries": sung - built,
+    "cached": sum(driver.cached for driver in drivers),
+    "compared": min(driver.canary.ticks for driver in drivers),
+}}))
+"""
+TEN: Final = """
+import numpy as np
+from parity.model.kernel import KernelStrategy, out_dtype
+STATE = np.dtype([("mean", "f8"), ("count", "i8"), ("ring", "f8", (64,))], align=True)
+PARAMS = np.dtype([("threshold", "f8")])
+kernels = []
+"""
+ONE: Final = """
+def step_{n}(state, params, out, price):
+    state.mean += (price - state.mean) / {n}.0
+    state.ring[state.count % 64] = price
+    state.count += 1
+    if price < state.mean + params.threshold:
+        return 0
+    out.side, out.confidence, out.quantity, out.price = 1, 0.5, 1.0, price
+    return 1
+kernels.append(KernelStrategy(
+    name="step_{n}", step=step_{n}, state=STATE, params=np.zeros((), PARAMS), out=out_dtype(),
+    columns=("price",), history=20, describe=lambda said: ("", {{}})))
+"""
 KERNEL: Final = momentum_kernel.create({"lookback_periods": 50, "threshold": 0.0025})
 
 
@@ -87,3 +133,30 @@ def test_bench_driver(benchmark: Any, report: Report, batch: int) -> None:
         report.at_least(f"driver, batches of {batch}", figure, alone / each, 0.75, "bare loop")
     else:
         report.say("driver, one tick a call", figure)
+
+
+def test_bench_ten_drivers(benchmark: Any, report: Report, tmp_path: Path) -> None:
+    """Ten drivers in a new process: found in the cache, and their canaries sung."""
+    texts = [TEN, *(ONE.format(n=n) for n in range(2, 2 + DRIVERS))]
+    (tmp_path / "kernels.py").write_text("".join(texts))
+    code = STARTING.format(paths=[str(tmp_path), str(Path(__file__).resolve().parents[1])])
+    said: list[dict[str, float]] = []
+
+    def start() -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PARITY_CACHE_DIR": str(tmp_path / "cache")},
+            check=True,
+            stdout=subprocess.PIPE,
+        )
+        said.append(json.loads(done.stdout))
+
+    benchmark.pedantic(start, rounds=ROUNDS, warmup_rounds=1)  # the first one compiles
+    cold, warm = said[0], said[1:]
+    assert (0, DRIVERS) == (cold["cached"], min(one["cached"] for one in warm))
+    assert min(one["compared"] for one in said) > 200
+    cpu = min(one["cpu"] for one in warm)
+    report.say("ten drivers, cold", f"{cold['cpu']:.2f} s of CPU")
+    report.within("ten drivers, warm, with Python's start, CPU, best", cpu, "s", most=1)
+    for part in ("imports", "drivers", "canaries"):
+        report.say(f"… {part}, wall, best", f"{min(one[part] for one in warm) * 1e3:.0f} ms")
