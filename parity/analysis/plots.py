@@ -99,9 +99,9 @@ def plot_run(
     title = alt.TitleParams(heading, subtitle=_subtitle(priced, len(line), marks), frame="group")
     chart = alt.LayerChart(layer=layers, width=WIDTH_PX, height=HEIGHT_PX, title=title)
     if curves is None or not len(curves):
-        return _dressed(chart)
+        return dressed(chart)
     below = _pnl_chart(curves, x, colour)
-    return _dressed(alt.vconcat(chart, below, spacing=18).resolve_scale(color="shared"))
+    return dressed(alt.vconcat(chart, below, spacing=18).resolve_scale(color="shared"))
 
 
 def plot_pnl(curves: pl.DataFrame) -> alt.TopLevelMixin:
@@ -110,7 +110,7 @@ def plot_pnl(curves: pl.DataFrame) -> alt.TopLevelMixin:
     Args:
         curves: as analysis.results.equity gives them.
     """
-    return _dressed(_pnl_chart(curves, _time(curves.sort("ts_event")), _colour(_drawn(curves))))
+    return dressed(_pnl_chart(curves, _time(curves.sort("ts_event")), _colour(_drawn(curves))))
 
 
 def thinned(ticks: pl.DataFrame, buckets: int) -> pl.DataFrame:
@@ -336,8 +336,9 @@ def _size(markers: int) -> tuple[int, int]:
     )
 
 
-def _dressed(chart: Any) -> alt.TopLevelMixin:
-    dressed: alt.TopLevelMixin = (
+def dressed(chart: Any) -> alt.TopLevelMixin:
+    """Return a chart in the colours and type of all of ours."""
+    configured: alt.TopLevelMixin = (
         chart.configure_view(stroke=None)
         .configure_title(anchor="start", fontSize=17, color=INK, subtitleColor=QUIET, offset=14)
         .configure_axis(
@@ -359,4 +360,4 @@ def _dressed(chart: Any) -> alt.TopLevelMixin:
             labelLimit=220,
         )
     )
-    return dressed
+    return configured

@@ -69,6 +69,11 @@ assert bands._fields == ("middle", "upper", "lower")
 - **In a processor** `rsi.stream(window=14)` is one instrument's: `push(tick.price_int)` gives the
   value (a quantity is `tick.quantity_int`), `snapshot()` plain values, and `restore()` takes them
   back, into a stream of the same indicator and parameters only.
+- **Pictures** are of synthetic ticks in bars of 20 seconds, with the defaults; flows and VWAP are
+  of the ticks. `python -m parity.analysis.indicator_plots docs/indicators` draws them.
+- **Other libraries.** On real ticks all are TA-Lib's to 1e-9 where the definitions agree
+  (`tests/data/test_indicators_talib.py`); the notes say where not. What TA-Lib has no function for
+  (z-score, realised volatility, CVD) is held against its sums.
 - **On bars** ([below](#bars)) give the bars' columns; on ticks the price stands for high, low and
   close.
 
@@ -282,12 +287,19 @@ def _section(one: Indicator) -> Iterator[str]:
     if one.largest is not None:
         told["largest integer"] = f"{one.largest(one.parameters)} with the defaults"
     yield from (_wrapped(f"- {what}: {text}") for what, text in told.items() if text)
+    yield _picture(one.name)
 
 
 def _bar_section(rule: BarRule) -> str:
     defaults = ", ".join(f"{name}={value!r}" for name, value in rule.parameters.items())
     said = f"`{rule.name}(ts_event, price, quantity, side=None, *, {defaults})`: {rule.title}."
-    return f"\n## {rule.name}\n\n{_wrapped(said)}\n{_wrapped(f'- {rule.rule}')}"
+    return (
+        f"\n## {rule.name}\n\n{_wrapped(said)}\n{_wrapped(f'- {rule.rule}')}{_picture(rule.name)}"
+    )
+
+
+def _picture(name: str) -> str:
+    return f"\n![{name} on synthetic ticks](indicators/{name}.svg)\n"
 
 
 def _counted(count: int) -> str:

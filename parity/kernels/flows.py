@@ -212,7 +212,8 @@ VWAP: Final = Indicator(
     reference=_vwap_reference,
     largest=lambda p: EXACT_MAX,
     check=_check_units,
-    note="That of a session begins with a fresh state.",
+    note="That of a session begins with a fresh state. TA-Lib's price is the mean of high, low and"
+    " close.",
 )
 OBV: Final = replace(
     VWAP,

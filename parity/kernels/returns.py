@@ -85,7 +85,7 @@ ROC: Final = Indicator(
     step=roc_step,
     reference=_roc_reference,
     largest=lambda p: EXACT_MAX // 2,
-    note="TA-Lib's ROC is in percent; this one is its ROCP.",
+    note="TA-Lib's ROC is in percent; this one is its ROCP, which says 0 where y is 0.",
 )
 VOLATILITY: Final = replace(
     ROC,

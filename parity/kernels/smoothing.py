@@ -280,7 +280,7 @@ RSI: Final = replace(
     step=rsi_step,
     reference=_rsi_reference,
     largest=lambda p: LARGEST,
-    note="TA-Lib says 0 where nothing moved. Plain means of gains and losses are no RSI.",
+    note="TA-Lib says 0 where nothing has moved yet. Plain means of gains and losses are no RSI.",
 )
 MACD: Final = replace(
     EMA,
@@ -324,6 +324,7 @@ ADX: Final = replace(
     state=lambda p: adx_state(),
     step=adx_step,
     reference=_adx_reference,
-    note="TA-Lib keeps its average where both moves are 0; here DX is 0 there.",
+    note="TA-Lib's ±DI come without waiting for the ADX. Give it whole numbers: of floats of"
+    " decimals it takes equal moves for unequal ones, and its ADX of cents is off by points.",
 )
 INDICATORS: Final = (EMA, RSI, MACD, ATR, ADX)

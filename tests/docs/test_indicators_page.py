@@ -7,13 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from parity.kernels.catalogue import page
+from parity.analysis.indicator_plots import pictures, values
+from parity.kernels.bar_rules import BAR_RULES
+from parity.kernels.catalogue import INDICATORS, page
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "indicators.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -21,6 +25,31 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 def test_the_page_is_current() -> None:
     """Write it anew with `python -m parity.kernels.catalogue > docs/indicators.md`."""
     assert page() == PAGE
+
+
+@pytest.mark.slow
+def test_the_pictures_are_current() -> None:
+    """Drawn anew they are the same, each number to a tenth of a pixel, and the page shows all."""
+    drawn = pictures()
+    kept = {path.stem: path.read_text("utf-8") for path in (ROOT / "docs/indicators").iterdir()}
+
+    assert set(INDICATORS) | set(BAR_RULES) == set(drawn) == set(kept)
+    for name, svg in drawn.items():
+        assert f"(indicators/{name}.svg)" in PAGE
+        assert NUMBER.sub("#", svg) == NUMBER.sub("#", kept[name]), name
+        numbers = [[float(n) for n in NUMBER.findall(text)] for text in (svg, kept[name])]
+        np.testing.assert_allclose(*numbers, rtol=0, atol=0.1, err_msg=name)
+
+
+@pytest.mark.slow
+def test_a_picture_shows_what_the_indicator_says() -> None:
+    """Every output of every indicator is drawn, and what is drawn is the column's."""
+    for name, one in INDICATORS.items():
+        frame = values(one)
+        assert {"t", "close", *one.outputs} == set(frame.columns)
+        assert all(frame[output].drop_nulls().len() > 60 for output in one.outputs), name
+    closes = values(INDICATORS["sma"])
+    np.testing.assert_allclose(closes["mean"], closes["close"].rolling_mean(20), rtol=1e-12)
 
 
 @pytest.mark.slow
