@@ -61,13 +61,19 @@ class OlderCode(PriceColumn):
 
 
 def plain_loop(
-    ticks: Sequence[MarketTick], thresholds: Sequence[float], lookback: int = LOOKBACK
-) -> Callable[[], int]:
-    """Return the rule in a plain loop: one deque an instrument, every rule on every tick."""
+    ticks: Sequence[MarketTick],
+    thresholds: Sequence[float],
+    lookback: int = LOOKBACK,
+    quantity: float = 100,
+) -> Callable[[], list[tuple[Any, ...]]]:
+    """Return the rule in a plain loop: one deque an instrument, every rule on every tick.
 
-    def loop() -> int:
+    It returns what the processor says, field by field, as tuples.
+    """
+
+    def loop() -> list[tuple[Any, ...]]:
         windows: dict[int, deque[float]] = {}
-        said = []
+        said: list[tuple[Any, ...]] = []
         for tick in ticks:
             window = windows.get(tick.instrument_token)
             if window is None:
@@ -77,12 +83,17 @@ def plain_loop(
             if len(window) < lookback:
                 continue
             start = window[0]
+            if start <= 0.0:
+                continue
             for threshold in thresholds:
                 change = (price - start) / start
                 if abs(change) <= threshold:
                     continue
-                said.append(("BUY" if change > 0.0 else "SELL", min(1.0, 5.0 * abs(change)), price))
-        return len(said)
+                side = "BUY" if change > 0.0 else "SELL"
+                confidence = min(1.0, 5.0 * abs(change))
+                reasoning = f"momentum {change:+.4%} over {lookback} ticks"
+                said.append((side, confidence, quantity, price, reasoning, {"change": change}))
+        return said
 
     return loop
 
@@ -114,7 +125,7 @@ def test_bench_python_tier(benchmark: Any, report: Report, count: int) -> None:
         for n, t in enumerate(thresholds)
     ]
     loop, run = plain_loop(ticks, thresholds), _run(plans, batches)
-    assert loop() == run(batches)
+    assert len(loop()) == run(batches)
     seconds = beside(
         benchmark,
         run,

@@ -1,50 +1,60 @@
 """The same rule in parity's Python tier, and in a plain loop; a process of its own, as the peers.
 
-The kept recording of the benchmarks holds the ticks that were exported for the peers. From Parquet
-the first batch is read once before the clock starts: csp's script has read its file by then, too.
+From Parquet it reads the columns that `parity backtest` reads for processors, and the first batch
+once before the clock starts: csp's script has read its file by then, too. What the engine returns
+is kept, as csp keeps its outputs.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 
 from benchmarks import generate
+from benchmarks.peers import child
 from benchmarks.test_bench_python_tier import plain_loop
+from parity.compose.beginning import columns_of
+from parity.compose.plans import Prepared
 from parity.core.engine import Engine
 from parity.core.history import market_ticks
+from parity.model.effects import ApprovedSignal, DroppedSignal
+from parity.recording.reader import open_recording
 
 
 def main() -> None:
     """Run once; print the CPU seconds and the number of signals."""
-    asked = json.loads(sys.argv[1])
-    lookback, threshold = asked["rule"]
-    thresholds = [threshold * (1 + n / 100) for n in range(asked["count"])]
+    asked = child.asked()
+    lookback, quantity, thresholds = asked["lookback"], asked["quantity"], asked["thresholds"]
+    rule = {"lookback_periods": lookback, "position_size": quantity}
     plans = [
-        generate.plan("momentum", {"lookback_periods": lookback, "threshold": t}, f"momentum-{n}")
+        generate.plan("momentum", rule | {"threshold": t}, f"momentum-{n}")
         for n, t in enumerate(thresholds)
     ]
-    recording = generate.recording(asked["ticks"])
-    next(iter(recording.batches()))  # what a process pays once, for DuckDB and numba
+    recording = open_recording(asked["recording"])
+    columns = columns_of(Prepared(plans, [], [], {}, {}), recording.table)
+    next(iter(recording.batches(columns=columns)))  # what a process pays once, for DuckDB and numba
     batches = []
     if asked["form"] != "parquet":
-        batches = generate.fresh(list(recording.batches()))
+        batches = generate.fresh(list(recording.batches(columns=columns)))
 
     if asked["form"] == "loop":
         ticks = [t for batch in batches for t in market_ticks(batch.ticks)]
-        loop = plain_loop(ticks, thresholds, lookback)
+        loop = plain_loop(ticks, thresholds, lookback, quantity)
         begin = time.process_time()
-        found = loop()
+        said = loop()
         seconds = time.process_time() - begin
-    else:
-        begin = time.process_time()
-        engine = Engine(recording.table, plans)
-        for batch in batches or recording.batches():
-            engine.process(batch)
-        found = sum(one.candidates for one in engine.report().executors)
-        seconds = time.process_time() - begin
-    print(json.dumps({"seconds": seconds, "signals": found}))
+        sides = [one[0] for one in said]
+        child.tell(seconds, sides.count("BUY"), sides.count("SELL"))
+        return
+    begin = time.process_time()
+    engine = Engine(recording.table, plans)
+    effects = []
+    for batch in batches or recording.batches(columns=columns):
+        effects += engine.process(batch)
+    engine.report()
+    seconds = time.process_time() - begin
+    decided = (ApprovedSignal, DroppedSignal)
+    found = [one.candidate.side for one in effects if isinstance(one, decided)]
+    child.tell(seconds, found.count(1), found.count(-1))
 
 
 main()
