@@ -210,10 +210,12 @@ def _fields(record: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _equal(expected: Any, was: Any, exact: bool) -> bool:
+    if expected == was:
+        return True
     if isinstance(expected, list):
         return all(_equal(a, b, exact) for a, b in zip(expected, was, strict=True))
-    if expected == was or not isinstance(expected, float):
-        return bool(expected == was)
+    if not isinstance(expected, float):
+        return False
     if math.isnan(expected) or math.isnan(was):
         return math.isnan(expected) and math.isnan(was)
     return not exact and math.isclose(expected, was, rel_tol=_LIBM_TOLERANCE)

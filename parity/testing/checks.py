@@ -25,7 +25,7 @@ from parity.core.own_state import SnapshotUnavailable
 from parity.core.validators.checks import STAGES, sanity
 from parity.model import ticks as flag
 from parity.model.effects import ApprovedSignal, Candidate, DroppedSignal, Effect, Failure
-from parity.model.errors import ConfigError
+from parity.model.errors import ConfigError, KernelError
 from parity.model.events import EventBatch
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.kernel import KernelStrategy
@@ -143,7 +143,7 @@ def check_strategy(
     if isinstance(made, KernelStrategy):
         from parity import codegen
 
-        driver = codegen.build(made)
+        driver = codegen.build(made, boundscheck=True)
     name = getattr(create, "__name__", type(made).__name__)
     config = StrategyConfig(name, name, {}, instrument_tokens=tuple(tokens), on=on)
     found = broken(ExecutorPlan(config, "paper", build, driver), market)
@@ -163,12 +163,27 @@ def broken(plan: ExecutorPlan, market: Market | None = None) -> list[Broken]:
         ConfigError: it cannot be asked: a method that says what it wants raises, or none of its
             instruments is on the market.
     """
-    trial = _Trial(plan, market)
-    found = [one for check in CHECKS.values() for one in check(trial)]
+    trial = _Trial(_bounded(plan), market)
+    try:
+        found = [one for check in CHECKS.values() for one in check(trial)]
+    except KernelError as error:  # where bounds are checked an index beyond them ends the run
+        return [Broken("raises", error.message)]
     if not trial.candidates and not found:
         said = f"it said nothing over {len(trial.market.records)} {trial.market.name}"
         found.append(Broken("speaks", f"{said}, so little was compared", "warning"))
     return found
+
+
+def _bounded(plan: ExecutorPlan) -> ExecutorPlan:
+    """Return the plan with a driver that checks every index: others would write somewhere else."""
+    if plan.driver is None:
+        return plan
+    from parity import codegen
+
+    made = plan.build()
+    if not isinstance(plan.driver, codegen.Driver) or not isinstance(made, KernelStrategy):
+        return plan
+    return msgspec.structs.replace(plan, driver=codegen.build(made, boundscheck=True))
 
 
 class _Trial:

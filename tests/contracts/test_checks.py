@@ -188,6 +188,19 @@ def hasty(history: int = 50) -> KernelStrategy:
     )
 
 
+def beyond(state: Any, params: Any, out: Any, price_int: int, price: float) -> int:
+    """Write past a ring of four places, into the next instrument's state."""
+    state.ring[state.count] = price
+    state.count += 1
+    return 0
+
+
+def spilling() -> KernelStrategy:
+    """A kernel that would run, and ruin its neighbour."""
+    state = np.dtype([("count", "i8"), ("ring", "f8", (4,))], align=True)
+    return msgspec.structs.replace(hasty(1), name="spilling", step=beyond, state=state)
+
+
 class Always(Honest):
     """Says what `hasty` says, at each tick."""
 
@@ -247,6 +260,7 @@ def test_an_honest_one_passes() -> None:
             lambda: beside(Raises),
             r"reference: tick \d+ .*: its reference: .*IndexError",
         ),
+        (spilling, r"spilling: raises: kernel spilling: index is out of bounds"),
         (hasty, r"hasty: silent_before_warm_up: tick 1 .*tick 1 of its instrument, of 50"),
     ],
 )  # fmt: skip

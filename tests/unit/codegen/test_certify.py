@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from parity import codegen
 from parity.codegen import HOST_LIBM, PORTABLE, build
 from parity.codegen.certify import certify
+from parity.codegen.fuse import driver_text
 from parity.model.errors import KernelError
 
 from .conftest import kernel_of
@@ -58,6 +60,40 @@ def test_fast_math_in_the_ir_is_refused(line: str) -> None:
     """Any flag that lets the compiler change bits is refused by its name."""
     with pytest.raises(KernelError, match="fast-math flag"):
         certify(f"define double @f() {{\n  {line}\n}}\n", "planted")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("planted", ["fast", "contract", "reassoc"])
+def test_planted_fast_math_is_found_in_compiled_code(
+    monkeypatch: pytest.MonkeyPatch, planted: str
+) -> None:
+    """Numba is told to, behind the back of every rule for users' code, and the IR shows it."""
+    option = "True" if planted == "fast" else repr({planted})
+
+    def text(kernel: Any, *, boundscheck: bool) -> str:
+        plain = driver_text(kernel, boundscheck=boundscheck)
+        assert "'fastmath': False" in plain
+        return plain.replace("'fastmath': False", f"'fastmath': {option}")
+
+    monkeypatch.setattr(codegen, "driver_text", text)
+    with pytest.raises(KernelError, match=f"kernel probe: .* fast-math flag '{planted}'"):
+        build(kernel_of(arithmetic))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "declare <4 x double> @__svml_exp4(<4 x double>)",
+        "declare <8 x double> @__svml_log8_ha(<8 x double>) local_unnamed_addr",
+        "declare intel_ocl_bicc <2 x double> @__svml_sin2(<2 x double>)",
+    ],
+)
+def test_vectors_of_svml_are_found(line: str) -> None:
+    """Where numba was started with Intel's library its calls stand in the IR, and are named."""
+    certificate = certify(f"{line}\n", "planted")
+
+    assert HOST_LIBM == certificate.kind
+    assert certificate.calls[0].startswith("__svml_")
 
 
 @pytest.mark.parametrize("call", ["llvm.fma.f64", "llvm.fmuladd.f64", "fma"])

@@ -28,6 +28,12 @@ def fast(value: float) -> float:
     return value * 3.0
 
 
+@njit(fastmath={"contract"})
+def contracted(value: float) -> float:
+    """Do it by half."""
+    return value * 3.0 + 1.0
+
+
 def value_of(step: Callable[..., Any], price: float = 2.0) -> float:
     """Run a step's driver over one tick and return the extra it wrote."""
     kernel = kernel_of(step)
@@ -100,6 +106,7 @@ def test_constants_are_exact() -> None:
         ("out.value = nowhere + 1", "reaches 'nowhere', which is not defined"),
         ("out.value = other.missing", r"\.missing', which is not defined"),
         ("out.value = fast(price)", "compiled with fastmath=True"),
+        ("out.value = contracted(price)", "compiled with fastmath={'contract'}"),
         ("out.value = sum([x for x in (1, 2)])", "holds a ListComp"),
         ("f = lambda x: x", "holds a Lambda"),
         ("global LISTED", "holds a Global"),
@@ -112,14 +119,15 @@ def test_what_cannot_be_written_down_is_refused_by_name(load: Load, body: str, n
     module = load(
         f"import time\nimport numpy as np\nimport {other.__name__} as other\n"
         f"class Thing:\n    value = 1\nLISTED = [1.0]\n"
-        f"HUGE = np.zeros(5000)\nfast = None\n{STEP_HEAD}"
+        f"HUGE = np.zeros(5000)\nfast = contracted = None\n{STEP_HEAD}"
         f"    {body}\n    return 1\n"
     )
-    module.fast = fast
+    module.fast, module.contracted = fast, contracted
     with pytest.raises(KernelError, match=named) as caught:
         build(kernel_of(module.step))
 
-    assert "step" in caught.value.message or "fast" in caught.value.message
+    named_by = ("step", "fast", "contracted")
+    assert any(name in caught.value.message for name in named_by)
     assert caught.value.cure
 
 
