@@ -86,7 +86,8 @@ def command(
     table = table_of(instrument_table or recording, run / "recording")
     from parity.cli.backtest import show_finished
     from parity.cli.logs import log_to_stderr
-    from parity.compose.modes import Feed, paper
+    from parity.compose.feeds import Feed
+    from parity.compose.modes import paper
     from parity.compose.sessions import load_overlays
 
     log_to_stderr(settings.log_level)

@@ -57,7 +57,8 @@ def command(
     settings = live_settings(servers, topics, rotate_mb, rotate_s, keep_days, keep_bytes)
     table = table_of(instrument_table, recording)
     from parity.cli.logs import log_to_stderr
-    from parity.compose.modes import Feed, record
+    from parity.compose.feeds import Feed
+    from parity.compose.modes import record
 
     log_to_stderr(settings.log_level)
     feed = Feed(

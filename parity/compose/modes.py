@@ -6,11 +6,10 @@ outside fills, and its absence is an absence, not a stub.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -18,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from parity.compose.again import made_before
 from parity.compose.beginning import (
     columns_of,
-    created_by,
     keep_sources,
     manifest_of,
     new_run_id,
     other_configuration,
 )
 from parity.compose.engines import AUTO, rows_max_of
+from parity.compose.feeds import Keeping, publisher_of, run_live
 from parity.compose.kept import KeptPlanner
 from parity.compose.models import Models
 from parity.compose.plans import Prepared, prepare
@@ -44,15 +43,14 @@ from parity.recording.runs import (
 from parity.settings.rows import BROKERS
 
 if TYPE_CHECKING:
+    from parity.compose.feeds import Feed
     from parity.compose.sessions import Overlays
-    from parity.live.runner import Limits, Outcome, Strategies
+    from parity.live.runner import Outcome
     from parity.model.instruments import InstrumentTable
-    from parity.publishers import Publisher
     from parity.recording.pruning import Retention
     from parity.recording.reader import Recording
     from parity.recording.rotation import Rotation
     from parity.settings.drafts import StrategySpec
-    from parity.sources.arrivals import LiveSource
 
 
 PAPER: Final = "paper"  # whose topics a paper run writes to
@@ -243,45 +241,6 @@ def _build_cache(recording: Recording) -> tuple[str, ...]:
     return ()
 
 
-class Feed(NamedTuple):
-    """Where live ticks come from: topics of a broker, or a recording at a pace.
-
-    Signals go to the same broker, or, where there is none, into the run's folder `published/`.
-
-    Args:
-        topics: tick topics.
-        bootstrap: the broker.
-        start_from: "earliest" or "latest", for what is new.
-        exit_at_end: stop at the topics' ends as they are at the start.
-        librdkafka: settings, passed through.
-        recording: read this instead of topics.
-        pace: of the recording, ticks a second; None is as fast as the loop takes them.
-        sessions: days of calendars that are otherwise than their rules say.
-    """
-
-    topics: Sequence[str] = ()
-    bootstrap: str = ""
-    start_from: str = "latest"
-    exit_at_end: bool = False
-    librdkafka: Mapping[str, Any] | None = None
-    recording: Path | None = None
-    pace: float | None = None
-    sessions: Overlays | None = None
-
-    @property
-    def names(self) -> list[str]:
-        """What a run's manifest calls it."""
-        return list(self.topics) if self.recording is None else [self.recording.name]
-
-
-class Keeping(NamedTuple):
-    """How a live recording is kept: synced or not, when it is sealed, how much of it is held."""
-
-    durability: str
-    rotation: Rotation | None
-    retention: Retention | None
-
-
 def paper(
     run: Path,
     specs: Sequence[StrategySpec],
@@ -352,11 +311,11 @@ def _paper(
     outlets = dict.fromkeys(BROKERS, PAPER)  # whatever the row's own broker
     ledger = run / "deliveries" / "ledger.jsonl"
     run_id = writer.manifest.run_id
-    delivery = Delivery(_publisher(feed, run, run_id), ledger, run_id, outlets)
+    delivery = Delivery(publisher_of(feed, run, run_id), ledger, run_id, outlets)
     heart = Heart(table) if feed.recording is None else None  # a pace has another time
     strategies = Strategies(engine, writer, delivery, heart)
     limits = Limits(checkpoint_ticks=checkpoint_ticks)
-    return _run_live(run / "recording", table, feed, keeping, strategies, limits, progress)
+    return run_live(run / "recording", table, feed, keeping, strategies, limits, progress)
 
 
 def _table_of(run: Path, given: InstrumentTable) -> InstrumentTable:
@@ -383,7 +342,7 @@ def record(
     """
     with held(folder):
         keeping = Keeping(durability, rotation, retention)
-        outcome = _run_live(folder, table, feed, keeping, None, None, progress)
+        outcome = run_live(folder, table, feed, keeping, None, None, progress)
     return {
         "recording": str(folder),
         "ticks": outcome.ticks,
@@ -394,71 +353,6 @@ def record(
         "pruned_bytes": outcome.pruned_bytes,
         "pruning_failures": outcome.pruning_failures,
     }
-
-
-def _run_live(
-    folder: Path,
-    table: InstrumentTable,
-    feed: Feed,
-    keeping: Keeping,
-    strategies: Strategies | None,
-    limits: Limits | None,
-    progress: Callable[[dict[str, int]], None] | None,
-) -> Outcome:
-    from parity.live.start import start
-    from parity.live.supervisor import stop_on_signals
-
-    async def main() -> Outcome:
-        stop = asyncio.Event()
-        with stop_on_signals(stop):
-            return await start(
-                folder,
-                table,
-                _source(feed, table),
-                created_by=created_by(),
-                stop=stop,
-                strategies=strategies,
-                limits=limits,
-                durability=keeping.durability,
-                rotation=keeping.rotation,
-                retention=keeping.retention,
-                progress=progress,
-            )
-
-    return asyncio.run(main())
-
-
-def _source(feed: Feed, table: InstrumentTable) -> LiveSource:
-    if feed.recording is not None:
-        from parity.sources.paced import PacedSource
-
-        read = open_recording(feed.recording)
-        read.check_files()
-        from parity.recording.retention import pruned_ticks
-
-        rows = pruned_ticks(read.manifest)
-        return PacedSource(read, feed.recording.name, pace=feed.pace, first_row=rows)
-    from parity.sources.codecs.native import NativeDecoder
-    from parity.sources.redpanda import RedpandaSource
-
-    return RedpandaSource(
-        feed.bootstrap,
-        feed.topics,
-        NativeDecoder(table),
-        start=feed.start_from,
-        exit_at_end=feed.exit_at_end,
-        settings=feed.librdkafka,
-    )
-
-
-def _publisher(feed: Feed, run: Path, run_id: str) -> Publisher:
-    if feed.recording is not None:
-        from parity.publishers.file import FilePublisher
-
-        return FilePublisher(run / "published", run_id)
-    from parity.publishers.redpanda import RedpandaPublisher
-
-    return RedpandaPublisher(feed.bootstrap, run_id, settings=feed.librdkafka)
 
 
 def _paper_writer(

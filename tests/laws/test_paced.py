@@ -14,7 +14,8 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from reaching import GENERATED
 
-from parity.compose.modes import Feed, backtest, paper
+from parity.compose.feeds import Feed
+from parity.compose.modes import backtest, paper
 from parity.compose.plans import prepare
 from parity.compose.proofs import verify
 from parity.core.engine import Engine

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import parity as pt
-from parity.compose.modes import Feed, backtest, paper
+from parity.compose.feeds import Feed
+from parity.compose.modes import backtest, paper
 from parity.compose.plans import gather
 from parity.model.errors import ConfigError, StrategyWarning
 from parity.recording.holding import held

@@ -18,9 +18,10 @@ import parity as pt
 from parity.analysis import frames
 from parity.analysis.report import report_of
 from parity.analysis.results import results_of
-from parity.compose import modes, proofs
+from parity.compose import feeds, modes, proofs
+from parity.compose.feeds import Feed
 from parity.compose.kept import introduce
-from parity.compose.modes import Feed, Finished
+from parity.compose.modes import Finished
 from parity.model.errors import ConfigError, ParityError, RecordingCorrupt
 from parity.recording.reader import Recording, open_recording
 from parity.recording.runs import RunFolder, RunWriter
@@ -137,7 +138,7 @@ def paper(base: Path, run: Path, monkeypatch: Any, *, stop_at: int = 1 << 40) ->
 
     monkeypatch.setattr(modes, "_paper_writer", paper_writer)
     read = open_recording(base / "recording")
-    monkeypatch.setattr(modes, "_source", lambda feed, table: Mine(read, feed.recording.name))
+    monkeypatch.setattr(feeds, "source_of", lambda feed, table: Mine(read, feed.recording.name))
     try:
         feed = Feed(recording=base / "recording")
         specs = load_strategies([base / "rows.yaml"])

@@ -15,7 +15,8 @@ from hypothesis import given
 
 import parity as pt
 from parity.compose.explain import explain
-from parity.compose.modes import Feed, paper
+from parity.compose.feeds import Feed
+from parity.compose.modes import paper
 from parity.compose.plans import prepare
 from parity.core.engine import Engine
 from parity.core.validators.checks import STAGES

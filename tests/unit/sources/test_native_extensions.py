@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import parity as pt
-from parity.compose.modes import Feed, paper
+from parity.compose.feeds import Feed
+from parity.compose.modes import paper
 from parity.compose.proofs import verify
 from parity.model import ticks as flag
 from parity.model.extensions import Extension

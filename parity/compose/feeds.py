@@ -1,0 +1,131 @@
+"""Where the ticks of a live mode come from, where its signals go, and how it is kept.
+
+What all live modes share; in what they differ stands in `modes`. Never here: a strategy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from parity.compose.beginning import created_by
+from parity.recording.reader import open_recording
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from parity.compose.sessions import Overlays
+    from parity.live.runner import Limits, Outcome, Strategies
+    from parity.model.instruments import InstrumentTable
+    from parity.publishers import Publisher
+    from parity.recording.pruning import Retention
+    from parity.recording.rotation import Rotation
+    from parity.sources.arrivals import LiveSource
+
+
+class Feed(NamedTuple):
+    """Where live ticks come from: topics of a broker, or a recording at a pace.
+
+    Signals go to the same broker, or, where there is none, into the run's folder `published/`.
+
+    Args:
+        topics: tick topics.
+        bootstrap: the broker.
+        start_from: "earliest" or "latest", for what is new.
+        exit_at_end: stop at the topics' ends as they are at the start.
+        librdkafka: settings, passed through.
+        recording: read this instead of topics.
+        pace: of the recording, ticks a second; None is as fast as the loop takes them.
+        sessions: days of calendars that are otherwise than their rules say.
+    """
+
+    topics: Sequence[str] = ()
+    bootstrap: str = ""
+    start_from: str = "latest"
+    exit_at_end: bool = False
+    librdkafka: Mapping[str, Any] | None = None
+    recording: Path | None = None
+    pace: float | None = None
+    sessions: Overlays | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """What a run's manifest calls it."""
+        return list(self.topics) if self.recording is None else [self.recording.name]
+
+
+class Keeping(NamedTuple):
+    """How a live recording is kept: synced or not, when it is sealed, how much of it is held."""
+
+    durability: str
+    rotation: Rotation | None
+    retention: Retention | None
+
+
+def run_live(
+    folder: Path,
+    table: InstrumentTable,
+    feed: Feed,
+    keeping: Keeping,
+    strategies: Strategies | None,
+    limits: Limits | None,
+    progress: Callable[[dict[str, int]], None] | None,
+) -> Outcome:
+    """Run a live mode from its feed to its end, or until SIGINT or SIGTERM; `None` records only."""
+    from parity.live.start import start
+    from parity.live.supervisor import stop_on_signals
+
+    async def main() -> Outcome:
+        stop = asyncio.Event()
+        with stop_on_signals(stop):
+            return await start(
+                folder,
+                table,
+                source_of(feed, table),
+                created_by=created_by(),
+                stop=stop,
+                strategies=strategies,
+                limits=limits,
+                durability=keeping.durability,
+                rotation=keeping.rotation,
+                retention=keeping.retention,
+                progress=progress,
+            )
+
+    return asyncio.run(main())
+
+
+def source_of(feed: Feed, table: InstrumentTable) -> LiveSource:
+    """Return the source of a feed, not connected yet."""
+    if feed.recording is not None:
+        from parity.sources.paced import PacedSource
+
+        read = open_recording(feed.recording)
+        read.check_files()
+        from parity.recording.retention import pruned_ticks
+
+        rows = pruned_ticks(read.manifest)
+        return PacedSource(read, feed.recording.name, pace=feed.pace, first_row=rows)
+    from parity.sources.codecs.native import NativeDecoder
+    from parity.sources.redpanda import RedpandaSource
+
+    return RedpandaSource(
+        feed.bootstrap,
+        feed.topics,
+        NativeDecoder(table),
+        start=feed.start_from,
+        exit_at_end=feed.exit_at_end,
+        settings=feed.librdkafka,
+    )
+
+
+def publisher_of(feed: Feed, run: Path, run_id: str) -> Publisher:
+    """Return where a run's signals go: the feed's broker, or files where it has none."""
+    if feed.recording is not None:
+        from parity.publishers.file import FilePublisher
+
+        return FilePublisher(run / "published", run_id)
+    from parity.publishers.redpanda import RedpandaPublisher
+
+    return RedpandaPublisher(feed.bootstrap, run_id, settings=feed.librdkafka)
