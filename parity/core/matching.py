@@ -19,6 +19,8 @@ from parity.kernels.touch import next_touch
 from parity.model import ticks as flag
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from parity.core.view import Segment
 
 _MOST: Final = (1 << 63) - 1
@@ -112,7 +114,23 @@ def touches(levels: Levels, side: int, row: int, segment: Segment) -> bool:
 
 def first_row(dense: int, side: int, levels: Levels, behind: int, segment: Segment) -> int:
     """Return an instrument's first row behind a row that touches the levels; -1 where none does."""
+    if levels is not ANY and not _within(segment.reach(dense), side, levels):
+        return -1
     return _next(segment.rows_of(dense), behind, side, levels, segment)
+
+
+def _within(reach: Sequence[int] | None, side: int, levels: Levels) -> bool:
+    """Say whether prices that reach so far can touch the levels; None reaches everywhere."""
+    if reach is None:
+        return True
+    low_trade, high_trade = reach[0], reach[1]
+    low_quote, high_quote = reach[4:] if side > 0 else reach[2:4]
+    return (
+        low_trade <= levels.low_trade
+        or low_quote <= levels.low_quote
+        or high_trade >= levels.high_trade
+        or high_quote >= levels.high_quote
+    )
 
 
 def _next(

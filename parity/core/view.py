@@ -20,6 +20,7 @@ from parity.kernels.batch import (
     group,
     survey,
 )
+from parity.kernels.touch import widen
 from parity.model import ticks as flag
 from parity.model.ticks import TickBatch
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[np.int64]
 FEW_ROWS: Final = 32  # below it, row by row costs less than passes of numpy
 _MASKS = np.array([flag.UNDELIVERED, flag.TRADE_LIKE, flag.NO_PRICE, flag.NO_VENUE_TIME], np.uint32)
+_REACHING = np.array(
+    [flag.WARMUP, flag.QUOTE, flag.NO_BID, flag.NO_ASK, flag.TRADE_LIKE, flag.NO_PRICE], np.uint32
+)
+_MOST: Final = (1 << 63) - 1
 NO_TIME: Final = -(1 << 62)  # of a tick that advances no clock, and of a clock before any tick
 
 
@@ -114,6 +119,7 @@ class Segment:
         "_by_instrument",
         "_here",
         "_instruments",
+        "_reach",
         "_views",
         "all_trades",
         "batch",
@@ -139,6 +145,7 @@ class Segment:
         self.all_trades = not said & NOT_ALL_TRADES
         self._instruments: list[int] | None = None
         self._by_instrument: ByInstrument | None = None
+        self._reach: list[list[int]] | None = None
         self._views: dict[str, View] = {}
 
     def __len__(self) -> int:
@@ -163,6 +170,22 @@ class Segment:
         if self._by_instrument is None:
             self._by_instrument = ByInstrument(self.batch.column("inst"), len(self.batch.table))
         return self._by_instrument.rows(dense)
+
+    def reach(self, dense: int) -> list[int] | None:
+        """Return the lowest and highest trade, bid and ask of an instrument; None where few rows.
+
+        As integers at its scale; of what it has none, the lowest is above the highest.
+        """
+        if len(self) < FEW_ROWS:
+            return None
+        if self._reach is None:
+            found = np.empty((len(self.batch.table), 6), np.int64)
+            found[:, ::2], found[:, 1::2] = _MOST, -_MOST
+            column = self.batch.column
+            prices = column("price_int"), column("bid_int"), column("ask_int")
+            widen(column("inst"), column("flags"), *prices, _REACHING, found)
+            self._reach = found.tolist()
+        return self._reach[dense]
 
     def view(self, on: str) -> View:
         """Return the ticks that executors on trades, or on quotes, are fed with."""

@@ -1,7 +1,9 @@
 """The scan for the next tick that touches a price level: one pass, stopped at the first hit.
 
-So an order that rests costs a compare a row, and a quiet tick costs no Python. Cached beside this
-file, which is sound because nothing here reaches another one.
+And the pass before it, one for all who wait: how far each instrument's prices reach. Only levels
+within that are looked for, so what waits far away costs no look at a row, however many wait, and a
+quiet tick costs no Python. Cached beside this file, which is sound because nothing here reaches
+another one.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import numpy.typing as npt
 from numba import njit, types
 
 _INT64_IN = types.Array(types.int64, 1, "C", readonly=True)
+_INT32_IN = types.Array(types.int32, 1, "C", readonly=True)
+_REACH = types.Array(types.int64, 2, "C")
 _UINT32_IN = types.Array(types.uint32, 1, "C", readonly=True)
 
 
@@ -78,3 +82,47 @@ def next_touch(
         if priced and (traded[row] <= low_trade or traded[row] >= high_trade):
             return int(row)
     return -1
+
+
+@njit(
+    types.void(_INT32_IN, _UINT32_IN, _INT64_IN, _INT64_IN, _INT64_IN, _UINT32_IN, _REACH),
+    cache=True,
+)
+def widen(
+    inst: npt.NDArray[np.int32],
+    flags: npt.NDArray[np.uint32],
+    traded: npt.NDArray[np.int64],
+    bids: npt.NDArray[np.int64],
+    asks: npt.NDArray[np.int64],
+    masks: npt.NDArray[np.uint32],
+    reach: npt.NDArray[np.int64],
+) -> None:
+    """Widen what each instrument's prices reach by those of a batch.
+
+    Args:
+        inst: dense id of every row.
+        flags: flag bits of every row.
+        traded: trade prices of every row, as integers at the instrument's scale.
+        bids: bid prices, likewise.
+        asks: ask prices, likewise.
+        masks: the bits (passed over, quote, no bid, no ask, trade-like, no price).
+        reach: of shape (instruments, 6): lowest and highest trade, bid and ask.
+    """
+    passed, quote, no_bid, no_ask = masks[0], masks[1], masks[2], masks[3]
+    trade_like, no_price = masks[4], masks[5]
+    for at in range(len(inst)):
+        row: Any = np.uint64(at)
+        bits = flags[row]
+        own: Any = np.uint32(inst[row])
+        if bits & passed:
+            continue
+        if bits & quote:
+            if not bits & no_bid:
+                reach[own, 2] = min(reach[own, 2], bids[row])
+                reach[own, 3] = max(reach[own, 3], bids[row])
+            if not bits & no_ask:
+                reach[own, 4] = min(reach[own, 4], asks[row])
+                reach[own, 5] = max(reach[own, 5], asks[row])
+        elif bits & trade_like and not bits & no_price:
+            reach[own, 0] = min(reach[own, 0], traded[row])
+            reach[own, 1] = max(reach[own, 1], traded[row])

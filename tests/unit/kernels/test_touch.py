@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parity import codegen
+from parity.core import matching
 from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
+from parity.core.matching import Levels, first_row
+from parity.core.view import FEW_ROWS, Scan, Segment
 from parity.kernels.touch import next_touch
 from parity.model import ticks as flag
 from parity.model.effects import Fill
@@ -19,7 +22,7 @@ from parity.model.events import EventBatch
 from parity.model.kernel import KernelStrategy, out_dtype
 from parity.model.ticks import TickBatch
 from parity.model.values import SignalResult, StrategyConfig
-from parity.testing.generators import ONE, START_NS, TABLE
+from parity.testing.generators import ONE, START_NS, TABLE, TWO
 
 MASKS = np.array([flag.WARMUP, flag.QUOTE, flag.NO_ASK, flag.TRADE_LIKE, flag.NO_PRICE], np.uint32)
 BITS = (
@@ -60,6 +63,56 @@ def test_it_finds_what_a_plain_loop_finds(
     rows, flags = np.flatnonzero(columns[0]), columns[1].astype(np.uint32)
     given_ = (rows, behind, flags, columns[2], columns[3], MASKS, *levels)
     assert expected == next_touch(*given_) == next_touch.py_func(*given_)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1), st.sampled_from(BITS), PRICE, PRICE),
+        min_size=FEW_ROWS,
+        max_size=60,
+    ),
+    st.sampled_from([1, -1]),
+    st.tuples(*[st.integers(-5, 5)] * 4),
+)
+def test_what_prices_do_not_reach_is_not_looked_for(
+    ticks: list[tuple[int, int, int, int]], side: int, levels: tuple[int, int, int, int]
+) -> None:
+    """Law: with the pass for all who wait, the first row is the one that the scan alone finds."""
+    records = np.zeros(len(ticks), TABLE.tick_dtype)
+    records["seq"] = records["ts_event"] = np.arange(1, len(ticks) + 1)
+    records["instrument_token"] = [(ONE, TWO)[tick[0]] for tick in ticks]
+    records["flags"] = [tick[1] for tick in ticks]
+    records["price_int"] = [tick[2] for tick in ticks]
+    records["ask_int" if side > 0 else "bid_int"] = [tick[3] for tick in ticks]
+    segment = Segment(TickBatch.from_records(records, TABLE), Scan(2))
+    for dense in (0, 1):
+        alone = matching._next(segment.rows_of(dense), -1, side, Levels(*levels), segment)
+        assert alone == first_row(dense, side, Levels(*levels), -1, segment)
+
+
+def test_a_reach_is_of_prices_that_count() -> None:
+    """Trades, bids and asks by themselves; what is absent, or a warm-up's, widens nothing."""
+    records = np.zeros(FEW_ROWS, TABLE.tick_dtype)
+    records["seq"] = records["ts_event"] = np.arange(1, FEW_ROWS + 1)
+    records["instrument_token"], records["flags"] = ONE, flag.TRADE | flag.NO_PRICE
+    records["price_int"], records["bid_int"], records["ask_int"] = 1_000, -1_000, 1_000
+    for row, (bits, price, bid, ask) in enumerate(
+        [
+            (flag.TRADE, 7, 0, 0),
+            (flag.TRADE, 5, 0, 0),
+            (flag.TRADE | flag.WARMUP, 99, 0, 0),
+            (flag.QUOTE, 0, 3, 4),
+            (flag.QUOTE | flag.NO_BID, 0, 0, 9),
+        ]
+    ):
+        values = (bits, price, bid, ask)
+        for name, value in zip(("flags", "price_int", "bid_int", "ask_int"), values, strict=True):
+            records[name][row] = value
+    segment = Segment(TickBatch.from_records(records, TABLE), Scan(2))
+
+    assert [5, 7, 3, 3, 4, 9] == segment.reach(0)
+    assert first_row(0, 1, Levels(low_trade=4), -1, segment) == -1
+    assert first_row(0, 1, Levels(low_trade=5), -1, segment) == 1
 
 
 def opening(state: Any, params: Any, out: Any, price: float) -> int:
