@@ -14,7 +14,7 @@ SEED := $(or $(SEED),$(shell $(PYTHON) -c "import secrets; print(secrets.randbel
 KILLS := $(or $(KILLS),1000)
 SEEDS = --hypothesis-seed=$(SEED) --randomly-seed=$(SEED)
 
-.PHONY: help demo check lint test notebooks laws soak bench bench-peers lock wheel clean
+.PHONY: help demo check lint test notebooks laws soak bench bench-peers bench-guard lock wheel clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -63,13 +63,13 @@ soak: $(VENV)/.dev-stamp ## the full counts of kills, flipped bits and fuzzed pa
 
 bench: $(VENV)/.dev-stamp ## the benchmarks of benchmarks/, one process each
 	$(PYTEST) benchmarks --benchmark-only -p no:randomly
-
 bench-peers: $(VENV)/.dev-stamp ## other engines on the same ticks and the same rule, beside parity
 	$(PY) -m benchmarks.peers
+bench-guard: $(VENV)/.dev-stamp ## is this tree slower than a commit: make bench-guard BASE=REV
+	$(PY) -m benchmarks.guard $(if $(BASE),--base $(BASE))
 
 wheel: $(VENV)/.dev-stamp ## build dist/*.whl
 	$(PY) -m build --wheel --no-isolation
-
 lock: $(VENV)/.dev-stamp ## renew requirements/*.txt from pyproject.toml (needs a package index)
 	$(INSTALL) --quiet uv
 	PATH="$(BIN):$$PATH" bash requirements/lock

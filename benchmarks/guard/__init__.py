@@ -1,0 +1,1 @@
+"""The latency guard: a change beside its base, in one run, interleaved."""
