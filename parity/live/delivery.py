@@ -24,6 +24,7 @@ from parity.publishers import NotPublished, Publisher, Receipt
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from parity.live.telemetry import Telemetry
     from parity.model.effects import ApprovedSignal
 
 QUEUE_MAX: Final = 1024
@@ -48,6 +49,7 @@ class Delivery:
 
     Attributes:
         failures: details of dead signals, for the runner to journal and clear.
+        telemetry: where the time to each report is counted; None counts none.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Delivery:
         retry_s: float = RETRY_S,
     ) -> None:
         self.failures: deque[dict[str, Any]] = deque()
+        self.telemetry: Telemetry | None = None
         self._publisher = publisher
         self._path = ledger
         self._run_id = run_id
@@ -69,7 +72,7 @@ class Delivery:
         self._outputs = sorted(set(outlets.values()))
         self._tries_max = tries_max
         self._retry_s = retry_s
-        self._queue: asyncio.Queue[ApprovedSignal] = asyncio.Queue(queue_max)
+        self._queue: asyncio.Queue[tuple[ApprovedSignal, int, int]] = asyncio.Queue(queue_max)
         self._slots = asyncio.Semaphore(UNDER_WAY_MAX)
         self._unsettled = 0
         self._settled = asyncio.Event()
@@ -108,8 +111,13 @@ class Delivery:
                 partitions[line.partition] = max(partitions.get(line.partition, 0), line.offset + 1)
         return starts
 
-    async def offer(self, signals: Iterable[ApprovedSignal]) -> None:
-        """Queue signals in order, leaving out those in the ledger or found at the outputs."""
+    async def offer(self, signals: Iterable[ApprovedSignal], began: int = 0) -> None:
+        """Queue signals in order, leaving out those in the ledger or found at the outputs.
+
+        Args:
+            signals: approved ones.
+            began: when the turn of their ticks began, by the telemetry's clock; 0 is long ago.
+        """
         ledger = self._ledger
         assert ledger is not None, "offer before start"
         for signal in signals:
@@ -122,16 +130,17 @@ class Delivery:
                 continue
             self._unsettled += 1
             self._settled.clear()
-            await self._queue.put(signal)
+            offered = 0 if self.telemetry is None else self.telemetry.now()
+            await self._queue.put((signal, began, offered))
 
     async def run(self) -> None:
         """Send what is offered, until cancelled; an error of the ledger ends it."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                signal = await self._queue.get()
+                queued = await self._queue.get()
                 await self._slots.acquire()
                 # Tasks start in the order they were made, so messages keep the order of signals.
-                tasks.create_task(self._deliver(signal))
+                tasks.create_task(self._deliver(*queued))
 
     async def settle(self, limit_s: float | None = None) -> bool:
         """Wait until every offered signal is in the ledger; False where that did not come about."""
@@ -161,11 +170,13 @@ class Delivery:
             self._ledger.close()
             self._ledger = None
 
-    async def _deliver(self, signal: ApprovedSignal) -> None:
+    async def _deliver(self, signal: ApprovedSignal, began: int, offered: int) -> None:
         try:
             place, error = await self._try(signal)
             if error is None:
                 self._write(signal, DELIVERED, place)
+                if began and self.telemetry is not None:
+                    self.telemetry.published(began, offered)
             else:
                 self._bury(signal, error)
         finally:

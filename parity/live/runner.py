@@ -19,6 +19,7 @@ import structlog
 
 from parity.core.own_state import SnapshotUnavailable
 from parity.live.clock import anchored_clock
+from parity.live.telemetry import CHECKPOINT, Telemetry, telemetry_of
 from parity.model.effects import ApprovedSignal
 from parity.model.errors import ParityError, RecordingCorrupt
 from parity.model.events import HEARTBEAT, Control, EventBatch
@@ -110,6 +111,7 @@ class Runner:
         stop: set from outside to end.
         limits: checkpoints and the end.
         clock: int ns UTC for ts_recv.
+        telemetry: what the loop spends its time on is counted here, and kept in the run.
         progress: called with counts after each turn.
     """
 
@@ -127,6 +129,7 @@ class Runner:
         stop: asyncio.Event,
         limits: Limits | None = None,
         clock: Callable[[], int] | None = None,
+        telemetry: Telemetry | None = None,
         progress: Callable[[dict[str, int]], None] | None = None,
     ) -> None:
         self._folder = folder
@@ -140,6 +143,7 @@ class Runner:
         self._stop = stop
         self._limits = limits or Limits()
         self._clock = clock or anchored_clock()
+        self._telemetry = telemetry or Telemetry()
         self._ticks = self._signals = 0
         self._counts = {"gap": 0, "quarantine": 0}
         self._without_checkpoints = False
@@ -161,7 +165,7 @@ class Runner:
         settled = True
         try:
             async with asyncio.TaskGroup() as tasks:
-                helpers = await self._start_delivery(tasks)
+                helpers = await self._start_helpers(tasks)
                 if recorded is not None:
                     if self._pruner is not None:
                         self._pruner.said(recorded)
@@ -183,8 +187,10 @@ class Runner:
         seal(self._folder)
         if self._pruner is not None:
             self._pruner()  # a run may be too short for its sealer to have come to it
-        if self._strategies is not None and settled:
-            self._complete(self._strategies)
+        if self._strategies is not None:
+            self._telemetry.save(self._strategies.writer.folder)
+            if settled:
+                self._complete(self._strategies)
         return self._outcome(settled)
 
     def _outcome(self, settled: bool) -> Outcome:
@@ -209,14 +215,16 @@ class Runner:
 
     async def _turn(self, arrived: Arrivals) -> None:
         batch = self._keep(arrived)
+        self._telemetry.mark("journal")
         if self._strategies is not None:
-            await self._decide(self._strategies, batch)
+            await self._decide(self._strategies, batch, self._telemetry.began)
             if self._checkpoint_due():
                 await self._checkpoint(self._strategies)
 
     def _keep(self, arrived: Arrivals) -> EventBatch:
         """Give seq and ts_recv, and journal: from here on it happened."""
         now = self._clock()
+        self._telemetry.begin()
         records, notes, positions = arrived
         if len(records):
             records["ts_recv"] = now
@@ -265,15 +273,21 @@ class Runner:
         failures.clear()
         return found
 
-    async def _decide(self, strategies: Strategies, batch: EventBatch) -> None:
+    async def _decide(self, strategies: Strategies, batch: EventBatch, began: int = 0) -> None:
+        """Let the engine decide and offer what it approved; `began` is 0 of what is no news."""
         effects = strategies.engine.process(batch)
+        if began:
+            self._telemetry.mark("decide")
         if effects:
             strategies.writer.write(effects)
             approved = [effect for effect in effects if isinstance(effect, ApprovedSignal)]
             if approved:
+                self._telemetry.skip()
                 self._journal.sync()
+                if began:
+                    self._telemetry.mark("sync")
                 self._signals += len(approved)
-                await strategies.delivery.offer(approved)
+                await strategies.delivery.offer(approved, began)
 
     # -- checkpoints
 
@@ -286,7 +300,9 @@ class Runner:
     async def _checkpoint(self, strategies: Strategies) -> None:
         # A restart replays from here only, so nothing before may still be on its way out.
         if await strategies.delivery.settle():
+            self._telemetry.skip()
             self._save(strategies)
+            self._telemetry.mark(CHECKPOINT)
 
     def _save(self, strategies: Strategies) -> None:
         self._journal.sync()
@@ -304,18 +320,25 @@ class Runner:
         else:
             state = {"engine": engine, "sequencer": self._sequencer.snapshot()}
             strategies.writer.save_checkpoint(seq, state)
+        self._telemetry.save(strategies.writer.folder)
         self._checkpoint_seq = seq
         self._checkpoint_ticks = self._ticks
         self._checkpoint_ns = self._clock()
 
     # -- beginning and end
 
-    async def _start_delivery(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
-        if self._strategies is None:
-            return []
-        delivery = self._strategies.delivery
-        await delivery.start()
-        return [tasks.create_task(delivery.run()), tasks.create_task(self._give_up(delivery))]
+    async def _start_helpers(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        found = []
+        if self._strategies is not None:
+            kept = telemetry_of(self._strategies.writer.folder)
+            if kept is not None:
+                self._telemetry.merge(kept.to_json())
+            delivery = self._strategies.delivery
+            delivery.telemetry = self._telemetry
+            await delivery.start()
+            found = [tasks.create_task(delivery.run()), tasks.create_task(self._give_up(delivery))]
+        pulse = self._telemetry.pulse(self._clock, lambda: self._journal.last_seq)
+        return [*found, tasks.create_task(pulse)]
 
     async def _give_up(self, delivery: Delivery) -> None:
         # A publisher that hangs must not hold a stop back; what it leaves open, a restart sends.
