@@ -5,7 +5,7 @@ Neither has a seq yet: order becomes a fact in the sequencer, and a note becomes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -75,9 +75,15 @@ class Decoder(Protocol):
 
     Attributes:
         dtype: of the records it fills: the `tick_dtype` of its instrument table.
+        split: None where a message is one tick; else it gives the parts of a message (none of a
+            heartbeat), each of which `decode_into` reads, or raises Undecodable for all of it.
     """
 
     dtype: np.dtype[Any]
+
+    @property
+    def split(self) -> Callable[[bytes | None], Sequence[bytes]] | None:
+        """What gives the parts of a message."""
 
     def decode_into(
         self,

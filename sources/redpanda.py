@@ -15,17 +15,16 @@ import logging
 import os
 import threading
 import time
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import structlog
 
 from parity.model.errors import ConfigError, ParityError, ServiceDown, did_you_mean
 from parity.sources.arrivals import Arrivals, Decoder, Note, Stream
-from parity.sources.codecs import Undecodable
+from parity.sources.decoding import Messages, decode_messages
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message
@@ -50,16 +49,6 @@ _LIBRDKAFKA_LOG: Final = logging.getLogger("parity.librdkafka")
 _LIBRDKAFKA_LOG.addHandler(logging.NullHandler())
 
 _log = structlog.get_logger("parity.sources.redpanda")
-
-
-class _Messages(NamedTuple):
-    """One poll's messages as the reader thread unpacked them."""
-
-    payloads: list[bytes | None]
-    streams: list[int]
-    offsets: list[int]
-    broker_ms: list[int]
-    gaps: list[Note]
 
 
 class RedpandaSource:
@@ -106,7 +95,7 @@ class RedpandaSource:
         self._exit_at_end = exit_at_end
         self._settings = _SETTINGS | {"enable.partition.eof": exit_at_end} | dict(settings or {})
         self._connect_limit_s = connect_limit_s
-        self._queue: deque[_Messages] = deque()
+        self._queue: deque[Messages] = deque()
         self._queue_batches_max = queue_batches_max
         self._space = threading.Event()
         self._stopping = threading.Event()
@@ -187,7 +176,7 @@ class RedpandaSource:
         if self._queue:
             messages = self._queue.popleft()
             self._space.set()
-            return self._decode(messages)
+            return decode_messages(self._decoder, messages)
         if not self._ended:
             return Arrivals(np.zeros(0, self._decoder.dtype), [], {})
         if self._failure is not None:
@@ -220,29 +209,6 @@ class RedpandaSource:
     def _wake_waiter(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-    def _decode(self, messages: _Messages) -> Arrivals:
-        payloads, streams, offsets, broker_ms, notes = messages
-        # A third of the cost of np.zeros for a structured dtype.
-        dtype = self._decoder.dtype
-        records = np.frombuffer(bytearray(len(payloads) * dtype.itemsize), dtype)
-        decode_into = self._decoder.decode_into
-        row = 0
-        refusals: list[tuple[int, Undecodable]] = []
-        for at, payload in enumerate(payloads):
-            try:
-                decode_into(
-                    payload, records, row, streams[at], offsets[at], broker_ms[at] * 1_000_000
-                )
-                row += 1
-            except Undecodable as refused:
-                refusals.append((at, refused))
-        positions = {note.detail["stream"]: note.detail["next_offset"] for note in notes}
-        positions.update((s, offset + 1) for s, offset in zip(streams, offsets, strict=True))
-        if refusals:
-            records = records[:row]
-            notes = _with_quarantined(messages, refusals)
-        return Arrivals(records, notes, positions)
 
     # -- connecting
 
@@ -327,7 +293,7 @@ class RedpandaSource:
         consumer = self._consumer
         assert consumer is not None
         try:
-            self._hand_over(_Messages([], [], [], [], self._first_gaps))
+            self._hand_over(Messages([], [], [], [], self._first_gaps))
             while not self._stopping.is_set() and (self._unfinished or not self._exit_at_end):
                 if len(self._queue) >= self._queue_batches_max:
                     self._wait_for_space()
@@ -356,13 +322,13 @@ class RedpandaSource:
         if len(self._queue) >= self._queue_batches_max and not self._stopping.is_set():
             self._space.wait(_POLL_S)
 
-    def _hand_over(self, messages: _Messages) -> None:
+    def _hand_over(self, messages: Messages) -> None:
         if messages.payloads or messages.gaps:
             self._queue.append(messages)
             os.eventfd_write(self._wake_fd, 1)
 
-    def _unpack(self, consumer: Consumer, polled: Sequence[Message]) -> _Messages:
-        batch = _Messages([], [], [], [], [])
+    def _unpack(self, consumer: Consumer, polled: Sequence[Message]) -> Messages:
+        batch = Messages([], [], [], [], [])
         for message in polled:
             error = message.error()
             stream = self._ids.get((message.topic() or "", message.partition() or 0), -1)
@@ -392,7 +358,7 @@ class RedpandaSource:
         return Note(row, "gap", detail)
 
     def _on_error(
-        self, consumer: Consumer, error: KafkaError, message: Message, stream: int, batch: _Messages
+        self, consumer: Consumer, error: KafkaError, message: Message, stream: int, batch: Messages
     ) -> None:
         from confluent_kafka import KafkaError, TopicPartition
 
@@ -442,21 +408,3 @@ def _away() -> tuple[int, ...]:
         KafkaError._RESOLVE,
         KafkaError._TIMED_OUT,
     )
-
-
-def _with_quarantined(
-    messages: _Messages, refusals: Sequence[tuple[int, Undecodable]]
-) -> list[Note]:
-    """Return gaps and quarantined messages in order, their rows counted in records."""
-    notes = list(messages.gaps)  # a gap stands before the message it was found at
-    for at, refused in refusals:
-        detail = {
-            "stream": messages.streams[at],
-            "offset": messages.offsets[at],
-            "reason": str(refused),
-            "payload": messages.payloads[at] or b"",
-        }
-        notes.append(Note(at, "quarantine", detail))
-    notes.sort(key=lambda note: note.row)
-    places = [at for at, _ in refusals]
-    return [note._replace(row=note.row - bisect_left(places, note.row)) for note in notes]

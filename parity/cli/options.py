@@ -67,6 +67,20 @@ Servers = Annotated[
 Topics = Annotated[
     str | None, typer.Option("--topics", metavar="TOPIC,…", help="Topics that carry the ticks.")
 ]
+Codec = Annotated[
+    str | None,
+    typer.Option(
+        "--codec",
+        metavar="NAME",
+        help="What the messages are: native, native-msgpack, kite, kite-binary or binance.",
+    ),
+]
+CodecTz = Annotated[
+    str | None,
+    typer.Option(
+        "--tz", metavar="ZONE", help="Zone of times in messages that name none, as Kite's."
+    ),
+]
 StartFrom = Annotated[
     str,
     typer.Option(
@@ -147,6 +161,8 @@ def live_settings(
     rotate_s: float | None,
     keep_days: float | None,
     keep_bytes: int | None,
+    codec: str | None,
+    codec_tz: str | None,
 ) -> Settings:
     """Return the settings of a command that records."""
     return settings_of(
@@ -156,6 +172,8 @@ def live_settings(
         rotate_s=rotate_s,
         keep_days=keep_days,
         keep_bytes=keep_bytes,
+        codec=codec,
+        codec_tz=codec_tz,
     )
 
 

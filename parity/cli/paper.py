@@ -9,6 +9,8 @@ import typer
 
 from parity.cli.console import told
 from parity.cli.options import (
+    Codec,
+    CodecTz,
     ExitAtEnd,
     Json,
     KeepBytes,
@@ -50,6 +52,8 @@ def command(
     overrides: Overrides = None,
     skip_invalid: SkipInvalid = False,
     topics: Topics = None,
+    codec: Codec = None,
+    tz: CodecTz = None,
     start_from: StartFrom = "latest",
     exit_at_end: ExitAtEnd = False,
     instrument_table: TableSource = None,
@@ -79,7 +83,8 @@ def command(
     end it and seal its recording.
     """
     begin = start_of(start_from)
-    settings = live_settings(servers, topics, rotate_mb, rotate_s, keep_days, keep_bytes)
+    rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
+    settings = live_settings(servers, topics, *rotation, *kept, codec, tz)
     specs = specs_of(strategies, overrides, skip_invalid=skip_invalid)
     if pace is not None and recording is None:
         raise ConfigError("--pace: it goes with --recording", cure="name a recording")
@@ -93,7 +98,7 @@ def command(
     log_to_stderr(settings.log_level)
     source = (settings.ticks_topics, settings.bootstrap_servers, begin, exit_at_end)
     client, overlays = settings.client_config(), load_overlays(sessions)
-    feed = Feed(*source, client, recording, pace, overlays)
+    feed = Feed(*source, client, recording, pace, overlays, settings.codec, settings.codec_tz)
     with told("paper") as tell:
         finished = paper(
             run,

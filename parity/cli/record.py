@@ -9,6 +9,8 @@ import typer
 
 from parity.cli.console import counted, say, show, show_json, told
 from parity.cli.options import (
+    Codec,
+    CodecTz,
     ExitAtEnd,
     Json,
     KeepBytes,
@@ -29,7 +31,9 @@ from parity.cli.options import (
 EXAMPLE = (
     "Examples:\n\n"
     "parity record recordings/today --topics market.ticks --instrument-table recordings/demo\n\n"
-    "parity record recordings/all --from earliest --exit-at-end --instrument-table nse.json"
+    "parity record recordings/all --from earliest --exit-at-end --instrument-table nse.json\n\n"
+    "parity record recordings/nse --topics kite.ticks --codec kite --tz Asia/Kolkata "
+    "--instrument-table nse.json"
 )
 
 
@@ -39,6 +43,8 @@ def command(
         typer.Argument(metavar="REC", help="Folder of the recording; one that is open goes on."),
     ],
     topics: Topics = None,
+    codec: Codec = None,
+    tz: CodecTz = None,
     start_from: StartFrom = "latest",
     exit_at_end: ExitAtEnd = False,
     instrument_table: TableSource = None,
@@ -54,7 +60,8 @@ def command(
     SIGINT and SIGTERM end it and seal the recording.
     """
     begin = start_of(start_from)
-    settings = live_settings(servers, topics, rotate_mb, rotate_s, keep_days, keep_bytes)
+    rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
+    settings = live_settings(servers, topics, *rotation, *kept, codec, tz)
     table = table_of(instrument_table, recording)
     from parity.cli.logs import log_to_stderr
     from parity.compose.feeds import Feed
@@ -67,6 +74,8 @@ def command(
         begin,
         exit_at_end,
         settings.client_config(),
+        codec=settings.codec,
+        tz=settings.codec_tz,
     )
     with told("record") as tell:
         found = record(

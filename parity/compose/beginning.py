@@ -35,6 +35,8 @@ def columns_of(prepared: Prepared, table: InstrumentTable) -> list[str]:
     return sorted(wanted)
 
 
+# of a live run's settings, what it cannot go on without: the same ticks, and the same days
+_LIVE: Final = ("overlays", "topics", "codec", "codec_tz")
 _STRATEGY_COLUMNS: Final = (
     "seq",
     "ts_event",
@@ -105,7 +107,7 @@ def other_configuration(then: RunManifest, now: RunManifest) -> list[str]:
         elif _plain(a) != _plain(b):
             found.append(f"strategy {key[0]} has other parameters or another source")
     was, is_now = then.settings, now.settings
-    others = [name for name in ("overlays", "topics") if was.get(name) != is_now.get(name)]
+    others = [name for name in _LIVE if was.get(name) != is_now.get(name)]
     found += [f"{name} were {was.get(name)}" for name in others]
     return found + changes(then.fingerprint, now.fingerprint)
 

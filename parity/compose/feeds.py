@@ -38,6 +38,8 @@ class Feed(NamedTuple):
         recording: read this instead of topics.
         pace: of the recording, ticks a second; None is as fast as the loop takes them.
         sessions: days of calendars that are otherwise than their rules say.
+        codec: what the messages on the topics are, a name of `sources.codecs.registry`.
+        tz: the zone of times in them that name none.
     """
 
     topics: Sequence[str] = ()
@@ -48,6 +50,14 @@ class Feed(NamedTuple):
     recording: Path | None = None
     pace: float | None = None
     sessions: Overlays | None = None
+    codec: str = "native"
+    tz: str | None = None
+
+    @property
+    def reading(self) -> dict[str, str]:
+        """How messages are read, as a manifest says it; nothing where that is as ever."""
+        named = {} if self.codec == "native" else {"codec": self.codec}
+        return named if self.tz is None else {**named, "codec_tz": self.tz}
 
     @property
     def names(self) -> list[str]:
@@ -107,13 +117,13 @@ def source_of(feed: Feed, table: InstrumentTable) -> LiveSource:
 
         rows = pruned_ticks(read.manifest)
         return PacedSource(read, feed.recording.name, pace=feed.pace, first_row=rows)
-    from parity.sources.codecs.native import NativeDecoder
+    from parity.sources.codecs.registry import decoder_of
     from parity.sources.redpanda import RedpandaSource
 
     return RedpandaSource(
         feed.bootstrap,
         feed.topics,
-        NativeDecoder(table),
+        decoder_of(feed.codec, table, feed.tz),
         start=feed.start_from,
         exit_at_end=feed.exit_at_end,
         settings=feed.librdkafka,

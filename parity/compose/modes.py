@@ -366,6 +366,7 @@ def _paper_writer(
     reference = RecordingReference(path="recording")
     fresh = manifest_of(new_run_id(), "paper", seed, prepared, reference)
     fresh.settings = {"durability": durability, "topics": feed.names, "fencing": "unfenced"}
+    fresh.settings |= feed.reading
     fresh.settings |= {"overlays": feed.sessions} if feed.sessions else {}
     if not (run / MANIFEST).exists():
         fresh.settings |= kept_sessions(live_sessions(table, feed.recording, feed.sessions or {}))

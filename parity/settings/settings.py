@@ -44,6 +44,8 @@ _NOT_OURS: Final = ("PARITY_SHARED_DATA", "PARITY_REQUIRE_KAFKA", "PARITY_REDPAN
 _EXPECTED: Final[dict[str, str]] = {
     "bootstrap_servers": "host:port, or several with commas",
     "ticks_topics": "a list of topic names",
+    "codec": "native, native-msgpack, kite, kite-binary or binance",
+    "codec_tz": "a time zone such as Asia/Kolkata",
     "log_level": "DEBUG, INFO, WARNING or ERROR",
     "cache_dir": "a folder",
     "runs_dir": "a folder",
@@ -79,6 +81,8 @@ class Settings(BaseSettings):
     Args:
         bootstrap_servers: the broker's addresses.
         ticks_topics: topics that carry ticks.
+        codec: what the messages on those topics are.
+        codec_tz: the zone of times in them that name none.
         log_level: least level that is logged.
         cache_dir: compiled drivers; private to the user.
         cache: "use" a recording's Arrow cache where there is one, "build" it first, or "off".
@@ -106,6 +110,8 @@ class Settings(BaseSettings):
 
     bootstrap_servers: Annotated[str, Field(min_length=1)] = "127.0.0.1:9092"
     ticks_topics: Annotated[tuple[str, ...], NoDecode, Field(min_length=1)] = ("market.ticks",)
+    codec: Literal["native", "native-msgpack", "kite", "kite-binary", "binance"] = "native"
+    codec_tz: Annotated[str, Field(min_length=1)] | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     cache_dir: Path = Field(default_factory=_default_cache)
     cache: Literal["use", "build", "off"] = "use"

@@ -46,30 +46,37 @@ class _Level(msgspec.Struct, gc=False):
     orders: Int64 | None = None
 
 
-class _Depth(msgspec.Struct, gc=False):
+class Depth(msgspec.Struct, gc=False):
+    """The best levels of both sides."""
+
     buy: list[_Level] = []
     sell: list[_Level] = []
 
 
-class _Ohlc(msgspec.Struct, gc=False):
+class Ohlc(msgspec.Struct, gc=False):
+    """Prices of the day."""
+
     open: Number | None = None
     high: Number | None = None
     low: Number | None = None
     close: Number | None = None
 
 
-class _MarketTick(msgspec.Struct, gc=False):
+class Snapshot(msgspec.Struct, gc=False, kw_only=True):
+    """A conflated tick as services write it, what a recording without extensions has of it."""
+
     instrument_token: Int64
     last_price: Number
-    timestamp: str
     last_traded_quantity: Number | None = None
     volume_traded: Number | None = None
     oi: Int64 | None = None
-    depth: _Depth | None = None
+    depth: Depth | None = None
 
 
-class _FullTick(_MarketTick, gc=False):
-    ohlc: _Ohlc | None = None
+class FullSnapshot(Snapshot, gc=False, kw_only=True):
+    """The same with all that Kite's full mode has."""
+
+    ohlc: Ohlc | None = None
     average_traded_price: Number | None = None
     total_buy_quantity: Number | None = None
     total_sell_quantity: Number | None = None
@@ -78,25 +85,47 @@ class _FullTick(_MarketTick, gc=False):
     oi_day_low: Int64 | None = None
 
 
-_decode: Final = msgspec.json.Decoder(_MarketTick).decode
-_decode_full: Final = msgspec.json.Decoder(_FullTick).decode
+class _Envelope(Snapshot, gc=False, kw_only=True):
+    timestamp: str
 
 
-def columns(data: msgspec.Raw) -> dict[str, Any]:
+class _FullEnvelope(FullSnapshot, gc=False, kw_only=True):
+    timestamp: str
+
+
+_MODULES: Final[dict[str, Any]] = {"json": msgspec.json, "msgpack": msgspec.msgpack}
+_DECODE: Final[dict[str, Any]] = {n: m.Decoder(_Envelope).decode for n, m in _MODULES.items()}
+_DECODE_FULL: Final[dict[str, Any]] = {
+    n: m.Decoder(_FullEnvelope).decode for n, m in _MODULES.items()
+}
+
+
+def columns(data: msgspec.Raw, packing: str = "json") -> dict[str, Any]:
     """Return the wire values of an envelope's `data`; what is absent is left out or None.
 
     Raises:
         Undecodable: a time without a zone, or none.
         msgspec.MsgspecError: not such an envelope.
     """
-    return _columns(_decode(data))
+    tick: _Envelope = _DECODE[packing](data)
+    return {"ts_event": nanoseconds(tick.timestamp, "timestamp"), **values_of(tick)}
 
 
-def full_columns(data: msgspec.Raw) -> dict[str, Any]:
+def full_columns(data: msgspec.Raw, packing: str = "json") -> dict[str, Any]:
     """Return the same, and the values of `KITE` that are there."""
-    tick = _decode_full(data)
-    found = _columns(tick)
-    ohlc = tick.ohlc or _Ohlc()
+    tick: _FullEnvelope = _DECODE_FULL[packing](data)
+    return {"ts_event": nanoseconds(tick.timestamp, "timestamp"), **full_values_of(tick)}
+
+
+def full_values_of(tick: FullSnapshot, zone: dt.tzinfo | None = None) -> dict[str, Any]:
+    """Return the wire values of a snapshot and those of `KITE`, without ts_event.
+
+    Args:
+        tick: the snapshot.
+        zone: of a naive last_trade_time; None refuses one.
+    """
+    found = values_of(tick)
+    ohlc = tick.ohlc or Ohlc()
     numbers = {
         "open": ohlc.open,
         "high": ohlc.high,
@@ -110,8 +139,8 @@ def full_columns(data: msgspec.Raw) -> dict[str, Any]:
     found["open_interest_day_high"] = tick.oi_day_high
     found["open_interest_day_low"] = tick.oi_day_low
     if tick.last_trade_time is not None:
-        found["last_trade_time"] = nanoseconds(tick.last_trade_time, "last_trade_time")
-    depth = tick.depth or _Depth()
+        found["last_trade_time"] = nanoseconds(tick.last_trade_time, "last_trade_time", zone)
+    depth = tick.depth or Depth()
     for side, levels in (("bid", depth.buy), ("ask", depth.sell)):
         for n, level in enumerate(levels[:LEVELS], start=1):
             if float(level.price):
@@ -121,10 +150,10 @@ def full_columns(data: msgspec.Raw) -> dict[str, Any]:
     return found
 
 
-def _columns(tick: _MarketTick) -> dict[str, Any]:
+def values_of(tick: Snapshot) -> dict[str, Any]:
+    """Return the wire values of a snapshot, without ts_event."""
     found: dict[str, Any] = {
         "instrument_token": tick.instrument_token,
-        "ts_event": nanoseconds(tick.timestamp, "timestamp"),
         "price": shortest_text(tick.last_price),
         "open_interest": tick.oi,
     }
@@ -133,7 +162,7 @@ def _columns(tick: _MarketTick) -> dict[str, Any]:
     if tick.volume_traded is not None:
         found["volume"] = shortest_text(tick.volume_traded)
     # A level of zeros is how the vendor says that there is none.
-    depth = tick.depth or _Depth()
+    depth = tick.depth or Depth()
     for side, levels in (("bid", depth.buy), ("ask", depth.sell)):
         if levels and float(levels[0].price):
             found[side] = shortest_text(levels[0].price)
@@ -141,21 +170,41 @@ def _columns(tick: _MarketTick) -> dict[str, Any]:
     return found
 
 
-def nanoseconds(text: str, name: str) -> int:
-    """Return an ISO 8601 instant with a zone as int ns UTC."""
+def nanoseconds(text: str, name: str, naive: dt.tzinfo | None = None) -> int:
+    """Return an ISO 8601 instant as int ns UTC.
+
+    Args:
+        text: with a zone, unless `naive` says which one is meant.
+        name: what the value is, for the refusal.
+        naive: the zone of a time that has none; an hour that it has twice or never is refused.
+    """
     found = _ISO.fullmatch(text)
     if found is None:
         raise Undecodable(f"{name}: expected ISO 8601 with a zone, was {text[:64]!r}")
     day, clock, fraction, zone = found.groups()
-    if zone is None:
+    if zone is None and naive is None:
         raise Undecodable(
             f"{name}: expected a zone (Z or +05:30), was the naive {text!r}",
-            cure="let the producer write aware times",
+            cure="let the producer write aware times, or declare their zone with --tz",
         )
     # The fraction stays text: datetime holds microseconds only.
-    instant = dt.datetime.fromisoformat(f"{day}T{clock}{zone}") - _EPOCH
+    moment = dt.datetime.fromisoformat(f"{day}T{clock}{zone or ''}")
+    if zone is None:
+        moment = _placed(moment.replace(tzinfo=naive), text, name)
+    instant = moment - _EPOCH
     seconds = instant.days * 86_400 + instant.seconds
     value = seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
     if not -(2**63) <= value < 2**63:
         raise Undecodable(f"{name}: expected a year from 1678 to 2261, was {text!r}")
     return value
+
+
+def _placed(moment: dt.datetime, text: str, name: str) -> dt.datetime:
+    """Return a local time in UTC; raises Undecodable where its zone has it twice or never."""
+    found = moment.astimezone(dt.UTC)
+    if found != moment.replace(fold=1).astimezone(dt.UTC):
+        raise Undecodable(
+            f"{name}: expected one instant, was {text!r}, which {moment.tzinfo} has twice or never",
+            cure="let the producer write aware times",
+        )
+    return found

@@ -1,0 +1,124 @@
+"""From the messages of one poll to arrivals: ticks in order, and a note for what is none.
+
+A message of several ticks is split first, and each part stands alone: one that cannot be read never
+costs its neighbours. Of one message there is one quarantine note, behind the ticks it gave.
+
+Never here: a wire format, or a broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from parity.sources.arrivals import Arrivals, Note
+from parity.sources.codecs import Undecodable
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from parity.sources.arrivals import Decoder
+
+
+class Messages(NamedTuple):
+    """One poll's messages as columns, and the gaps found between them.
+
+    A gap's `row` is the number of messages before it.
+    """
+
+    payloads: list[bytes | None]
+    streams: list[int]
+    offsets: list[int]
+    broker_ms: list[int]
+    gaps: list[Note]
+
+
+def decode_messages(decoder: Decoder, messages: Messages) -> Arrivals:
+    """Return ticks, gaps and quarantined messages in their order, and where streams go on."""
+    refusals: list[tuple[int, str]] = []  # (message, reason)
+    if decoder.split is None:
+        records, starts = _decode(decoder, messages, refusals)
+    else:
+        records, starts = _decode_parts(decoder, messages, refusals)
+    streams, offsets, notes = messages.streams, messages.offsets, messages.gaps
+    positions = {note.detail["stream"]: note.detail["next_offset"] for note in notes}
+    positions.update((s, offset + 1) for s, offset in zip(streams, offsets, strict=True))
+    if starts is not None:
+        notes = _in_rows(messages, refusals, starts)
+    return Arrivals(records, notes, positions)
+
+
+def _decode(
+    decoder: Decoder, messages: Messages, refusals: list[tuple[int, str]]
+) -> tuple[npt.NDArray[Any], list[int] | None]:
+    """Return records, and each message's first row; None where every message is one."""
+    payloads, streams, offsets, broker_ms, _ = messages
+    # A third of the cost of np.zeros for a structured dtype.
+    records = np.frombuffer(bytearray(len(payloads) * decoder.dtype.itemsize), decoder.dtype)
+    decode_into = decoder.decode_into
+    row = 0
+    for at, payload in enumerate(payloads):
+        try:
+            decode_into(payload, records, row, streams[at], offsets[at], broker_ms[at] * 1_000_000)
+            row += 1
+        except Undecodable as refused:
+            refusals.append((at, str(refused)))
+    if not refusals:
+        return records, None
+    counts = np.ones(len(payloads) + 1, np.int64)
+    counts[0] = 0
+    counts[[at + 1 for at, _ in refusals]] = 0
+    return records[:row], counts.cumsum().tolist()
+
+
+def _decode_parts(
+    decoder: Decoder, messages: Messages, refusals: list[tuple[int, str]]
+) -> tuple[npt.NDArray[Any], list[int]]:
+    assert decoder.split is not None
+    split: list[Sequence[bytes]] = []
+    for at, payload in enumerate(messages.payloads):
+        try:
+            split.append(decoder.split(payload))
+        except Undecodable as refused:
+            refusals.append((at, str(refused)))
+            split.append(())
+    records = np.zeros(sum(map(len, split)), decoder.dtype)
+    starts: list[int] = [0]
+    subs: list[int] = []
+    for at, parts in enumerate(split):
+        place = (messages.streams[at], messages.offsets[at], messages.broker_ms[at] * 1_000_000)
+        refused_parts: list[str] = []
+        for sub, part in enumerate(parts):
+            try:
+                decoder.decode_into(part, records, len(subs), *place)
+                subs.append(sub)
+            except Undecodable as refused:
+                many = f"part {sub + 1} of {len(parts)}: " if len(parts) > 1 else ""
+                refused_parts.append(f"{many}{refused}")
+        starts.append(len(subs))
+        if refused_parts:
+            more = f"; and {len(refused_parts) - 1} more" if len(refused_parts) > 1 else ""
+            refusals.append((at, refused_parts[0] + more))
+    records = records[: len(subs)]
+    records["sub"] = subs
+    return records, starts
+
+
+def _in_rows(
+    messages: Messages, refusals: Sequence[tuple[int, str]], starts: Sequence[int]
+) -> list[Note]:
+    """Return gaps and quarantined messages in order, their rows counted in records."""
+    # A gap stands before the message it was found at, a refusal behind its message.
+    notes = [(2 * gap.row, gap._replace(row=starts[gap.row])) for gap in messages.gaps]
+    for at, reason in refusals:
+        detail = {
+            "stream": messages.streams[at],
+            "offset": messages.offsets[at],
+            "reason": reason,
+            "payload": messages.payloads[at] or b"",
+        }
+        notes.append((2 * at + 1, Note(starts[at + 1], "quarantine", detail)))
+    notes.sort(key=lambda one: one[0])
+    return [note for _, note in notes]
