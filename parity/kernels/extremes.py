@@ -29,13 +29,13 @@ def highest(queue: Any, window: int, value: int) -> int:
     The queue falls from its head on, and what a newer value covers is dropped: a constant number
     of steps a value on average. The lowest is minus the highest of what has the other sign.
     """
-    row = queue.row
-    while queue.size > 0 and queue.values[(queue.head + queue.size - 1) % window] <= value:
+    row, edge = queue.row, len(queue.values) - 1  # its room is a power of two
+    while queue.size > 0 and queue.values[(queue.head + queue.size - 1) & edge] <= value:
         queue.size -= 1
     if queue.size > 0 and queue.rows[queue.head] <= row - window:
-        queue.head = (queue.head + 1) % window
+        queue.head = (queue.head + 1) & edge
         queue.size -= 1
-    place = (queue.head + queue.size) % window
+    place = (queue.head + queue.size) & edge
     queue.rows[place] = row
     queue.values[place] = value
     queue.size += 1
