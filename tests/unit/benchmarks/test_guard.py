@@ -151,6 +151,7 @@ def test_a_side_that_cannot_work_is_named(tree: Path, guard: Guard) -> None:
         (["--base", "HEAD"], "nothing to compare"),
         (["--base", "HEAD", "--pairs", "3"], "--pairs 3: fewer than 9 can never alarm"),
         (["--base", "HEAD", "--plant", "5"], "give --aa"),
+        (["--base", "HEAD", "--aa", "1", "--plant", "5", "--counts"], "leave --counts out"),
         (["--base", "HEAD", "--work", "all"], "invalid choice: 'all'"),
         (["--base", "HEAD", "--rounds", "0"], "invalid number ≥ 1 value: '0'"),
     ],
