@@ -25,7 +25,7 @@ from parity.model.errors import ConfigError
 from parity.model.parameters import is_plain
 from parity.model.values import StrategyConfig
 from parity.settings.pyfile import load_python_file
-from parity.settings.siblings import installed_folders
+from parity.settings.siblings import is_installed
 from parity.settings.strategies import spec_of
 from parity.strategies.functional import declared
 
@@ -164,9 +164,7 @@ def _installed(module: ModuleType | None) -> bool:
     if top == "parity" or top in sys.stdlib_module_names:
         return True
     file = getattr(module, "__file__", None)
-    return file is not None and any(
-        Path(file).resolve().is_relative_to(folder) for folder in installed_folders()
-    )
+    return file is not None and is_installed(Path(file).resolve())
 
 
 def _names(code: CodeType) -> tuple[set[str], set[str]]:

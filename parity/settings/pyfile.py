@@ -115,8 +115,9 @@ def load_python_file(path: Path, *, may_be_empty: bool = False) -> PythonFile:
     path = path.resolve()
     main = _source(path, path.parent)
     module, own = _execute(path, main)
-    files = sorted({Path(str(sibling.__file__)).resolve() for sibling in own.values()})
-    siblings = [_source(file, path.parent) for file in files if file.suffix == ".py"]
+    found = {str(sibling.__file__) for sibling in own.values()}  # "None" of one that is no file
+    files = sorted({Path(file).resolve() for file in found if file.endswith(".py")})
+    siblings = [_source(file, path.parent) for file in files]
     strategies = tuple(_at_home(found, path.parent, own) for found in _find(module, path))
     if not strategies and not may_be_empty:
         raise ConfigError(f"{path}: no strategy found", cure=EXAMPLE)

@@ -13,10 +13,12 @@ import ast
 import builtins
 import importlib
 import importlib.util
+import os
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
 from importlib.machinery import SourceFileLoader as _SourceFileLoader
 from pathlib import Path
@@ -48,21 +50,34 @@ class Siblings:
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """Take every module that is imported meanwhile, and is the user's, as one of them."""
+        """Take every module that is imported meanwhile, and is the user's, as one of them.
+
+        What the process imported itself, a notebook for one, is set aside: it may be of an equal
+        name and of another folder, or of a text that was edited since.
+        """
         for old in sorted(_borrowed):
             sys.modules.pop(old, None)
         _borrowed.clear()
         roots = (self.folder, Path.cwd())
+        aside = _set_aside(roots)
         before, finder = set(sys.modules), _Finder(roots, self.builtins)
+        added: dict[str, ModuleType] = {}
         sys.meta_path.insert(0, finder)
         try:
             with first_on_path(self.folder):
-                yield
+                try:
+                    yield
+                finally:  # on this path, by which a folder without __init__ says where it lies
+                    names = sorted(set(sys.modules) - before)
+                    added = {m: sys.modules[m] for m in names if _is_own(m, sys.modules[m], roots)}
         finally:
             sys.meta_path.remove(finder)
-            added = [m for m in set(sys.modules) - before if _is_own(m, sys.modules[m], roots)]
-            _borrowed.update(added)
-        self.own.update((name, sys.modules[name]) for name in sorted(added))
+            there = {_top(name) for name in aside}
+            for name in [name for name in sys.modules if _top(name) in there]:
+                del sys.modules[name]
+            sys.modules.update(aside)
+            _borrowed.update(name for name in added if _top(name) not in there)
+        self.own.update(added)
 
     def import_all(self, text: str) -> None:
         """Import what a file names anywhere in its text, and what that names in turn.
@@ -93,7 +108,7 @@ class Siblings:
 
     def _lies_here(self, name: str) -> bool:
         file = self.folder / name.replace(".", "/")
-        if name.partition(".")[0] in sys.stdlib_module_names:
+        if _top(name) in sys.stdlib_module_names:
             return False
         return file.with_suffix(".py").is_file() or (file / "__init__.py").is_file()
 
@@ -106,7 +121,7 @@ class Siblings:
         level: int = 0,
     ) -> ModuleType:
         asked = str((globals or {}).get("__package__") or "") if level else name
-        if asked.partition(".")[0] not in self.own:
+        if _top(asked) not in self.own:
             return builtins.__import__(name, globals, locals, fromlist, level)
         with in_place(self.own):
             return builtins.__import__(name, globals, locals, fromlist, level)
@@ -178,22 +193,52 @@ def first_on_path(folder: Path) -> Iterator[None]:
         sys.path[:] = kept
 
 
-def _is_own(name: str, module: ModuleType, roots: tuple[Path, ...]) -> bool:
+def _set_aside(roots: tuple[Path, ...]) -> dict[str, ModuleType]:
+    """Take the modules that a file may find anew below these folders out of sys.modules."""
+    listed = [os.listdir(root) for root in roots if os.access(root, os.R_OK)]
+    seen = {_top(entry) for entries in listed for entry in entries}
+    seen -= {"parity", *sys.stdlib_module_names}
+    tops = {
+        name
+        for name in seen
+        if not name.startswith("__") and name in sys.modules
+        if (places := _places(sys.modules[name])) and not any(map(is_installed, places))
+    }
+    return {name: sys.modules.pop(name) for name in [*sys.modules] if _top(name) in tops}
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _places(module: ModuleType) -> list[Path]:
+    """Return where a module lies; a folder without __init__ may lie in several places."""
     file = getattr(module, "__file__", None)
-    return file is not None and _is_users(name, Path(file), roots)
+    found = [*getattr(module, "__path__", ())] if file is None else [file]
+    return [Path(place).resolve() for place in found]
+
+
+def _is_own(name: str, module: ModuleType, roots: tuple[Path, ...]) -> bool:
+    places = _places(module)
+    own = any(_is_users(name, place, roots) for place in places)
+    return own and not any(map(is_installed, places))
 
 
 def _is_users(name: str, file: Path, roots: tuple[Path, ...]) -> bool:
-    if name.partition(".")[0] == "parity":
+    if _top(name) == "parity":
         return False
     found = file.resolve()
-    installed = any(found.is_relative_to(folder) for folder in installed_folders())
-    return not installed and any(found.is_relative_to(root) for root in roots)
+    return not is_installed(found) and any(found.is_relative_to(root) for root in roots)
 
 
-def installed_folders() -> list[Path]:
-    """Return where Python and its installed packages lie."""
+def is_installed(place: Path) -> bool:
+    """Say whether a resolved path is part of Python or of an installed package."""
+    return any(place.is_relative_to(folder) for folder in _installed_folders())
+
+
+@cache
+def _installed_folders() -> tuple[Path, ...]:
     # Python itself may lie below the working directory: a .venv, or ~/.pyenv in a home directory.
     paths = sysconfig.get_paths()
     names = ("stdlib", "platstdlib", "purelib", "platlib")
-    return [Path(paths[name]).resolve() for name in names]
+    return tuple(Path(paths[name]).resolve() for name in names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -244,6 +245,10 @@ LEVELS_DOWN = {
         "desk/outer.py": "def who():\n    from .inner import WHO\n    return WHO\n",
         "desk/inner.py": "WHO = {!r}\n",
     },
+    "in a folder without __init__": {
+        "helper.py": "def who():\n    from desk.inner import WHO\n    return WHO\n",
+        "desk/inner.py": "WHO = {!r}\n",
+    },
 }
 
 
@@ -266,6 +271,35 @@ def test_a_second_file_beside_changes_nothing(write: Write, how: str, top: str) 
     kept = {source.name: source.text for source in alone.sources}
     assert {"mine.py", *LEVELS_DOWN[how]} == set(kept)
     assert "'one'" in "".join(kept.values())
+
+
+@pytest.mark.parametrize("by", ["one", "two"])
+@pytest.mark.parametrize("package", [False, True])
+def test_what_a_notebook_imported_is_nobodys_sibling(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, package: bool
+) -> None:
+    """A module of an equal name, even the very file: the strategy gets its own, and it is kept."""
+    sibling = "held/common.py" if package else "common.py"
+    module = "held.common" if package else "common"
+    for name in ("one", "two"):
+        write(f"{name}/{sibling}", f"VALUE = {name!r}\n")
+    monkeypatch.syspath_prepend(tmp_path / by)
+    there = importlib.import_module(module)
+    before = {name: sys.modules[name] for name in (module, module.partition(".")[0])}
+    try:
+        text = f"import {module} as at_once\ndef create(config):\n    def late():\n"
+        text += f"        from {module} import VALUE\n        return at_once.VALUE, VALUE\n"
+        loaded = load_python_file(write("one/mine.py", f"{text}    return late\n"))
+        said = loaded.strategies[0].create({})
+
+        assert ("one", "one") == said()
+        assert ["mine.py", sibling] == [source.name for source in loaded.sources]
+        load_python_file(write("three/mine.py", "def create(config): return 1\n"))
+        assert before == {name: sys.modules.get(name) for name in before}
+        assert by == there.VALUE
+    finally:
+        for name in before:
+            sys.modules.pop(name, None)
 
 
 def test_a_sibling_that_runs_is_the_text_that_is_kept(write: Write) -> None:
