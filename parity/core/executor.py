@@ -136,7 +136,6 @@ class Executor:
         self._prefix = signal_prefix(*self.key)
         self._queue: list[Entry] = []
         self._at = 0
-        self._dues = False  # whether something in the queue is due before its row
         self._times: OwnTimes | None = None  # of the segment at hand
         self._decided = -1  # last row of it that was decided
         self._signal_no = 0  # that the run's next approved signal gets

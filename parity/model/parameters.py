@@ -67,11 +67,11 @@ class Parameter(msgspec.Struct, frozen=True):
         if self.choices:
             return "one of " + ", ".join(str(choice) for choice in self.choices)
         if self.exclusive_minimum is not None:
-            words += f" > {self.exclusive_minimum:g}"
+            words += f" > {self.exclusive_minimum:.15g}"
         if self.minimum is not None:
-            words += f" ≥ {self.minimum:g}"
+            words += f" ≥ {self.minimum:.15g}"
         if self.maximum is not None:
-            words += f"{' and' if '≥' in words or '>' in words else ''} ≤ {self.maximum:g}"
+            words += f"{' and' if '≥' in words or '>' in words else ''} ≤ {self.maximum:.15g}"
         return words + (" or null" if self.default is None else "")
 
     def accept(self, value: Any) -> tuple[bool, Any]:

@@ -24,7 +24,7 @@ DECLARED = {
     "lookback": Parameter("int", 20, minimum=2),
     "threshold": Parameter("float", 0.01, exclusive_minimum=0, maximum=1),
     "side": Parameter("str", "auto", choices=("BUY", "SELL", "auto")),
-    "daily": Parameter("int", None, minimum=1),
+    "daily": Parameter("int", None, minimum=1, maximum=10_000_000),
     "model": Parameter("path"),
 }
 
@@ -52,7 +52,7 @@ def test_defaults_complete_in_declared_order() -> None:
         ("threshold", Decimal("0.5"), "expected a number > 0 and ≤ 1, was 0.5"),
         ("side", "buy", 'expected one of BUY, SELL, auto, was "buy"'),
         ("side", 1, "expected one of BUY, SELL, auto, was 1"),
-        ("daily", 0, "expected an integer ≥ 1 or null, was 0"),
+        ("daily", 0, "expected an integer ≥ 1 and ≤ 10000000 or null, was 0"),
         ("model", "", 'expected a file path, was ""'),
         ("modle", "x", "unknown parameter; did you mean 'model'?"),
         ("model", REQUIRED, "expected a file path, was missing; give model a value"),

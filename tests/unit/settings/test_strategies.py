@@ -121,19 +121,19 @@ def test_seed_shapes_are_read(write: Write) -> None:
     [
         (
             {"parameters": {"lookback_periods": "twenty"}},
-            'parameters.lookback_periods: expected an integer ≥ 2, was "twenty"',
+            'parameters.lookback_periods: expected an integer ≥ 2 and ≤ 1000000, was "twenty"',
         ),
         (
             {"parameters": {"lookback_periods": 1}},
-            "parameters.lookback_periods: expected an integer ≥ 2, was 1",
+            "parameters.lookback_periods: expected an integer ≥ 2 and ≤ 1000000, was 1",
         ),
         (
             {"parameters": {"lookback_periods": 20.0}},
-            "parameters.lookback_periods: expected an integer ≥ 2, was 20.0",
+            "parameters.lookback_periods: expected an integer ≥ 2 and ≤ 1000000, was 20.0",
         ),
         (
             {"parameters": {"lookback_periods": True}},
-            "parameters.lookback_periods: expected an integer ≥ 2, was true",
+            "parameters.lookback_periods: expected an integer ≥ 2 and ≤ 1000000, was true",
         ),
         (
             {"parameters": {"threshold": None}},
@@ -410,7 +410,7 @@ def test_set_reaches_one_or_all(write: Write) -> None:
         ),
         (
             "m1.lookback_periods=2.5",
-            "parameters.lookback_periods: expected an integer ≥ 2, was 2.5",
+            "parameters.lookback_periods: expected an integer ≥ 2 and ≤ 1000000, was 2.5",
         ),
         ("risk.min_confidence=2", "--set risk.min_confidence=2: parameters.risk.min_confidence"),
         ("threshold=.nan", "parameters.threshold: expected a number ≥ 0, was nan"),
