@@ -95,3 +95,13 @@ class Decoder(Protocol):
         broker_ns: int = 0,
     ) -> None:
         """Fill `records[row]`; `broker_ns` is ts_event where the message has no venue time."""
+
+
+class EventDecoder(Protocol):
+    """Reads one message of a topic of events; it is called once for each, in arrival order."""
+
+    def read(self, payload: bytes | None, broker_ns: int) -> tuple[str, dict[str, Any]]:
+        """Return verb and detail of the control it becomes, or raise Undecodable.
+
+        `broker_ns` is the message's time at the broker.
+        """

@@ -8,8 +8,9 @@ Never here: a wire format, or a broker.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Container, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,9 @@ from parity.sources.codecs import Undecodable
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from parity.sources.arrivals import Decoder
+    from parity.sources.arrivals import Decoder, EventDecoder
+
+_NOBODY: Final[Mapping[int, Any]] = MappingProxyType({})
 
 
 class Messages(NamedTuple):
@@ -35,18 +38,29 @@ class Messages(NamedTuple):
     gaps: list[Note]
 
 
-def decode_messages(decoder: Decoder, messages: Messages) -> Arrivals:
-    """Return ticks, gaps and quarantined messages in their order, and where streams go on."""
+def decode_messages(
+    decoder: Decoder, messages: Messages, readers: Mapping[int, EventDecoder] = _NOBODY
+) -> Arrivals:
+    """Return ticks, gaps and quarantined messages in their order, and where streams go on.
+
+    Args:
+        decoder: of ticks.
+        messages: of one poll.
+        readers: by stream, of those whose messages are events.
+    """
     refusals: list[tuple[int, str]] = []  # (message, reason)
-    if decoder.split is None:
+    events: dict[int, Note | None] = {}  # by message; None where it is refused
+    if readers and not readers.keys().isdisjoint(messages.streams):
+        events = _read_events(readers, messages, refusals)
+    if decoder.split is None and not events:
         records, starts = _decode(decoder, messages, refusals)
     else:
-        records, starts = _decode_parts(decoder, messages, refusals)
+        records, starts = _decode_parts(decoder, messages, refusals, events)
     streams, offsets, notes = messages.streams, messages.offsets, messages.gaps
     positions = {note.detail["stream"]: note.detail["next_offset"] for note in notes}
     positions.update((s, offset + 1) for s, offset in zip(streams, offsets, strict=True))
     if starts is not None:
-        notes = _in_rows(messages, refusals, starts)
+        notes = _in_rows(messages, refusals, starts, events)
     return Arrivals(records, notes, positions)
 
 
@@ -74,13 +88,16 @@ def _decode(
 
 
 def _decode_parts(
-    decoder: Decoder, messages: Messages, refusals: list[tuple[int, str]]
+    decoder: Decoder,
+    messages: Messages,
+    refusals: list[tuple[int, str]],
+    events: Container[int],
 ) -> tuple[npt.NDArray[Any], list[int]]:
-    assert decoder.split is not None
-    split: list[Sequence[bytes]] = []
+    split_one = decoder.split or _whole
+    split: list[Sequence[bytes | None]] = []
     for at, payload in enumerate(messages.payloads):
         try:
-            split.append(decoder.split(payload))
+            split.append(() if at in events else split_one(payload))
         except Undecodable as refused:
             refusals.append((at, str(refused)))
             split.append(())
@@ -106,10 +123,33 @@ def _decode_parts(
     return records, starts
 
 
+def _whole(payload: bytes | None) -> Sequence[bytes | None]:
+    return (payload,)
+
+
+def _read_events(
+    readers: Mapping[int, EventDecoder], messages: Messages, refusals: list[tuple[int, str]]
+) -> dict[int, Note | None]:
+    found: dict[int, Note | None] = {}
+    for at, stream in enumerate(messages.streams):
+        if stream not in readers:
+            continue
+        found[at] = None
+        broker_ns = messages.broker_ms[at] * 1_000_000
+        try:
+            found[at] = Note(0, *readers[stream].read(messages.payloads[at], broker_ns))
+        except Undecodable as refused:
+            refusals.append((at, str(refused)))
+    return found
+
+
 def _in_rows(
-    messages: Messages, refusals: Sequence[tuple[int, str]], starts: Sequence[int]
+    messages: Messages,
+    refusals: Sequence[tuple[int, str]],
+    starts: Sequence[int],
+    events: Mapping[int, Note | None],
 ) -> list[Note]:
-    """Return gaps and quarantined messages in order, their rows counted in records."""
+    """Return gaps, events and quarantined messages in order, their rows counted in records."""
     # A gap stands before the message it was found at, a refusal behind its message.
     notes = [(2 * gap.row, gap._replace(row=starts[gap.row])) for gap in messages.gaps]
     for at, reason in refusals:
@@ -120,5 +160,6 @@ def _in_rows(
             "payload": messages.payloads[at] or b"",
         }
         notes.append((2 * at + 1, Note(starts[at + 1], "quarantine", detail)))
+    notes += [(2 * at + 1, note._replace(row=starts[at])) for at, note in events.items() if note]
     notes.sort(key=lambda one: one[0])
     return [note for _, note in notes]

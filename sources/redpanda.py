@@ -23,7 +23,7 @@ import numpy as np
 import structlog
 
 from parity.model.errors import ConfigError, ParityError, ServiceDown, did_you_mean
-from parity.sources.arrivals import Arrivals, Decoder, Note, Stream
+from parity.sources.arrivals import Arrivals, Decoder, EventDecoder, Note, Stream
 from parity.sources.decoding import Messages, decode_messages
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class RedpandaSource:
         bootstrap_servers: where to connect.
         topics: what to read; all partitions of each, unless `partitions` says which.
         decoder: reads one message.
+        events: topics of events beside those of ticks, and who reads one message of each. Without
+            positions they start at their ends: what was filled before a run is not the run's.
         start: "earliest", "latest", or positions (partitions not in them start at the earliest).
         partitions: pins this reader to some partitions of every topic.
         exit_at_end: end at the offsets that were the ends at the start.
@@ -75,6 +77,7 @@ class RedpandaSource:
         topics: Sequence[str],
         decoder: Decoder,
         *,
+        events: Mapping[str, EventDecoder] | None = None,
         start: str | Mapping[Stream, int] = "earliest",
         partitions: Sequence[int] | None = None,
         exit_at_end: bool = False,
@@ -88,7 +91,9 @@ class RedpandaSource:
             )
         self.streams: list[Stream] = []
         self._servers = bootstrap_servers
-        self._topics = tuple(topics)
+        self._events = dict(events or {})
+        self._readers: dict[int, EventDecoder] = {}  # by stream, of topics of events
+        self._topics = (*topics, *self._events)
         self._decoder = decoder
         self._start = start
         self._partitions = partitions
@@ -150,6 +155,9 @@ class RedpandaSource:
     async def start(self) -> None:
         """Connect where that was not done yet, and start reading."""
         await self.connect()
+        self._readers = {
+            n: self._events[s[0]] for s, n in self._ids.items() if s[0] in self._events
+        }
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         asyncio.get_running_loop().add_reader(self._wake_fd, self._woken)
         self._thread = threading.Thread(target=self._read, name="redpanda-reader", daemon=True)
@@ -176,7 +184,7 @@ class RedpandaSource:
         if self._queue:
             messages = self._queue.popleft()
             self._space.set()
-            return decode_messages(self._decoder, messages)
+            return decode_messages(self._decoder, messages, self._readers)
         if not self._ended:
             return Arrivals(np.zeros(0, self._decoder.dtype), [], {})
         if self._failure is not None:
@@ -261,7 +269,7 @@ class RedpandaSource:
     def _place(self, stream: Stream, low: int, high: int) -> None:
         n = len(self.streams)
         if isinstance(self._start, str):
-            at = low if self._start == "earliest" else high
+            at = low if self._start == "earliest" and stream[0] not in self._events else high
         else:
             at = self._start.get(stream, low)
         if at > high:

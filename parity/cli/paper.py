@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -34,6 +35,13 @@ from parity.cli.options import (
     table_of,
 )
 from parity.model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from parity.compose.feeds import Feed
+    from parity.compose.modes import Finished
+    from parity.model.instruments import InstrumentTable
+    from parity.settings.drafts import StrategySpec
+    from parity.settings.settings import Settings
 
 EXAMPLE = (
     "Examples:\n\n"
@@ -89,7 +97,6 @@ def command(
     if pace is not None and recording is None:
         raise ConfigError("--pace: it goes with --recording", cure="name a recording")
     table = table_of(instrument_table or recording, run / "recording")
-    from parity.cli.backtest import show_finished
     from parity.cli.logs import log_to_stderr
     from parity.compose.feeds import Feed
     from parity.compose.modes import paper
@@ -99,8 +106,24 @@ def command(
     source = (settings.ticks_topics, settings.bootstrap_servers, begin, exit_at_end)
     client, overlays = settings.client_config(), load_overlays(sessions)
     feed = Feed(*source, client, recording, pace, overlays, settings.codec, settings.codec_tz)
-    with told("paper") as tell:
-        finished = paper(
+    carry_out(paper, run, specs, feed, table, seed, settings, as_json)
+
+
+def carry_out(
+    mode: Callable[..., Finished],
+    run: Path,
+    specs: Sequence[StrategySpec],
+    feed: Feed,
+    table: InstrumentTable,
+    seed: int,
+    settings: Settings,
+    as_json: bool,
+) -> None:
+    """Run a live mode with strategies to its end, and show what came of it."""
+    from parity.cli.backtest import show_finished
+
+    with told(mode.__name__) as tell:
+        finished = mode(
             run,
             specs,
             feed,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from parity.compose.beginning import created_by
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from parity.recording.pruning import Retention
     from parity.recording.rotation import Rotation
     from parity.sources.arrivals import LiveSource
+    from parity.sources.codecs.fills import FillDecoder
 
 
 class Feed(NamedTuple):
@@ -40,6 +42,7 @@ class Feed(NamedTuple):
         sessions: days of calendars that are otherwise than their rules say.
         codec: what the messages on the topics are, a name of `sources.codecs.registry`.
         tz: the zone of times in them that name none.
+        fills: topics of fills from outside, which a live mode adds, and who reads each.
     """
 
     topics: Sequence[str] = ()
@@ -52,6 +55,7 @@ class Feed(NamedTuple):
     sessions: Overlays | None = None
     codec: str = "native"
     tz: str | None = None
+    fills: Mapping[str, FillDecoder] = MappingProxyType({})
 
     @property
     def reading(self) -> dict[str, str]:
@@ -124,6 +128,7 @@ def source_of(feed: Feed, table: InstrumentTable) -> LiveSource:
         feed.bootstrap,
         feed.topics,
         decoder_of(feed.codec, table, feed.tz),
+        events=feed.fills,
         start=feed.start_from,
         exit_at_end=feed.exit_at_end,
         settings=feed.librdkafka,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from parity.compose.beginning import keep_sources
+from parity.compose.brokers import check_served
 from parity.compose.models import KeptModel
 from parity.compose.plans import Prepared, digest_of, prepare
 from parity.model.errors import ConfigError, RecordingCorrupt
@@ -48,7 +49,7 @@ def prepare_today(folder: RunFolder, specs: Sequence[StrategySpec]) -> Prepared:
     """
     models = _models(folder, folder.manifest.strategies, today=True)
     _check(models)
-    return prepare(specs, models=models)
+    return prepare(specs, models=models, mode=folder.manifest.mode)
 
 
 def _models(
@@ -84,7 +85,7 @@ def _prepared(
     folder: RunFolder, specs: list[StrategySpec], models: dict[str, KeptModel]
 ) -> Prepared:
     _check(models)
-    prepared = prepare(specs, models=models)
+    prepared = prepare(specs, models=models, mode=folder.manifest.mode)
     for skipped in prepared.skipped:
         raise RecordingCorrupt(
             f"{folder.path}: strategy {skipped['strategy_id']} ran, and can no longer be built "
@@ -127,7 +128,8 @@ class KeptPlanner:
         """Return its plans, one per broker.
 
         Raises:
-            ConfigError: it is no strategy as introduce() returns it.
+            ConfigError: it is no strategy as introduce() returns it, or trades at a broker whose
+                topics the run does not have.
             RecordingCorrupt: what the run kept of it is missing or was edited.
         """
         try:
@@ -138,9 +140,10 @@ class KeptPlanner:
         models = _models(self._run, [kept], today=self._today)
         if self._today:
             _check(models)
-            prepared = prepare(specs, models=models)
+            prepared = prepare(specs, models=models, mode=self._run.manifest.mode)
         else:
             prepared = _prepared(self._run, specs, models)
+        check_served(self._run.manifest, prepared.plans)
         for one in prepared.kept:
             key = (one.config["strategy_id"], one.broker)
             self.then[key], self.now[key] = kept, one

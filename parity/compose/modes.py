@@ -1,7 +1,7 @@
 """The modes, in one table and one file: what a backtest, a paper run and a recorder are made of.
 
-A diff between two modes is a diff between two functions here. No live mode yet: it comes with
-outside fills, and its absence is an absence, not a stub.
+A diff between two modes is a diff between two functions here, or between two rows of a function of
+`brokers`, which says for each mode who fills and where signals go.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from parity.compose.beginning import (
     new_run_id,
     other_configuration,
 )
+from parity.compose.brokers import LIVE, PAPER, fill_decoders, fill_topics, outlets_of
 from parity.compose.engines import AUTO, rows_max_of
 from parity.compose.feeds import Keeping, publisher_of, run_live
 from parity.compose.kept import KeptPlanner
@@ -40,7 +41,6 @@ from parity.recording.runs import (
     RunFolder,
     RunWriter,
 )
-from parity.settings.rows import BROKERS
 
 if TYPE_CHECKING:
     from parity.compose.feeds import Feed
@@ -51,9 +51,6 @@ if TYPE_CHECKING:
     from parity.recording.reader import Recording
     from parity.recording.rotation import Rotation
     from parity.settings.drafts import StrategySpec
-
-
-PAPER: Final = "paper"  # whose topics a paper run writes to
 
 
 class Mode(NamedTuple):
@@ -70,6 +67,12 @@ MODES: Final[dict[str, Mode]] = {
     "verify": Mode("recording of the run", "paper broker, recomputed", "none", "none"),
     "paper": Mode(
         "Redpanda, or a recording at a pace", "paper broker", "paper.signals.raw, or files", "full"
+    ),
+    "live": Mode(
+        "Redpanda",
+        "{broker}.orders.filled; of paper executors the paper broker",
+        "{broker}.signals.raw",
+        "full",
     ),
     "record": Mode("Redpanda", "none", "none", "full, no strategies"),
 }
@@ -275,12 +278,64 @@ def paper(
         ConfigError: the folder holds a run of another configuration, or another runner holds it.
         ServiceDown: the broker does not answer, or did not confirm the last signals.
     """
+    keeping = Keeping(durability, rotation, retention)
+    return _trade(PAPER, run, specs, feed, table, seed, checkpoint_ticks, keeping, progress)
+
+
+def live(
+    run: Path,
+    specs: Sequence[StrategySpec],
+    feed: Feed,
+    *,
+    table: InstrumentTable,
+    seed: int = 0,
+    checkpoint_ticks: int = 100_000,
+    durability: str = "fdatasync",
+    rotation: Rotation | None = None,
+    retention: Retention | None = None,
+    progress: Callable[[dict[str, int]], None] | None = None,
+) -> Finished:
+    """Run strategies on live ticks and send the signals of each to its own broker's topic.
+
+    Orders of executors that are not at the paper broker are filled outside: what
+    `{broker}.orders.filled` says is journaled as controls, in the order it came among the ticks.
+
+    Arguments and errors as for paper(); also
+        ConfigError: the feed is a recording, or no strategy trades outside paper.
+    """
+    if feed.recording is not None:
+        raise ConfigError(
+            f"{feed.recording}: a live run takes no ticks from a recording", cure="use paper"
+        )
+    if all(spec.config.active_brokers == (PAPER,) for spec in specs if spec.config.enabled):
+        raise ConfigError(
+            "no strategy trades at a broker other than paper, so nothing would be live",
+            cure="use paper, or give a row `zerodha_trading_enabled: true`",
+        )
+    keeping = Keeping(durability, rotation, retention)
+    return _trade(LIVE, run, specs, feed, table, seed, checkpoint_ticks, keeping, progress)
+
+
+def _trade(
+    mode: str,
+    run: Path,
+    specs: Sequence[StrategySpec],
+    feed: Feed,
+    table: InstrumentTable,
+    seed: int,
+    checkpoint_ticks: int,
+    keeping: Keeping,
+    progress: Callable[[dict[str, int]], None] | None,
+) -> Finished:
     with held(run):
         table = _table_of(run, table)
-        prepared = prepare(specs, table=table)
+        prepared = prepare(specs, table=table, mode=mode)
+        topics = fill_topics(mode, prepared.plans)
+        feed = feed._replace(fills=fill_decoders(topics, table, run / "recording"))
         began = time.perf_counter()
-        keeping = Keeping(durability, rotation, retention)
-        outcome = _paper(run, prepared, feed, table, seed, checkpoint_ticks, keeping, progress)
+        outcome = _decide(
+            mode, run, prepared, feed, table, seed, checkpoint_ticks, keeping, progress
+        )
     if not outcome.settled:
         raise ServiceDown(
             f"{run}: the fate of the last signals is not known: they were not confirmed",
@@ -289,7 +344,8 @@ def paper(
     return Finished(RunFolder(run), time.perf_counter() - began, prepared.skipped)
 
 
-def _paper(
+def _decide(
+    mode: str,
     run: Path,
     prepared: Prepared,
     feed: Feed,
@@ -304,11 +360,11 @@ def _paper(
     from parity.live.runner import Limits, Strategies
 
     with _left_whole([run]):  # a new run whose strategies the engine refuses is none
-        writer = _paper_writer(run, seed, prepared, keeping.durability, feed, table)
+        writer = _paper_writer(mode, run, seed, prepared, keeping.durability, feed, table)
         kept = RunFolder(run)
         planner, sessions = KeptPlanner(kept), kept.sessions()
         engine = Engine(table, prepared.plans, seed=seed, sessions=sessions, planner=planner)
-    outlets = dict.fromkeys(BROKERS, PAPER)  # whatever the row's own broker
+    outlets = outlets_of(mode, prepared.plans)
     ledger = run / "deliveries" / "ledger.jsonl"
     run_id = writer.manifest.run_id
     delivery = Delivery(publisher_of(feed, run, run_id), ledger, run_id, outlets)
@@ -356,6 +412,7 @@ def record(
 
 
 def _paper_writer(
+    mode: str,
     run: Path,
     seed: int,
     prepared: Prepared,
@@ -364,9 +421,10 @@ def _paper_writer(
     table: InstrumentTable,
 ) -> RunWriter:
     reference = RecordingReference(path="recording")
-    fresh = manifest_of(new_run_id(), "paper", seed, prepared, reference)
+    fresh = manifest_of(new_run_id(), mode, seed, prepared, reference)
     fresh.settings = {"durability": durability, "topics": feed.names, "fencing": "unfenced"}
     fresh.settings |= feed.reading
+    fresh.settings |= {"fills": sorted(feed.fills)} if feed.fills else {}
     fresh.settings |= {"overlays": feed.sessions} if feed.sessions else {}
     if not (run / MANIFEST).exists():
         fresh.settings |= kept_sessions(live_sessions(table, feed.recording, feed.sessions or {}))

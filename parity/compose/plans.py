@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from parity.compose.brokers import BACKTEST, fills_of
 from parity.compose.models import KeptModel, Models
 from parity.compose.parts import equip, learned_parts, model_path_of
 from parity.core.executor import ExecutorPlan
@@ -57,6 +58,7 @@ def prepare(
     models: Mapping[str, KeptModel] | None = None,
     read: Models | None = None,
     table: InstrumentTable | None = None,
+    mode: str = BACKTEST,
 ) -> Prepared:
     """Make executor plans of specs.
 
@@ -65,6 +67,7 @@ def prepare(
         models: a run's own copies, by strategy_id, where these are to be used.
         read: models that were read before, by runs that begin together.
         table: the instruments there are, where rows may name others.
+        mode: of the run, which chooses who fills.
 
     Raises:
         ConfigError: nothing is left to run, or a row names an instrument that is not there.
@@ -72,7 +75,7 @@ def prepare(
     """
     if table is not None:
         specs = on_instruments(specs, table)
-    made = gather(specs, models=models, read=read)
+    made = gather(specs, models=models, read=read, mode=mode)
     if not made.plans:
         reasons = "; ".join(f"{s['strategy_id']}: {s['reason']}" for s in made.skipped)
         raise ConfigError(f"no strategy left to run ({reasons})", cure="enable or mend one")
@@ -84,16 +87,19 @@ def gather(
     *,
     models: Mapping[str, KeptModel] | None = None,
     read: Models | None = None,
+    mode: str = BACKTEST,
 ) -> Prepared:
     """Do the same, where it may be that nothing is left; `skipped` says why."""
     made = Prepared([], [], [], {}, {})
     read = Models() if read is None else read
     for spec in specs:
-        _prepare_one(spec, (models or {}).get(spec.strategy_id), read, made)
+        _prepare_one(spec, (models or {}).get(spec.strategy_id), read, made, mode)
     return made
 
 
-def _prepare_one(spec: StrategySpec, kept: KeptModel | None, read: Models, made: Prepared) -> None:
+def _prepare_one(
+    spec: StrategySpec, kept: KeptModel | None, read: Models, made: Prepared, mode: str
+) -> None:
     if spec.refused:
         made.skipped.append({"strategy_id": spec.strategy_id, "reason": f"invalid: {spec.refused}"})
         return
@@ -129,7 +135,14 @@ def _prepare_one(spec: StrategySpec, kept: KeptModel | None, read: Models, made:
         made.sources.update(validator.texts)
     for broker in spec.config.active_brokers:
         made.plans.append(
-            ExecutorPlan(spec.config, broker, _builder(spec, model), driver, checked_by)
+            ExecutorPlan(
+                spec.config,
+                broker,
+                _builder(spec, model),
+                driver,
+                checked_by,
+                fills_of(mode, broker),
+            )
         )
         made.kept.append(
             KeptStrategy(

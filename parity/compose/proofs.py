@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from parity.compose.brokers import PUBLISHING
 from parity.compose.fingerprint import changes, fingerprint
 from parity.compose.kept import KeptPlanner, prepare_kept, prepare_today, todays_specs
 from parity.compose.plans import prepare
@@ -73,7 +74,11 @@ def replay(
     today = apply_overrides(specs if specs is not None else todays_specs(folder), overrides)
     with open_recording(folder.recording_path, cached=False) as recording:
         _check_recording(folder, recording)
-        prepared = prepare(today) if specs is not None else prepare_today(folder, today)
+        prepared = (
+            prepare(today, mode=folder.manifest.mode)
+            if specs is not None
+            else prepare_today(folder, today)
+        )
         # Other strategies are compared as they are: what controls brought belongs to the run's own.
         planner = KeptPlanner(folder, today=True) if specs is None else None
         manifest = folder.manifest
@@ -261,8 +266,8 @@ def _gone(recording: Recording) -> list[str]:
 
 
 def _delivered(run: RunFolder) -> dict[str, int]:
-    """Hold a paper run's ledger against its approved signals; return what was delivered."""
-    if run.manifest.mode != "paper":
+    """Hold a paper or live run's ledger against its approved signals; return what was delivered."""
+    if run.manifest.mode not in PUBLISHING:
         return {}
     from parity.live.ledger import check_ledger
 

@@ -252,7 +252,7 @@ class Runner:
             count = self._counts[note.verb] = self._counts.get(note.verb, 0) + 1
             if count <= SAID_EACH or not count % 1000:
                 # Somebody asked for a change of a strategy; all else is something that happened.
-                calm = note.verb.startswith("strategy_") or note.verb == HEARTBEAT
+                calm = note.verb.startswith("strategy_") or note.verb in (HEARTBEAT, "fill")
                 say = _log.info if calm else _log.warning
                 say(note.verb, seq=seq, count=count, **_printable(note.detail))
         pieces.append(self._sequencer.sequence(records[at:]))

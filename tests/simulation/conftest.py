@@ -95,7 +95,7 @@ class Bench(NamedTuple):
     def start(
         self, command: str, *options: str, program: str = "", **environment: str
     ) -> subprocess.Popen[bytes]:
-        """Start `parity paper` or `parity record` on the folder, following the topic.
+        """Start `parity paper`, `live` or `record` on the folder, following the topic.
 
         `program` is Python that runs before the command, in its process.
         """

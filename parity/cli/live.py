@@ -1,0 +1,106 @@
+"""`parity live`: real ticks, signals to the brokers' own topics, fills from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from parity.cli.options import (
+    Codec,
+    CodecTz,
+    ExitAtEnd,
+    Json,
+    KeepBytes,
+    KeepDays,
+    Overrides,
+    RotateMb,
+    RotateS,
+    Seed,
+    Servers,
+    Sessions,
+    SkipInvalid,
+    StartFrom,
+    StrategyFiles,
+    TableSource,
+    Topics,
+    live_settings,
+    specs_of,
+    start_of,
+    table_of,
+)
+from parity.cli.paper import carry_out
+from parity.model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from parity.settings.drafts import StrategySpec
+
+EXAMPLE = (
+    "Examples:\n\n"
+    "parity live runs/today --strategies my_strategies.yaml --instrument-table nse.json --confirm"
+)
+
+
+def command(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of the run; an open one is resumed.")
+    ],
+    confirm: Annotated[
+        bool,
+        typer.Option("--confirm", help="Say that signals are to go to the brokers' own topics."),
+    ] = False,
+    strategies: StrategyFiles = None,
+    overrides: Overrides = None,
+    skip_invalid: SkipInvalid = False,
+    topics: Topics = None,
+    codec: Codec = None,
+    tz: CodecTz = None,
+    start_from: StartFrom = "latest",
+    exit_at_end: ExitAtEnd = False,
+    instrument_table: TableSource = None,
+    seed: Seed = 0,
+    sessions: Sessions = None,
+    rotate_mb: RotateMb = None,
+    rotate_s: RotateS = None,
+    keep_days: KeepDays = None,
+    keep_bytes: KeepBytes = None,
+    servers: Servers = None,
+    as_json: Json = False,
+) -> None:
+    """Run strategies on live ticks, and publish to each one's broker: BROKER.signals.raw.
+
+    What BROKER.orders.filled says was filled enters the portfolios; strategies at the paper broker
+    are filled on paper. Without --confirm nothing is started. Else as `parity paper`.
+    """
+    begin = start_of(start_from)
+    settings = live_settings(servers, topics, rotate_mb, rotate_s, keep_days, keep_bytes, codec, tz)
+    specs = specs_of(strategies, overrides, skip_invalid=skip_invalid)
+    if not confirm:
+        raise ConfigError(
+            f"live without --confirm would send {_destinations(specs)} "
+            f"at {settings.bootstrap_servers}; nothing was started",
+            cure="add --confirm, or use `parity paper`",
+        )
+    table = table_of(instrument_table, run / "recording")
+    from parity.cli.logs import log_to_stderr
+    from parity.compose.feeds import Feed
+    from parity.compose.modes import live
+    from parity.compose.sessions import load_overlays
+
+    log_to_stderr(settings.log_level)
+    source = (settings.ticks_topics, settings.bootstrap_servers, begin, exit_at_end)
+    client, overlays = settings.client_config(), load_overlays(sessions)
+    feed = Feed(*source, client, None, None, overlays, settings.codec, settings.codec_tz)
+    carry_out(live, run, specs, feed, table, seed, settings, as_json)
+
+
+def _destinations(specs: Sequence[StrategySpec]) -> str:
+    pairs = [
+        f"{spec.strategy_id} to {broker}.signals.raw"
+        for spec in specs
+        if spec.config.enabled and not spec.refused
+        for broker in spec.config.active_brokers
+    ]
+    return ", ".join(pairs) or "nothing"
