@@ -10,9 +10,11 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from parity import codegen
 from parity.core.executor import ExecutorPlan
@@ -24,6 +26,9 @@ from parity.recording import layout
 from parity.recording.reader import Recording, open_recording
 from parity.sources import synthetic
 from parity.strategies import REGISTRY
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 TICKS: Final = int(os.environ.get("PARITY_BENCH_TICKS", "2000000"))
 ROUNDS: Final = int(os.environ.get("PARITY_BENCH_ROUNDS", "5"))
@@ -63,6 +68,31 @@ def plan(strategy_type: str, parameters: dict[str, Any], name: str = "bench") ->
         strategy_id=name, strategy_type=strategy_type, parameters=dict(parameters)
     )
     return ExecutorPlan(config, "paper", lambda: create(parameters), driver)
+
+
+def driven(
+    plan: ExecutorPlan, inputs: Iterable[tuple[Any, tuple[Any, ...]]], instruments: int
+) -> list[npt.NDArray[Any]]:
+    """Run a plan's compiled driver alone, nothing decided; return the candidates it wrote.
+
+    Args:
+        plan: of a kernel.
+        inputs: of each batch the dense instrument ids and the kernel's columns.
+        instruments: how many there are.
+    """
+    kernel: Any = plan.build()
+    driver = plan.driver
+    assert driver is not None
+    lut = np.arange(instruments, dtype=np.int32)
+    out, params = np.zeros(4096, kernel.out), kernel.params.reshape(1)
+    rows, codes = np.zeros(4096, np.int64), np.zeros(4096, np.int8)
+    states, kept = np.zeros(instruments, kernel.state), []
+    for inst, values in inputs:
+        row, end = 0, len(inst)
+        while row < end:
+            count, row = driver(states, params, lut, inst, values, row, end, out, rows, codes)
+            kept.append(out[:count].copy())
+    return kept
 
 
 def fresh(batches: Sequence[EventBatch]) -> list[EventBatch]:

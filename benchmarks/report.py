@@ -47,9 +47,14 @@ class Report:
 
     def lines(self) -> list[str]:
         """Return the table as lines of text."""
-        rows = [HEAD, *self.rows]
-        widths = [max(len(row[n]) for row in rows) for n in range(len(HEAD))]
-        return ["  ".join(cell.ljust(w) for cell, w in zip(r, widths, strict=True)) for r in rows]
+        return table(HEAD, self.rows)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as lines of text, columns as wide as their widest cell."""
+    whole = [head, *rows]
+    widths = [max(len(row[n]) for row in whole) for n in range(len(head))]
+    return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in whole]
 
 
 def _met(met: bool) -> str:

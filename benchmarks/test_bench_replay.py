@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
-import numpy as np
 import pytest
 
 from benchmarks import generate
@@ -65,22 +64,11 @@ def bare_scan(
 def bare_loop(recording: Recording, plan: ExecutorPlan, columns: list[str]) -> Callable[[], int]:
     """Return the driver alone over the batches in memory; it counts candidates."""
     kernel: Any = plan.build()
-    driver = plan.driver
-    assert driver is not None
     batches = [b.ticks for b in recording.batches(columns=columns)]
     inputs = [(b.column("inst"), tuple(b.column(c) for c in kernel.columns)) for b in batches]
-    lut = np.arange(len(recording.table), dtype=np.int32)
-    out, params = np.zeros(4096, kernel.out), kernel.params.reshape(1)
-    rows, codes = np.zeros(4096, np.int64), np.zeros(4096, np.int8)
 
     def loop() -> int:
-        states, found = np.zeros(len(lut), kernel.state), 0
-        for inst, values in inputs:
-            row, end = 0, len(inst)
-            while row < end:
-                count, row = driver(states, params, lut, inst, values, row, end, out, rows, codes)
-                found += count
-        return found
+        return sum(map(len, generate.driven(plan, inputs, len(recording.table))))
 
     return loop
 

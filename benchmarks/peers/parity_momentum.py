@@ -1,8 +1,8 @@
 """The same rule in parity's Python tier, and in a plain loop; a process of its own, as the peers.
 
-From Parquet it reads the columns that `parity backtest` reads for processors, and the first batch
-once before the clock starts: csp's script has read its file by then, too. What the engine returns
-is kept, as csp keeps its outputs.
+From Parquet it reads the columns that `parity backtest` reads for processors, and its first
+thousand ticks go through once before the clock starts: csp's graph has run by then, too. What the
+engine returns is kept, as csp keeps its outputs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def main() -> None:
     ]
     recording = open_recording(asked["recording"])
     columns = columns_of(Prepared(plans, [], [], {}, {}), recording.table)
-    next(iter(recording.batches(columns=columns)))  # what a process pays once, for DuckDB and numba
+    first = next(iter(recording.batches(columns=columns, batch_rows=1000)))
+    Engine(recording.table, plans).process(first)  # what a process pays once, for DuckDB and numba
     batches = []
     if asked["form"] != "parquet":
         batches = generate.fresh(list(recording.batches(columns=columns)))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import venv
@@ -24,9 +25,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import generate
+from parity import import_ticks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from parity.recording.reader import Recording
 
@@ -44,6 +46,7 @@ class Data(NamedTuple):
     recording: Path
     table: Path
     ticks: int
+    instruments: list[dict[str, int]]  # token, price_scale, quantity_scale
 
 
 class Failed(Exception):
@@ -71,10 +74,10 @@ def environment(peer: str) -> str:
     return str(python)
 
 
-def environments() -> tuple[dict[str, str], dict[str, str]]:
-    """Return the Python of each peer that is installed, and why the others are not."""
+def environments(peers: Sequence[str] = PEERS) -> tuple[dict[str, str], dict[str, str]]:
+    """Return parity's Python as "", the Python of each peer, and why peers are not installed."""
     pythons, absent = {"": sys.executable}, {}
-    for peer in PEERS:
+    for peer in peers:
         try:
             pythons[peer] = environment(peer)
         except Failed as failure:
@@ -91,7 +94,20 @@ def export(recording: Recording, folder: Path) -> Data:
     columns["side"] = columns["side"].astype(np.int64)
     table = folder / "ticks.parquet"
     pq.write_table(pa.table({"ts": at, **columns}), table)
-    return Data(recording.path, table, len(at))
+    instruments = [
+        {"token": i.token, "price_scale": i.price_scale, "quantity_scale": i.quantity_scale}
+        for i in recording.table
+    ]
+    return Data(recording.path, table, len(at), instruments)
+
+
+def real_trades(folder: Path) -> Data | str:
+    """Return the real trades of the BTCUSDT perpetual, imported; or why they are not there."""
+    shared = Path(os.environ.get("PARITY_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    source = shared / "binance_usdm_BTCUSDT_20240808_trades.parquet"
+    if not source.exists():
+        return f"market data absent: {source}; set PARITY_SHARED_DATA to its folder"
+    return export(import_ticks(source, to=folder / "real"), folder)
 
 
 def turn(python: str, script: str, data: Data, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,8 +129,22 @@ def turn(python: str, script: str, data: Data, asked: Mapping[str, Any]) -> dict
     return answer
 
 
+def versions(pythons: Mapping[str, str]) -> str:
+    """Return which version of each peer was measured."""
+    names = {"nautilus": "nautilus_trader"}
+    asks = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
+    said = [f"Python {platform.python_version()}"]
+    for peer, python in pythons.items():
+        if peer:
+            name = names.get(peer, peer)
+            run = [python, "-c", asks, name]
+            answer = subprocess.run(run, check=True, capture_output=True, text=True)
+            said.append(f"{name} {answer.stdout.strip()}")
+    return ", ".join(said)
+
+
 def conditions() -> str:
     """Return what the figures depend on: rounds, CPU, what else the machine does."""
     where = "one CPU each" if hasattr(os, "sched_setaffinity") else "not pinned: no way to, here"
     load = f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "load unknown"
-    return f"{generate.ROUNDS} rounds, the fastest of each, CPU seconds, {where}, {load}"
+    return f"fastest of {generate.ROUNDS} rounds, CPU seconds, {where}, {load}"
