@@ -26,10 +26,23 @@ EMPTY_RULES: Final = ("skip", "flat")
 Tick = tuple[int, int, int, int]  # ts_event, price, quantity, side
 
 
+def _number(value: Any) -> int | float | Decimal | Fraction | None:
+    """Return a parameter as one of Python's numbers; None where it is no number."""
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, np.floating):
+        return float(str(value))
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else None
+    is_number = isinstance(value, int | float | Fraction) and not isinstance(value, bool)
+    return value if is_number else None
+
+
 def _nanoseconds(seconds: Any, name: str, least: int) -> int:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float | Decimal):
+    number = _number(seconds)
+    if number is None:
         raise ValueError(f"{name}: expected a number, was {seconds!r}")
-    exact = Fraction(str(seconds)) * 10**9 if -1 < seconds < 10**9 else Fraction(-1)
+    exact = Fraction(str(number)) * 10**9 if -1 < number < 10**9 else Fraction(-1)
     if exact.denominator != 1 or exact < least:
         raise ValueError(f"{name}: expected whole nanoseconds from {least} ns on, was {seconds!r}")
     return int(exact)
@@ -47,17 +60,17 @@ def _of_time(parameters: Parameters, quantity_unit: int) -> tuple[int, ...]:
 
 def _of_ticks(parameters: Parameters, quantity_unit: int) -> tuple[int, ...]:
     ticks = parameters["ticks"]
-    if not isinstance(ticks, int | np.integer) or isinstance(ticks, bool) or ticks < 1:
+    if not isinstance(ticks, int | np.integer) or isinstance(ticks, bool) or not 0 < ticks < 2**63:
         raise ValueError(f"ticks: expected 1 or more, was {ticks!r}")
     return (int(ticks),)
 
 
 def _of_volume(parameters: Parameters, quantity_unit: int) -> tuple[int, ...]:
-    volume = parameters["volume"]
-    number = isinstance(volume, int | float | Decimal | Fraction) and not isinstance(volume, bool)
-    if not number or not 0 < volume <= Fraction(EXACT_MAX, quantity_unit):
+    volume = _number(parameters["volume"])
+    if volume is None or not 0 < volume <= Fraction(EXACT_MAX, quantity_unit):
         raise ValueError(
-            f"volume: expected a number above 0, at most 2**53 / {quantity_unit}, was {volume!r}"
+            f"volume: expected a number above 0, at most 2**53 / {quantity_unit},"
+            f" was {parameters['volume']!r}"
         )
     return (-int(-Fraction(str(volume)) * quantity_unit // 1),)  # the next integer, itself included
 

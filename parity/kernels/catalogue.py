@@ -192,9 +192,9 @@ assert frame["partial"].to_list() == [True, False, False]
 
 - A bar opens with its first tick, never with the close before. Only what has closed is given; at
   the end of the columns a bar is still open.
-- Columns: `ts_event` (integers in ns UTC, or datetimes with a time zone) in the order of arrival,
-  `price`, `quantity` and, where there is one, `side`. A row that lacks one of the first three is as
-  if it were not there.
+- Columns: `ts_event` (integers in ns UTC, or datetimes with a time zone; numpy's are UTC) in the
+  order of arrival, `price`, `quantity` and, where there is one, `side`. A row that lacks one of the
+  first three is as if it were not there; one without a side is on neither.
 - A named tuple of columns: `start`, `end` (ns UTC), `open`, `high`, `low`, `close`, `count`,
   `volume`, `notional`, `vwap`, `buy`, `sell`, `partial`, and `left_out`, the number of late ticks,
   which are in no bar; `columns()` is all but that, by name. All sums are exact and divided once,

@@ -31,24 +31,41 @@ def as_floats(column: Any, name: str) -> Any:
 
 
 def as_instants(column: Any, name: str) -> Any:
-    """Return a masked int64 array of ns UTC, from integers or datetimes.
+    """Return a masked int64 array of ns UTC, from integers or datetimes; numpy's are UTC.
 
     Raises:
-        ValueError: datetimes of polars that have no time zone, or no instants at all.
+        ValueError: datetimes of a frame that have no time zone, or no instants at all.
         OverflowError: an instant that does not fit.
     """
-    if hasattr(column, "dt") and hasattr(column, "to_physical"):  # a column of polars
-        if getattr(column.dtype, "time_zone", "UTC") is None:
-            raise ValueError(
-                f"{name}: datetimes have no time zone: dt.replace_time_zone declares it"
-            )
-        if hasattr(column.dtype, "time_unit"):
-            column = column.dt.cast_time_unit("ns").to_physical()
-    elif hasattr(column, "dt") or getattr(column, "dtype", np.dtype("i8")).kind == "M":
-        instants = np.asarray(column, "datetime64[ns]")
-        _check_dimension(instants, name)
-        return np.ma.MaskedArray(instants.view(np.int64), np.isnat(instants))
-    return as_integers([column], [name], True)[0][0]
+    dtype: Any = getattr(column, "dtype", None)
+    if hasattr(dtype, "time_zone"):  # polars
+        _require_zone(dtype.time_zone, name)
+        values = column.to_numpy()
+    elif getattr(dtype, "kind", "") != "M":
+        return as_integers([column], [name], True)[0][0]
+    elif hasattr(column, "tz_convert"):  # pandas
+        dated = getattr(column, "dt", column)
+        _require_zone(dated.tz, name)
+        values = np.asarray(dated.tz_convert(None))
+    else:
+        values = column
+    _check_dimension(values, name)
+    mask, values = np.ma.getmaskarray(values), np.ma.getdata(values)
+    gaps = np.isnat(values) | mask
+    instants = values.astype("datetime64[ns]")
+    other = (instants.astype(values.dtype) != values) & ~gaps  # numpy lets them wrap
+    if other.any():
+        row = int(other.argmax())
+        raise OverflowError(f"{name}: row {row} does not fit int64 ns, was {values[row]}")
+    return np.ma.MaskedArray(instants.view(np.int64), gaps)
+
+
+def _require_zone(zone: Any, name: str) -> None:
+    if zone is None:
+        raise ValueError(
+            f"{name}: datetimes have no time zone: dt.replace_time_zone of polars, or"
+            " dt.tz_localize of pandas, declares it"
+        )
 
 
 def as_integers(columns: list[Any], names: list[str], whole: bool) -> tuple[list[Any], int]:

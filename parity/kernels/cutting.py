@@ -134,10 +134,11 @@ class BarRule:
         """Return the bars of one instrument's ticks that closed; the open one is not among them.
 
         Args:
-            ts_event: ns UTC as integers, or datetimes with a time zone, in the order of arrival.
+            ts_event: ns UTC as integers, or datetimes with a time zone (numpy's are UTC), in the
+                order of arrival.
             price: integers of `unit`, or floats or Decimals, taken at their shortest decimal.
             quantity: likewise, of `quantity_unit`.
-            side: aggressors: 1, -1, or 0 where unknown; None is unknown throughout.
+            side: aggressors: 1, -1, or 0 or nothing where unknown; None is unknown throughout.
             unit: what one is in integers, 10**scale; by default 1 or what the column says.
             quantity_unit: the same for quantities.
             named: the rule's parameters.
@@ -145,14 +146,15 @@ class BarRule:
         Raises:
             TypeError: an unknown parameter.
             ValueError: a parameter or a value that makes no sense, or columns of unequal length.
-            OverflowError: a price or the volume of a bar beyond 2**53.
+            OverflowError: an instant beyond int64, a price or the volume of a bar beyond 2**53.
         """
         where = [f"{self.name}: {name}" for name in ("ts_event", "price", "quantity", "side")]
         instants = as_instants(ts_event, where[0])
         prices, scale = as_integers([price], where[1:2], unit is not None)
         quantities, quantity_scale = as_integers([quantity], where[2:3], quantity_unit is not None)
-        sides = np.zeros(len(instants), np.int64) if side is None else side
-        columns = [instants, *prices, *quantities, *as_integers([sides], where[3:], True)[0]]
+        unknown = np.zeros(len(instants), np.int64)
+        sides = as_integers([unknown if side is None else side], where[3:], True)[0][0]
+        columns = [instants, *prices, *quantities, sides.filled(0)]
         if len({len(column) for column in columns}) > 1:
             lengths = ", ".join(str(len(column)) for column in columns)
             raise ValueError(f"{self.name}: columns of unequal length: {lengths}")
@@ -160,11 +162,14 @@ class BarRule:
         for column in columns:
             gaps |= np.ma.getmaskarray(column)
         kept = np.array([np.ma.getdata(column)[~gaps] for column in columns], np.int64)
-        unit, quantity_unit = unit or 10**scale, quantity_unit or 10**quantity_scale
+        unit = 10**scale if unit is None else self._unit("unit", unit)
+        if quantity_unit is None:
+            quantity_unit = 10**quantity_scale
+        integers = self.integers(named, quantity_unit)
         if unit * quantity_unit > WIDE_DENOMINATOR_MAX:
             raise ValueError(f"{self.name}: unit * quantity_unit: expected at most 2**57")
         states = np.zeros(1, bars_state())
-        bars = self.advance(states, kept, self.integers(named, quantity_unit))
+        bars = self.advance(states, kept, integers)
         return _in_units(_filled(bars), unit, quantity_unit, int(states["left_out"][0]))
 
     def integers(self, named: Parameters, quantity_unit: int = 1) -> tuple[int, ...]:
@@ -179,10 +184,16 @@ class BarRule:
                 raise TypeError(
                     f"{self.name}: {name}: no such parameter; it takes {', '.join(self.parameters)}"
                 )
+        unit = self._unit("quantity_unit", quantity_unit)
         try:
-            return self.arguments({**self.parameters, **named}, quantity_unit)
+            return self.arguments({**self.parameters, **named}, unit)
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from None
+
+    def _unit(self, name: str, unit: Any) -> int:
+        if not isinstance(unit, int | np.integer) or isinstance(unit, bool) or unit < 1:
+            raise ValueError(f"{self.name}: {name}: expected 1 or more, was {unit!r}")
+        return int(unit)
 
     def advance(
         self, states: npt.NDArray[Any], ticks: npt.NDArray[np.int64], integers: tuple[int, ...]
@@ -236,13 +247,16 @@ class BarStream:
         Raises:
             TypeError: something that is no integer.
             ValueError: a quantity below 0.
-            OverflowError: a price or the volume of a bar beyond 2**53. The state is as before.
+            OverflowError: a price or the volume of a bar beyond 2**53, or an integer of more than
+                64 bits. The state is as before.
         """
         where = self._rule.name
         given = {"ts_event": ts_event, "price": price, "quantity": quantity, "side": side}
         for name, value in given.items():
             if not isinstance(value, int | np.integer):
                 raise TypeError(f"{where}: {name}: expected an integer, was {value!r}")
+            if not -(2**63) <= value < 2**63:
+                raise OverflowError(f"{where}: {name}: expected 64 bits, was {value}")
         if not -EXACT_MAX <= price <= EXACT_MAX:
             raise OverflowError(f"{where}: price: expected at most 2**53, was {price}")
         try:

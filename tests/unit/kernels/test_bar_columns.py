@@ -1,5 +1,6 @@
 """Bars of columns: worked out by hand, in units, inside a kernel, and what is refused."""
 
+import datetime as dt
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -84,6 +85,8 @@ def test_columns_of_any_frame_are_the_same_ticks() -> None:
         (np.array(INSTANTS, "datetime64[ns]"), PRICES, QUANTITIES, SIDES, {}),
         ([*INSTANTS[:1], 1 * S, *INSTANTS[1:]], [1.5, None, *PRICES[1:]],
          [1, 1, *QUANTITIES[1:]], [1, 1, *SIDES[1:]], {}),
+        (np.ma.MaskedArray(np.array([5, *INSTANTS], "datetime64[ns]"), [1, *[0] * 6]),
+         [1, *PRICES], [1, *QUANTITIES], [1, *SIDES], {}),
     )  # fmt: skip
     for *columns, units in given:
         found = kernels.tick_bars(*columns, ticks=2, **units).columns()
@@ -92,14 +95,37 @@ def test_columns_of_any_frame_are_the_same_ticks() -> None:
             np.testing.assert_array_equal(values, found[name])
 
 
+def test_an_unknown_side_leaves_its_tick_where_it_is() -> None:
+    """Only instant, price and quantity are asked of a tick: without a side it is on none."""
+    expected = kernels.tick_bars(INSTANTS, PRICES, QUANTITIES, SIDES, ticks=2).columns()
+    lacking = [None if side == 0 else side for side in SIDES]
+    for sides in (lacking, pl.Series(lacking), pd.Series(lacking)):
+        found = kernels.tick_bars(INSTANTS, PRICES, QUANTITIES, sides, ticks=2).columns()
+        for name, values in expected.items():
+            np.testing.assert_array_equal(values, found[name])
+
+
+def test_numbers_of_numpy_are_parameters() -> None:
+    """As a sweep has them from an array."""
+    for kind, wide in ((np.int64, 2), (np.float32, 0.1)):
+        for name, parameter in (("time_bars", "seconds"), ("volume_bars", "volume")):
+            rule = getattr(kernels, name)
+            assert rule.integers({parameter: wide}, 10) == rule.integers(
+                {parameter: kind(wide)}, 10
+            )
+
+
 OTHER = kernels.tick_bars.stream(ticks=2).snapshot()
 NAIVE = pl.Series(INSTANTS).cast(pl.Datetime("ns"))
+FAR = [dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(2300, 1, 1, tzinfo=dt.UTC)]
+FAR_NUMPY = np.array([at.replace(tzinfo=None) for at in FAR], "datetime64[us]")
 
 
 @pytest.mark.parametrize(
     ("call", "said"),
     [
         (lambda: kernels.tick_bars([1], [1], [1], ticks=0), "tick_bars: ticks: expected 1 or more"),
+        (lambda: kernels.tick_bars([1], [1], [1], ticks=2**63), "ticks: expected 1 or more, was 9"),
         (lambda: kernels.tick_bars([1], [1], [1], tick=2), "tick_bars: tick: no such parameter"),
         (lambda: kernels.time_bars([1], [1], [1], seconds=0), "time_bars: seconds: expected whole"),
         (lambda: kernels.time_bars([1], [1], [1], seconds=1e-10), "seconds: expected whole nano"),
@@ -112,9 +138,21 @@ NAIVE = pl.Series(INSTANTS).cast(pl.Datetime("ns"))
         (lambda: kernels.tick_bars([1, 2], [1, 1], [2**53, 1]), "volume of a bar would pass 2.*53"),
         (lambda: kernels.tick_bars([1], [2**53 + 1], [1]), "price: expected at most 2"),
         (lambda: kernels.tick_bars(NAIVE, PRICES, QUANTITIES), "have no time zone"),
+        (lambda: kernels.tick_bars(NAIVE.to_pandas(), PRICES, QUANTITIES), "have no time zone"),
+        (lambda: kernels.tick_bars(pd.DatetimeIndex(NAIVE), PRICES, QUANTITIES), "no time zone"),
+        (lambda: kernels.tick_bars(pl.Series([dt.timedelta(1)]), [1], [1]), "ts_event: .* timedel"),
+        (lambda: kernels.tick_bars(pl.Series(FAR), [1, 1], [1, 1]), "ts_event: row 1 .* not fit"),
+        (lambda: kernels.tick_bars(FAR_NUMPY, [1, 1], [1, 1]), "ts_event: row 1 .* not fit"),
         (lambda: kernels.tick_bars([0.5], [1], [1]), "tick_bars: ts_event: expected integers"),
         (lambda: kernels.tick_bars([1], [0.5], [1], unit=10), "price: expected integers"),
         (lambda: kernels.tick_bars([1], [1], [1], unit=2**57, quantity_unit=2), "at most 2"),
+        (lambda: kernels.tick_bars([1], [1], [1], unit=0), "tick_bars: unit: expected 1 or more"),
+        (lambda: kernels.tick_bars([1], [1], [1], unit=2.5), "unit: expected 1 or more, was 2.5"),
+        (lambda: kernels.volume_bars.stream(quantity_unit=0), "quantity_unit: expected 1 or more"),
+        (lambda: kernels.volume_bars([1], [1], [1], volume=Decimal("nan")), "volume: expected a n"),
+        (lambda: kernels.time_bars([1], [1], [1], seconds=Decimal("nan")), "seconds: expected a n"),
+        (lambda: kernels.tick_bars.stream().push(2**63, 1, 1), "ts_event: expected 64 bits, was"),
+        (lambda: kernels.tick_bars.stream().push(1, 1, 1, -(2**64)), "side: expected 64 bits, was"),
         (lambda: kernels.tick_bars.stream().push(1, 1.5, 1), "price: expected an integer, was 1.5"),
         (lambda: kernels.tick_bars.stream().push(1, 2**54, 1), "price: expected at most 2"),
         (lambda: kernels.time_bars.stream().push(1, 1, -1), "time_bars: quantity: expected 0 or"),
