@@ -17,7 +17,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
 from importlib.machinery import SourceFileLoader as _SourceFileLoader
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from types import CodeType, ModuleType
+    from types import ModuleType
 
 # Modules that users' files brought in. They leave sys.modules before the next file loads, so that
 # two projects with a `helpers.py` each get their own and an edited one is read again.
@@ -40,12 +40,14 @@ class Siblings:
 
     Attributes:
         own: these modules by name, once they are loaded.
+        loaded: those that are text, with the text that ran, in the order in which they were run.
         builtins: what the file and each of them runs with.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.own: dict[str, ModuleType] = {}
+        self.loaded: list[tuple[ModuleType, str]] = []
         self.builtins: dict[str, Any] = {**vars(builtins), "__import__": self._import}
 
     @contextmanager
@@ -60,7 +62,7 @@ class Siblings:
         _borrowed.clear()
         roots = (self.folder, Path.cwd())
         aside = _set_aside(roots)
-        before, finder = set(sys.modules), _Finder(roots, self.builtins)
+        before, finder = set(sys.modules), _Finder(roots, self)
         added: dict[str, ModuleType] = {}
         sys.meta_path.insert(0, finder)
         try:
@@ -80,31 +82,34 @@ class Siblings:
         self.own.update(added)
 
     def import_all(self, text: str) -> None:
-        """Import what a file names anywhere in its text, and what that names in turn.
+        """Import what a file's functions import, and those of what it imported, in turn.
 
-        What is imported inside a function is a part of the strategy, too.
+        It is a part of the strategy, too. What stands outside of functions was run, and imported
+        what it was to import.
         """
-        todo, done = self._named(text, ""), set[str]()
-        while todo:
-            if (name := todo.pop()) in done:
-                continue
-            done.add(name)
-            module = importlib.import_module(name)
-            file = Path(str(module.__file__))
-            if file.suffix == ".py":
-                read = _SourceFileLoader(name, str(file)).get_source(name)
-                todo += self._named(read or "", module.__package__ or "")
+        named, read = self._named(text, ""), 0
+        while True:
+            for name, guarded in named:
+                with suppress(*[ImportError] * guarded):
+                    importlib.import_module(name)
+            if read == len(self.loaded):
+                return
+            module, source = self.loaded[read]
+            named, read = self._named(source, module.__package__ or ""), read + 1
 
-    def _named(self, text: str, package: str) -> list[str]:
-        named: set[str] = set()
-        for node in ast.walk(ast.parse(text)):
+    def _named(self, text: str, package: str) -> list[tuple[str, bool]]:
+        """Return the siblings that functions import, and whether a `try` guards it."""
+        named: dict[str, bool] = {}
+        for node, guarded in _inner_imports(ast.parse(text), inside=False, guarded=False):
+            names: list[str] = []
             if isinstance(node, ast.Import):
-                named.update(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and (package or not node.level):
+                names = [alias.name for alias in node.names]
+            elif package or not node.level:
                 base = "." * node.level + (node.module or "")
                 base = importlib.util.resolve_name(base, package)
-                named.update((base, *(f"{base}.{alias.name}" for alias in node.names)))
-        return [n for n in sorted(named) if self._lies_here(n)]
+                names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+            named |= {name: guarded and named.get(name, True) for name in names}
+        return [(name, named[name]) for name in sorted(named) if self._lies_here(name)]
 
     def _lies_here(self, name: str) -> bool:
         file = self.folder / name.replace(".", "/")
@@ -130,9 +135,9 @@ class Siblings:
 class _Finder:
     """Finds what Python's own finder finds, and lets the user's modules run with their import."""
 
-    def __init__(self, roots: tuple[Path, ...], given: Mapping[str, Any]) -> None:
+    def __init__(self, roots: tuple[Path, ...], siblings: Siblings) -> None:
         self._roots = roots
-        self._given = given
+        self._siblings = siblings
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -146,23 +151,35 @@ class _Finder:
         file = spec.loader.path
         if not _is_users(name, Path(file), self._roots):
             return None
-        spec.loader = _Loader(name, file, self._given)
+        spec.loader = _Loader(name, file, self._siblings)
         return spec
 
 
 class _Loader(_SourceFileLoader):
-    def __init__(self, name: str, path: str, given: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, path: str, siblings: Siblings) -> None:
         super().__init__(name, path)
-        self._given = given
-
-    def get_code(self, fullname: str) -> CodeType:
-        path = self.get_filename(fullname)
-        code: CodeType = self.source_to_code(self.get_data(path), path)
-        return code
+        self._siblings = siblings
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__dict__["__builtins__"] = self._given
-        super().exec_module(module)
+        module.__dict__["__builtins__"] = self._siblings.builtins
+        data = self.get_data(self.path)
+        exec(self.source_to_code(data, self.path), module.__dict__)
+        self._siblings.loaded.append((module, importlib.util.decode_source(data)))
+
+
+def _inner_imports(
+    tree: ast.AST, *, inside: bool, guarded: bool
+) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """Yield the imports inside functions, and whether a `try` there guards each."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            if inside:
+                yield node, guarded
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _inner_imports(node, inside=True, guarded=guarded)
+        elif isinstance(node, ast.stmt | ast.excepthandler | ast.match_case):
+            tried = guarded or (inside and isinstance(node, ast.Try | ast.TryStar))
+            yield from _inner_imports(node, inside=inside, guarded=tried)
 
 
 @contextmanager

@@ -217,6 +217,32 @@ def test_what_a_sibling_imports_inside_a_function_is_kept(write: Write) -> None:
     assert 1 == loaded.strategies[0].create({})
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("try:\n    from broken import VALUE\nexcept ImportError:\n    VALUE = 1\n", []),
+        ("if __name__ == '__main__':\n    import script\nVALUE = 1\n", []),
+        ("from middle import VALUE\n", ["deep.py", "middle.py"]),
+        (
+            "VALUE = 1\ndef late():\n    try:\n        import broken\n"
+            "    except ImportError:\n        import deep\n",
+            ["deep.py"],
+        ),
+    ],
+)
+def test_what_a_file_does_not_import_is_not_run(write: Write, text: str, kept: list[str]) -> None:
+    """What it guards or never reaches at its top is not imported for it; functions' imports are."""
+    write("broken.py", "import there_is_no_such_module\n")
+    write("script.py", "raise RuntimeError('a script ran')\n")
+    write("deep.py", "VALUE = 1\n")
+    lines = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import broken\n"
+    write("middle.py", f"{lines}VALUE = 1\nclass Late:\n    def say(self):\n        import deep\n")
+    loaded = load_python_file(write("mine.py", f"{text}def create(config): return VALUE\n"))
+
+    assert ["mine.py", *kept] == [source.name for source in loaded.sources]
+    assert 1 == loaded.strategies[0].create({})
+
+
 # How a helper one level down finds what lies beside it, and the files that this takes.
 LEVELS_DOWN = {
     "inside a function": {
