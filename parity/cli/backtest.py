@@ -29,6 +29,7 @@ from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from parity.compose.modes import Finished, Reading
+    from parity.proof.replayer import Verdict
     from parity.settings.drafts import StrategySpec
     from parity.settings.overrides import Override
 
@@ -171,16 +172,27 @@ def _on(tokens: tuple[int, ...] | None, specs: list[StrategySpec]) -> list[Strat
     ]
 
 
-def show_finished(finished: Finished, as_json: bool) -> None:
-    """Show a run that ended, and how it is proved."""
+def show_finished(finished: Finished, as_json: bool, *, verify: bool = False) -> None:
+    """Show a run that ended, and prove it, or say how that is done.
+
+    Raises:
+        typer.Exit: with 1, where it was to be proved and is not identical.
+    """
     from parity.cli.runs import report_table, show_errors, show_skipped, totals
 
     run, report = finished.run, finished.run.manifest.report
     assert report is not None, "a mode returns complete runs only"
+    verdict = None
+    if verify:
+        from parity.compose.verdicts import proved
+
+        verdict = proved(run.path)
     if as_json:
         from parity.analysis.documents import backtest_json
 
-        show_json(backtest_json(run, finished.seconds))
+        proof = {} if verdict is None else {"verify": verdict.to_json()}
+        show_json({**backtest_json(run, finished.seconds), **proof})
+        _end_with(verdict)
         return
     took = ""
     if finished.seconds > 0:  # else the run was there already
@@ -191,4 +203,15 @@ def show_finished(finished: Finished, as_json: bool) -> None:
     show_skipped(finished.skipped)
     show_errors(run)
     show(f"{head}{took}", *more, f"run {run.path}")
-    say(f"prove it: parity verify {run.path}", style="dim")
+    if verdict is None:
+        say(f"prove it: parity verify {run.path}", style="dim")
+        return
+    from parity.cli.verify import show_verdict
+
+    show_verdict(verdict, False)
+    _end_with(verdict)
+
+
+def _end_with(verdict: Verdict | None) -> None:
+    if verdict is not None and verdict.verdict != "identical":
+        raise typer.Exit(1)

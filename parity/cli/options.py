@@ -93,6 +93,9 @@ ExitAtEnd = Annotated[
     bool,
     typer.Option("--exit-at-end", help="Stop at the offsets that were last when it started."),
 ]
+VerifyAtEnd = Annotated[
+    bool, typer.Option("--verify", help="Prove the run when it has ended: identical, or exit 1.")
+]
 Start = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="First ts_event: ISO 8601 with a zone, or ns since 1970."),

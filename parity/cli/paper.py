@@ -27,6 +27,7 @@ from parity.cli.options import (
     StrategyFiles,
     TableSource,
     Topics,
+    VerifyAtEnd,
     live_settings,
     retention_of,
     rotation_of,
@@ -83,12 +84,13 @@ def command(
     keep_days: KeepDays = None,
     keep_bytes: KeepBytes = None,
     servers: Servers = None,
+    verify: VerifyAtEnd = False,
     as_json: Json = False,
 ) -> None:
     """Run strategies on live ticks with paper fills, and publish to paper.signals.raw.
 
     An open run of the same configuration goes on from its own recorded offsets. SIGINT and SIGTERM
-    end it and seal its recording.
+    end it and seal its recording; with --verify it is proved then, and 1 means it was not.
     """
     begin = start_of(start_from)
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
@@ -135,4 +137,4 @@ def carry_out(
             retention=retention_of(settings),
             progress=None if tell is None else lambda now: tell(now.get("ticks", 0)),
         )
-    show_finished(finished, as_json)
+    show_finished(finished, as_json, verify=verify)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from parity.cli.console import counted, say, say_error, show, show_json
+from parity.cli.group import INTERRUPTED
 from parity.cli.options import Json
-from parity.model.errors import ParityError
+from parity.model.errors import ConfigError, ParityError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 EXAMPLE = (
     "Examples:\n\nparity verify runs/first\n\nparity verify runs/first --strict --json\n\n"
-    "parity verify runs/*"
+    "parity verify runs/*\n\nparity verify runs/today --watch"
 )
+WATCH_S = 1.0  # between two looks at a live run
 _COUNTED = {
     "ticks": "tick",
     "strategies": "strategy",
@@ -42,14 +44,25 @@ def command(
             "--strict", help="End with 1 where code, libraries or machine are not the run's own."
         ),
     ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Go on beside a live run until it ends, or the first difference."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Replay a run's recording with its own strategies and compare everything it decided.
 
     Exit code 0 means identical; 1 different, changed or nothing compared. Of several runs each is
-    proved, whatever the others come to, and the largest code is the end's.
+    proved, whatever the others come to, and the largest code is the end's. Ctrl-C ends --watch
+    with what was proved, and 130.
     """
-    if len(runs) == 1:
+    if watch:
+        if len(runs) > 1:
+            raise ConfigError("--watch: it goes with one run", cure="start one for each")
+        code = _watch(runs[0], strict, as_json)
+    elif len(runs) == 1:
         verdict = _proved(runs[0])
         show_verdict(verdict, as_json)
         code = _code(verdict, strict)
@@ -83,13 +96,31 @@ def _several(runs: Sequence[Path], strict: bool, as_json: bool) -> int:
     return code
 
 
-def _proved(run: Path) -> Verdict:
-    from parity.compose.proofs import verify
-    from parity.compose.verdicts import keep_verdict
+def _watch(run: Path, strict: bool, as_json: bool) -> int:
+    import time
 
-    verdict = verify(run)
-    keep_verdict(run, verdict)
-    return verdict
+    from parity.compose.verdicts import keep_verdict
+    from parity.compose.watching import watched
+
+    verdict: Verdict | None = None
+    code = 0
+    try:
+        for verdict in watched(run, lambda: time.sleep(WATCH_S)):
+            keep_verdict(run, verdict)
+            say(f"{verdict.verdict}: ", f"{covered_words(verdict.covered)} so far")
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+        say("interrupted", "" if verdict else ": nothing was proved yet", style="yellow")
+    if verdict is None:
+        return code
+    show_verdict(verdict, as_json)
+    return code or _code(verdict, strict)
+
+
+def _proved(run: Path) -> Verdict:
+    from parity.compose.verdicts import proved
+
+    return proved(run)
 
 
 def _code(verdict: Verdict, strict: bool) -> int:

@@ -14,7 +14,8 @@ from parity.compose.plans import prepare
 from parity.core.engine import Engine
 from parity.model.errors import NothingCompared, RecordingCorrupt
 from parity.proof.diff import Comparison, Divergence, compare, streams_of
-from parity.proof.replayer import Verdict, replay_events, run_events, verdict_of, verify_run
+from parity.proof.following import verify_run
+from parity.proof.replayer import Verdict, replay_events, run_events, verdict_of
 from parity.recording.gone import refuse_gone, words
 from parity.recording.reader import open_recording
 from parity.recording.runs import RunFolder, RunManifest
@@ -42,18 +43,23 @@ def verify(run: Path) -> Verdict:
     folder = RunFolder(run)
     with open_recording(folder.recording_path, cached=False) as recording:
         _check_recording(folder, recording)
-        prepared = prepare_kept(folder)
-        engine = Engine(
-            recording.table,
-            prepared.plans,
-            seed=folder.manifest.seed,
-            sessions=folder.sessions(),
-            planner=KeptPlanner(folder),
-        )
-        now = fingerprint(models=bool(prepared.models))
-        changed = changes(folder.manifest.fingerprint, now)
-        verdict = verify_run(folder, recording, engine, changed=changed, delivered=_delivered)
+        engine, changed = kept_engine(folder, recording)
+        verdict = verify_run(folder, recording, engine, changed=changed, delivered=delivered)
         return msgspec.structs.replace(verdict, notes=[*verdict.notes, *_gone(recording)])
+
+
+def kept_engine(folder: RunFolder, recording: Recording) -> tuple[Engine, list[str]]:
+    """Return an engine as the run had it, from what was kept, and what differs from then."""
+    prepared = prepare_kept(folder)
+    engine = Engine(
+        recording.table,
+        prepared.plans,
+        seed=folder.manifest.seed,
+        sessions=folder.sessions(),
+        planner=KeptPlanner(folder),
+    )
+    now = fingerprint(models=bool(prepared.models))
+    return engine, changes(folder.manifest.fingerprint, now)
 
 
 def replay(
@@ -265,7 +271,7 @@ def _gone(recording: Recording) -> list[str]:
     return [f"not covered, gone before the run: {words(gone)}"] if gone else []
 
 
-def _delivered(run: RunFolder) -> dict[str, int]:
+def delivered(run: RunFolder) -> dict[str, int]:
     """Hold a paper or live run's ledger against its approved signals; return what was delivered."""
     if run.manifest.mode not in PUBLISHING:
         return {}

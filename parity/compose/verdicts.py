@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 FILE: Final = "verdict.json"
 
 
+def proved(run: Path) -> Verdict:
+    """Verify a run, and keep what came of it beside the run.
+
+    Raises:
+        ParityError: as verify() does; nothing is kept then.
+    """
+    from parity.compose.proofs import verify  # loads the engine; who reads a verdict needs none
+
+    verdict = verify(run)
+    keep_verdict(run, verdict)
+    return verdict
+
+
 def keep_verdict(run: Path, verdict: Verdict) -> None:
     """Write down what verify said just now; a folder that cannot be written to is left as it is."""
     kept = verdict.to_json() | {

@@ -10,7 +10,7 @@ Never here: a setting read from anywhere, a decision about a signal, a vendor li
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +24,7 @@ from parity.model.effects import ApprovedSignal
 from parity.model.errors import ParityError, RecordingCorrupt
 from parity.model.events import HEARTBEAT, Control, EventBatch
 from parity.model.ticks import TickBatch
+from parity.recording.behind import behind
 from parity.recording.gone import words
 from parity.recording.reader import open_recording
 from parity.recording.retention import pruned_to
@@ -361,7 +362,7 @@ class Runner:
                 f"at seq {after}, and what came behind it is no longer there",
                 cure="start a new run",
             )
-        for batch in _behind(recorded.batches(), after):
+        for batch in behind(recorded, after):
             await asyncio.sleep(0)  # a stop, and the deliveries, get their turn
             if self._stop.is_set():
                 raise Interrupted(
@@ -421,16 +422,6 @@ class Runner:
             self._journal.close()
             if self._sealer is not None:
                 self._sealer.stop()
-
-
-def _behind(batches: Iterable[EventBatch], seq: int) -> Iterable[EventBatch]:
-    """Yield the events behind `seq`."""
-    for batch in batches:
-        if batch.last_seq > seq:
-            ticks = batch.ticks
-            lo = int(np.searchsorted(ticks.column("seq"), seq, side="right"))
-            controls = tuple(c for c in batch.controls if c.seq > seq)
-            yield EventBatch(ticks.slice(lo, len(ticks)), controls)
 
 
 def _first(errors: BaseExceptionGroup[Any]) -> BaseException:

@@ -104,16 +104,17 @@ Streams = Mapping[str, Mapping[Key, Sequence[Row]]]
 
 
 def streams_of(
-    run: RunFolder, *, until: int | None = None, whole: bool = False
+    run: RunFolder, *, behind: int = 0, until: int | None = None, whole: bool = False
 ) -> dict[str, dict[Key, list[Row]]]:
-    """Return a run's rows by stream and executor, up to a seq.
+    """Return a run's rows by stream and executor, behind one seq and up to another.
 
     Rows without a record (failures, transitions) only where asked for as a whole.
     """
     found = {}
     for stream in STREAMS:
-        rows = (r for r in run.rows(stream) if until is None or r["seq"] <= until)
-        found[stream] = grouped(rows, whole=whole)
+        rows = (r for r in run.rows(stream, behind=behind) if r["seq"] > behind)
+        upto = (r for r in rows if until is None or r["seq"] <= until)
+        found[stream] = grouped(upto, whole=whole)
     return found
 
 

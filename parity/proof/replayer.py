@@ -6,16 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from parity.core.engine import SNAPSHOT_FORMAT
 from parity.model.effects import ApprovedSignal, DroppedSignal, Effect
-from parity.model.errors import NothingCompared, RecordingCorrupt
 from parity.model.events import EventBatch
-from parity.proof.diff import Divergence, Key, Row, compare, grouped, streams_of
+from parity.proof.diff import Divergence, Key, Row, grouped
 from parity.recording.rows import candidate_row, decision_row
 
 if TYPE_CHECKING:
@@ -168,151 +166,8 @@ def state_bytes(state: dict[str, Any]) -> bytes:
     return msgspec.msgpack.encode(state, order="deterministic")
 
 
-def verify_run(
-    run: RunFolder,
-    recording: Recording,
-    engine: Engine,
-    *,
-    changed: Sequence[str],
-    delivered: Callable[[RunFolder], dict[str, int]] | None = None,
-) -> Verdict:
-    """Compare what a run wrote with a replay of its recording.
-
-    Args:
-        run: complete, or open after a kill: then up to its last flush.
-        recording: the run's, its files already checked.
-        engine: built from the run's kept source, configurations and seed.
-        changed: what differs between the run's fingerprint and today's.
-        delivered: checks the delivery ledger of the run; returns counts.
-
-    Raises:
-        NothingCompared: no ticks.
-        RecordingCorrupt: a ledger entry is missing, or the outputs are not what was written.
-    """
-    run.check_outputs()
-    complete = run.manifest.state == "complete"
-    until = 0 if complete else run.flushed_seq()
-    if not complete and until == 0:
-        raise NothingCompared(
-            f"{run.path}: the run was ended before it wrote its first part",
-            cure="start it again: it resumes from its journal",
-        )
-    kept = {seq: state.get("engine", state) for seq, state in run.checkpoints()}
-    checkpoints = {s: state for s, state in kept.items() if state["format"] == SNAPSHOT_FORMAT}
-    events = cut_at(run_events(run, recording), [until] if until else [])
-    replayed = replay_events(
-        engine,
-        events,
-        stop_at=list(checkpoints),
-        until=until,
-        whole=True,
-        end_ns=run.manifest.recording.end_ns if complete else None,
-    )
-    recorded = streams_of(run, until=until or None, whole=True)
-    # Also what was recorded of an executor that no longer stands in the manifest.
-    keys = sorted({e.key for e in engine.executors}.union(*recorded.values()))
-    comparison = compare(recorded, replayed.streams, keys=keys, ticks=replayed.ticks, whole=True)
-    first = comparison.first_divergence or _state_divergence(checkpoints, replayed)
-    first = first or _report_divergence(run, engine)
-    covered = {**comparison.covered, "checkpoints": len(replayed.states)}
-    if delivered is not None:
-        covered.update(delivered(run))
-    _check_report(run, engine, complete)
-    notes = [] if complete else [f"the run is open: compared up to seq {until}"]
-    if len(checkpoints) < len(kept):
-        notes.append(
-            "the state at the checkpoints was not compared: "
-            "another version of parity wrote them, in another form"
-        )
-    if not covered["candidates"]:
-        notes.append("no strategy said anything: the ticks were compared, and no candidate")
-    return Verdict(
-        verdict=verdict_of(first, changed),
-        run=str(run.path),
-        covered=covered,
-        first_divergence=_because(first, changed),
-        changed=list(changed),
-        notes=notes,
-    )
-
-
 def verdict_of(first: Divergence | None, changed: Sequence[str]) -> str:
     """Return the one verdict that fits."""
     if first is None:
         return IDENTICAL
     return CHANGED if changed else DIFFERENT
-
-
-def _because(first: Divergence | None, changed: Sequence[str]) -> Divergence | None:
-    if first is None:
-        return None
-    cause = "; ".join(changed) or (
-        "unknown: code, libraries and inputs are the same; a strategy that reads a clock, a random "
-        "source or the outside (`parity check` names it), or a defect in parity"
-    )
-    return msgspec.structs.replace(first, cause=cause)
-
-
-def _state_divergence(
-    checkpoints: dict[int, dict[str, Any]], replayed: Replayed
-) -> Divergence | None:
-    for seq, state in sorted(checkpoints.items()):
-        if seq in replayed.states and replayed.states[seq] != state_bytes(state):
-            return Divergence(
-                stream="checkpoints",
-                strategy_id="",
-                broker="",
-                instrument_token=0,
-                ts_event=0,
-                seq=seq,
-                field=_first_unequal(state, msgspec.msgpack.decode(replayed.states[seq])),
-                a="recorded state",
-                b="replayed state",
-            )
-    return None
-
-
-def _report_divergence(run: RunFolder, engine: Engine) -> Divergence | None:
-    if run.manifest.report is None:
-        return None
-    written, replayed = (
-        msgspec.json.decode(msgspec.json.encode(report))
-        for report in (run.manifest.report, engine.report())
-    )
-    for old, new in zip(written["executors"], replayed["executors"], strict=False):
-        if old["lifecycle"] is None:
-            new["lifecycle"] = None  # of a version that did not write it
-    if written == replayed:
-        return None
-    return Divergence(
-        stream="report",
-        strategy_id="",
-        broker="",
-        instrument_token=0,
-        ts_event=0,
-        seq=run.manifest.last_seq,
-        field=_first_unequal(written, replayed, "report"),
-        a="as in manifest.json",
-        b="as replayed",
-    )
-
-
-def _first_unequal(a: Any, b: Any, path: str = "state") -> str:
-    if isinstance(a, dict) and isinstance(b, dict):
-        for name in sorted({*a, *b}, key=str):
-            if a.get(name) != b.get(name):
-                return _first_unequal(a.get(name), b.get(name), f"{path}.{name}")
-    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-        for at, (left, right) in enumerate(zip(a, b, strict=True)):
-            if left != right:
-                return _first_unequal(left, right, f"{path}[{at}]")
-    return path
-
-
-def _check_report(run: RunFolder, engine: Engine, complete: bool) -> None:
-    report = run.manifest.report
-    if complete and report is not None and report.ticks != engine.ticks:
-        raise RecordingCorrupt(
-            f"{run.path}: the run saw {report.ticks} ticks, its recording gives {engine.ticks}",
-            cure="the recording is not the one the run read: restore it",
-        )

@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PARTIAL: Final = re.compile(r"\.(.+)\.[0-9a-f]{8}\.partial")
+_TRIES: Final = 3
+_TRY_S: Final = 0.02
 _REFUSALS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
@@ -70,15 +73,35 @@ def hold(folder: Path) -> int:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileExistsError, NotADirectoryError):
         raise ConfigError(f"{folder}: is no folder", cure="name another one") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise ConfigError(
-            f"{folder}: another runner is at work in it",
-            cure="stop that one first, or name another folder",
-        ) from None
+    for left in reversed(range(_TRIES)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            if left:  # who only asks whether it is held has it for a moment
+                time.sleep(_TRY_S)
+                continue
+            os.close(descriptor)
+            raise ConfigError(
+                f"{folder}: another runner is at work in it",
+                cure="stop that one first, or name another folder",
+            ) from None
     return descriptor
+
+
+def is_held(folder: Path) -> bool:
+    """Return whether a process holds a folder, on this machine; one that is absent is not held."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def temporary_of(target: Path) -> Path:

@@ -100,7 +100,7 @@ class Recording:
     ) -> None:
         self.path = path
         self.manifest = manifest
-        self._journal = journal
+        self.journal = journal
         self.cached = cached
         self.table: InstrumentTable = manifest.table
         self._connection: Any = None
@@ -218,7 +218,7 @@ class Recording:
             held.append(self.manifest.extensions)
         body = hashlib.sha256(msgspec.json.encode(held))
         if self._tail.last_seq:
-            for frame in self._journal or ():
+            for frame in self.journal or ():
                 body.update(frame.records.tobytes())
                 body.update(msgspec.msgpack.encode(frame.controls))
         return body.hexdigest()
@@ -387,14 +387,14 @@ class Recording:
         rows, last_seq = 0, 0
         controls: list[Control] = []
         positions: dict[int, int] = {}
-        if self._journal is None:
+        if self.journal is None:
             return _Tail(0, [], 0, {}, 0)
-        for frame in self._journal:
+        for frame in self.journal:
             rows += len(frame.records)
             controls.extend(frame.controls)
             positions.update(frame.positions)
             last_seq = max(last_seq, last_of(frame))
-        return _Tail(rows, controls, last_seq, positions, self._journal.torn_bytes)
+        return _Tail(rows, controls, last_seq, positions, self.journal.torn_bytes)
 
     def _tail_columns(
         self, names: Sequence[str], chosen: Selection, batch_rows: int
@@ -412,7 +412,7 @@ class Recording:
             return
         waiting: list[npt.NDArray[Any]] = []
         rows = 0
-        for frame in self._journal or ():
+        for frame in self.journal or ():
             if frame.records["seq"].size and frame.records["seq"][0] <= self.manifest.last_seq:
                 raise RecordingCorrupt(
                     f"{self.path}: journal and parts both hold seq {frame.records['seq'][0]}",

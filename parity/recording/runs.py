@@ -7,6 +7,7 @@ Never here: deciding anything, or reading a clock.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -205,9 +206,17 @@ class RunFolder:
         """Return the Parquet parts of a stream, in order."""
         return sorted((self.path / stream).glob("*.parquet"))
 
-    def rows(self, stream: str, *, around: int | None = None) -> Iterator[dict[str, Any]]:
-        """Yield rows in order, or those of the part around a seq; a damaged one is corrupt."""
-        parts = self.parts(stream)
+    def rows(
+        self, stream: str, *, around: int | None = None, behind: int = 0
+    ) -> Iterator[dict[str, Any]]:
+        """Yield rows in order; a damaged part is corrupt.
+
+        Args:
+            stream: candidates or decisions.
+            around: only those of the part around a seq.
+            behind: only those of parts that go on behind a seq.
+        """
+        parts = [part for part in self.parts(stream) if not behind or _part_seq(part) > behind]
         if around is not None:
             parts = [part for part in parts if _part_seq(part) >= around][:1]
         for part in parts:
@@ -242,8 +251,11 @@ class RunFolder:
 
     def checkpoints(self) -> list[tuple[int, dict[str, Any]]]:
         """Return the kept checkpoints, oldest first; a damaged one raises RecordingCorrupt."""
-        files = sorted((self.path / "checkpoints").glob("*.ckpt"))
-        return [_read_checkpoint(f) for f in files]
+        found = []
+        for file in sorted((self.path / "checkpoints").glob("*.ckpt")):
+            with contextlib.suppress(FileNotFoundError):  # a newer one took its place meanwhile
+                found.append(_read_checkpoint(file))
+        return found
 
     def check_outputs(self) -> None:
         """Hold a complete run's files against its manifest.

@@ -130,7 +130,9 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
         ("sweep", printed(*backtest, "--set", "threshold=0.001,0.9", "--out", folder / "c")),
         (
             "backtest",
-            printed("paper", folder / "paper", "-s", "momentum", "--recording", imported),
+            printed(
+                *("paper", folder / "paper", "-s", "momentum", "--recording", imported, "--verify")
+            ),
         ),
         ("verify", printed("verify", folder / "a")),
         ("verify", printed("verify", folder / "paper")),

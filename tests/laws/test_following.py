@@ -1,0 +1,161 @@
+"""A proof that goes on with its run says what one at the end says, and replays each tick once.
+
+Looks are simulated by what a live run leaves on disk between two checkpoints: the recording, the
+parts written so far, and an open manifest. A restart after a kill takes parts away again.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from parity.compose import watching
+from parity.compose.feeds import Feed
+from parity.compose.modes import paper
+from parity.compose.proofs import verify
+from parity.compose.watching import watched
+from parity.core.engine import Engine
+from parity.model.events import EventBatch
+from parity.recording.holding import held, is_held
+from parity.recording.reader import open_recording
+from parity.recording.runs import MANIFEST, STREAMS, RunFolder
+from parity.settings.strategies import load_strategies
+from parity.sources.synthetic import make_recording
+
+TICKS = 4_000
+SETS = ["threshold=0.001"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A paper run of four checkpoints."""
+    folder = tmp_path_factory.mktemp("following")
+    make_recording(folder / "rec", seed=5, ticks=TICKS)
+    with open_recording(folder / "rec") as read:
+        table = read.table
+    specs = load_strategies(["momentum", "mean_reversion"], SETS)
+    paper(
+        folder / "run", specs, Feed(recording=folder / "rec"), table=table, checkpoint_ticks=1_000
+    )
+    assert len(RunFolder(folder / "run").parts("decisions")) == 4
+    return folder / "run"
+
+
+class Stages:
+    """Puts a copy of a run back to what it was after some of its parts; `go` is the wait."""
+
+    def __init__(self, run: Path, copy: Path, parts: list[int]) -> None:
+        self.run = run
+        self.copy = copy
+        self.left = list(parts)
+        shutil.copytree(run, copy)
+        self.go()
+
+    def go(self) -> None:
+        """Go to the next stage; after the last one the run is complete."""
+        manifest = json.loads((self.run / MANIFEST).read_text())
+        count = self.left.pop(0) if self.left else 4
+        over = not self.left
+        if not over:
+            manifest |= {"state": "open", "report": None, "last_seq": 0, "files": {}}
+            manifest["recording"]["content_hash"] = ""
+        for stream in STREAMS:
+            shutil.rmtree(self.copy / stream)
+            (self.copy / stream).mkdir()
+            for part in RunFolder(self.run).parts(stream)[: 4 if over else count]:
+                shutil.copy(part, self.copy / stream)
+        (self.copy / MANIFEST).write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Every seq that an engine of the watch was given."""
+    seen: list[int] = []
+    process = Engine.process
+
+    def processed(self: Engine, batch: EventBatch) -> Any:
+        seen.extend(batch.ticks.column("seq").tolist())
+        return process(self, batch)
+
+    monkeypatch.setattr(Engine, "process", processed)
+    monkeypatch.setattr(watching, "is_held", lambda _: True)
+    return seen
+
+
+@pytest.mark.parametrize("parts", [[1, 2, 3, 4], [0, 0, 2], [3, 1, 2, 4], [2], [4, 4]])
+def test_each_look_goes_on_where_the_last_one_ended(
+    run: Path, tmp_path: Path, counted: list[int], parts: list[int]
+) -> None:
+    """Whatever is on disk at each look, parts taken away included, every tick is replayed once."""
+    stages = Stages(run, tmp_path / "copy", parts)
+    verdicts = list(watched(stages.copy, stages.go))
+    replayed = list(counted)
+    whole = verify(stages.copy)
+
+    assert list(range(1, TICKS + 1)) == replayed
+    assert ["identical"] * len(verdicts) == [v.verdict for v in verdicts]
+    ticks = [v.covered["ticks"] for v in verdicts]
+    assert sorted(ticks) == ticks
+    # Of checkpoints the newest two are kept: an early look holds its state against what is there.
+    assert whole == verdicts[-1]
+
+
+@pytest.mark.parametrize(("at", "parts"), [(0, [1, 3]), (-1, [2, 3, 4]), (0.5, [0, 2, 1, 3])])
+def test_the_first_difference_is_the_one_of_a_whole_proof(
+    run: Path, tmp_path: Path, at: float, parts: list[int]
+) -> None:
+    """Edit one row anywhere: the watch ends with it, at the first look that can see it."""
+    folder = tmp_path
+    shutil.copytree(run, folder / "run")
+    files = RunFolder(folder / "run").parts("decisions")
+    rows = [(file, row) for file in files for row in range(pq.read_metadata(file).num_rows)]
+    file, row = rows[int(at * len(rows)) if at > 0 else int(at)]
+    table = pq.read_table(file)
+    values = table.column("quantity").to_pylist()
+    values[row] = 77.0
+    index = table.schema.get_field_index("quantity")
+    pq.write_table(table.set_column(index, "quantity", pa.array(values, pa.float64())), file)
+    seq = int(np.array(table.column("seq"))[row])
+    stages = Stages(folder / "run", folder / "copy", [*parts, 4, 4])
+    (folder / "copy" / "lock").mkdir()
+    with held(folder / "copy"):
+        *before, last = list(watched(stages.copy, stages.go))
+
+    seen_by = next(n for n, part in enumerate(files, 1) if part == file)
+    assert len(before) == len({n for n in parts if 0 < n < seen_by} - _fallen(parts))
+    assert all("identical" == v.verdict for v in before)
+    assert "different" == last.verdict
+    assert last.first_divergence is not None
+    assert (seq, "quantity") == (last.first_divergence.seq, last.first_divergence.field)
+
+
+def _fallen(parts: list[int]) -> set[int]:
+    """Return the counts that came behind a larger one: a look finds nothing new there."""
+    return {n for at, n in enumerate(parts) if any(n < m for m in parts[:at])}
+
+
+def test_a_run_whose_process_is_gone_ends_the_watch(run: Path, tmp_path: Path) -> None:
+    """What it wrote is proved, and that it is not complete is said."""
+    stages = Stages(run, tmp_path / "copy", [2, 4, 4])
+    (found,) = list(watched(stages.copy, stages.go))
+
+    assert "identical" == found.verdict
+    assert any("process ended" in note for note in found.notes)
+    assert any("the run is open" in note for note in found.notes)
+
+
+def test_asking_whether_a_run_is_held_lets_it_go_at_once(tmp_path: Path) -> None:
+    """A probe neither keeps a runner out nor makes a folder."""
+    assert not is_held(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    with held(tmp_path / "run"):
+        assert is_held(tmp_path / "run")
+        (tmp_path / "run" / "kept").touch()
+    assert not is_held(tmp_path / "run")
+    with held(tmp_path / "run"):
+        assert is_held(tmp_path / "run")
