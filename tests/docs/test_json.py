@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import parity
 from parity.cli import app
+from parity.publishers.envelope import iso_utc
 from parity.sources.synthetic import make_recording
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "json.md"
@@ -150,6 +152,9 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
         ("report", printed("report", folder / "a")),
         ("report", printed("report", folder / "b")),
     ]
+    found.append(
+        ("diff AGAINST", printed("diff", folder / "a", "--against", _said(folder), code=1))
+    )
     manifest = folder / "b" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"state": "complete"', '"state": "open"', 1))
     opened = json.loads(manifest.read_text()) | {"report": None}
@@ -163,6 +168,17 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
     found.append(("inspect REC", printed("inspect", folder / "damaged")))
     found.append(("report", printed("report", folder / "a")))
     return found
+
+
+def _said(folder: Path) -> Path:
+    """Write one signal of run `a` as another runner's message, under another name."""
+    found = parity.open(folder / "a").signals
+    row, ns = found.row(0, named=True), found["ts_event"].to_physical()[0]
+    data = {name: row[name] for name in ("instrument_token", "price", "quantity", "confidence")}
+    data |= {"strategy_id": "old", "signal_type": row["side"], "timestamp": iso_utc(ns)}
+    path = folder / "said.jsonl"
+    path.write_text(json.dumps(data) + "\n")
+    return path
 
 
 def _extended(folder: Path) -> tuple[str | Path, ...]:

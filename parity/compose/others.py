@@ -1,0 +1,124 @@
+"""A run against another runner's published signals: which are compared, and where they come from.
+
+Never here: how signals are paired; `proof.against` does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from parity.analysis import frames
+from parity.analysis.results import span_of
+from parity.model.errors import ConfigError, NothingCompared
+from parity.model.values import SIDES
+from parity.proof.against import Against, Said, Tolerance, hold_against
+from parity.proof.messages import said_of
+from parity.recording.runs import RunFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+def against(
+    run: Path,
+    other: str,
+    tolerance: Tolerance,
+    *,
+    servers: str = "",
+    librdkafka: Mapping[str, Any] | None = None,
+) -> Against:
+    """Hold a run's approved signals against a file's, or a topic's.
+
+    Only what lies in the time of the run's ticks, and of instruments it is about, is compared; the
+    rest is counted. The run's own messages in a topic are left out.
+
+    Args:
+        run: its folder.
+        other: a file of JSON lines, or the name of a topic.
+        tolerance: what still counts as one signal.
+        servers: the broker of a topic.
+        librdkafka: its settings.
+
+    Raises:
+        NothingCompared: the run saw no ticks, or neither side has a signal in their time.
+        InputRefused: a message is no signal.
+        ConfigError: there is no such file or topic.
+        ServiceDown: the broker does not answer.
+    """
+    folder = RunFolder(run)
+    folder.check_outputs()
+    span = span_of(folder)
+    if span is None:
+        raise NothingCompared(
+            f"{run}: it saw no ticks, or its recording is gone",
+            cure="compare a run whose recording is there",
+        )
+    ours = _all_said(frames.signals(run))
+    # A refusal by the paper broker is of an approved signal, which was published.
+    drops = _all_said(frames.drops(run).filter(pl.col("signal_id") == ""))
+    about = {one.instrument_token for one in (*ours, *drops)} | _tokens(folder)
+    first, last = span[0] - tolerance.time_ns, span[1] + tolerance.time_ns
+    theirs: list[Said] = []
+    left_out: Counter[str] = Counter()
+    for payload, place in _messages(other, servers, librdkafka or {}):
+        said = said_of(payload, place)
+        if isinstance(said, str):
+            left_out[said] += 1
+        elif not first <= said.ts_event <= last:
+            left_out["outside the run's time"] += 1
+        elif said.instrument_token not in about:
+            left_out["instruments the run is not about"] += 1
+        else:
+            theirs.append(said)
+    return hold_against(ours, theirs, tolerance=tolerance, drops=drops, left_out=left_out)
+
+
+def _tokens(run: RunFolder) -> set[int]:
+    """Return the instruments of the run's strategies; of one that takes all, those of its ticks."""
+    named: set[int] = set()
+    for kept in run.manifest.strategies:
+        tokens = kept.config.get("instrument_tokens") or ()
+        if not tokens:
+            from parity.recording.reader import open_recording
+
+            with open_recording(run.recording_path) as recording:
+                return {int(token) for token in recording.table.tokens}
+        named.update(int(token) for token in tokens)
+    return named
+
+
+def _all_said(frame: pl.DataFrame) -> list[Said]:
+    exact = frame.with_columns(pl.col("ts_event").to_physical())  # datetime holds no ns
+    return [_said(row) for row in exact.iter_rows(named=True)]
+
+
+def _said(row: dict[str, Any]) -> Said:
+    return Said(
+        instrument_token=row["instrument_token"],
+        side=SIDES[row["side"]],
+        ts_event=row["ts_event"],
+        strategy_id=row["strategy_id"],
+        broker=row["broker"],
+        price=row["price"],
+        quantity=row["quantity"],
+        confidence=row.get("confidence"),
+        place=f"seq {row['seq']}",
+        seq=row["seq"],
+        reason=row.get("reason") or "",
+    )
+
+
+def _messages(
+    other: str, servers: str, librdkafka: Mapping[str, Any]
+) -> Iterable[tuple[bytes, str]]:
+    path = Path(other)
+    if path.is_file():
+        lines = enumerate(path.read_bytes().split(b"\n"), 1)
+        return ((line, f"{path}:{number}") for number, line in lines if line.strip())
+    if "/" in other or path.suffix in (".json", ".jsonl", ".ndjson"):
+        raise ConfigError(f"--against: no file {other}", cure="name a file, or a topic")
+    raise ConfigError(f"--against: no file {other}", cure="name a file, or a topic")
