@@ -26,6 +26,7 @@ from parity.cli.options import (
     StrategyFiles,
     TableSource,
     Topics,
+    VerifyAtEnd,
     live_settings,
     specs_of,
     start_of,
@@ -67,6 +68,7 @@ def command(
     keep_days: KeepDays = None,
     keep_bytes: KeepBytes = None,
     servers: Servers = None,
+    verify: VerifyAtEnd = False,
     as_json: Json = False,
 ) -> None:
     """Run strategies on live ticks, and publish to each one's broker: BROKER.signals.raw.
@@ -93,7 +95,7 @@ def command(
     source = (settings.ticks_topics, settings.bootstrap_servers, begin, exit_at_end)
     client, overlays = settings.client_config(), load_overlays(sessions)
     feed = Feed(*source, client, None, None, overlays, settings.codec, settings.codec_tz)
-    carry_out(live, run, specs, feed, table, seed, settings, as_json)
+    carry_out(live, run, specs, feed, table, seed, settings, as_json, verify=verify)
 
 
 def _destinations(specs: Sequence[StrategySpec]) -> str:

@@ -108,7 +108,7 @@ def command(
     source = (settings.ticks_topics, settings.bootstrap_servers, begin, exit_at_end)
     client, overlays = settings.client_config(), load_overlays(sessions)
     feed = Feed(*source, client, recording, pace, overlays, settings.codec, settings.codec_tz)
-    carry_out(paper, run, specs, feed, table, seed, settings, as_json)
+    carry_out(paper, run, specs, feed, table, seed, settings, as_json, verify=verify)
 
 
 def carry_out(
@@ -120,8 +120,10 @@ def carry_out(
     seed: int,
     settings: Settings,
     as_json: bool,
+    *,
+    verify: bool,
 ) -> None:
-    """Run a live mode with strategies to its end, and show what came of it."""
+    """Run a live mode with strategies to its end, show what came of it, and prove it if asked."""
     from parity.cli.backtest import show_finished
 
     with told(mode.__name__) as tell:

@@ -1,6 +1,7 @@
 """Signals of two runners: paired once each, as many as can be, and what differs is named."""
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,9 +18,9 @@ def said(ts: int, side: int = 1, token: int = 7, **more: object) -> Said:
     return base._replace(**more)
 
 
-def held(run: list[Said], other: list[Said], **more: object) -> Against:
+def held(run: list[Said], other: list[Said], **more: Any) -> Against:
     """Hold two lists against each other, exactly unless something else is said."""
-    return hold_against(run, other, **({"tolerance": Tolerance()} | more))  # type: ignore[arg-type]
+    return hold_against(run, other, **({"tolerance": Tolerance()} | more))
 
 
 SIGNALS = st.lists(st.builds(said, st.integers(0, 12), st.sampled_from([1, -1])), max_size=6)
