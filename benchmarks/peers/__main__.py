@@ -26,7 +26,6 @@ def main(picture: Path) -> int:
     """Measure; print the tables and write the plot; return 0 where all did the same work."""
     pythons, absent = turns.environments()
     report = Report()
-    wrong = []
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         data = turns.export(generate.recording(TICKS), Path(one))
         real = turns.real_trades(Path(other))
@@ -34,7 +33,10 @@ def main(picture: Path) -> int:
             data, real if isinstance(real, turns.Data) else None, pythons
         )
         if "csp" in pythons:
-            wrong += momentum.measure(report, data, pythons)
+            try:
+                wrong += momentum.measure(report, data, pythons)
+            except turns.Failed as failure:
+                wrong.append(str(failure))
     conditions = turns.conditions()
     print(f"bench-peers: {data.ticks} ticks, {conditions}")
     print(f"bench-peers: {turns.versions(pythons)}")

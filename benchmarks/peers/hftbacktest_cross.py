@@ -2,7 +2,7 @@
 
 Each event is waited for and its trade taken, an instrument after the other. `memory` and `file`
 (its own npz) round each price to whole price steps and sum integers; `floats` sums the prices as
-they come. Both threads of its own are off; what is compiled is compiled before the clock.
+they come. What is compiled is compiled before the clock.
 """
 
 import tempfile

@@ -28,7 +28,7 @@ from benchmarks import generate
 from parity import import_ticks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from parity.recording.reader import Recording
 
@@ -37,7 +37,7 @@ ROOT: Final = HERE.parents[1]
 ENVIRONMENTS: Final = ROOT / ".venv-peers"
 PEERS: Final = ("csp", "nautilus", "hftbacktest", "vectorbt", "backtesting")
 # None of them takes so long at the sizes that are used here.
-_TURN_S_MAX: Final = 1800
+_TURN_S_MAX: Final = 600
 
 
 class Data(NamedTuple):
@@ -69,15 +69,16 @@ def environment(peer: str) -> str:
             [*pip, "--require-hashes", "-r", wanted], check=False, capture_output=True, text=True
         )
         if said.returncode:
-            raise Failed(f"not installed: {said.stderr.strip().splitlines()[-1]}")
+            why = said.stderr.strip() or f"pip ended with {said.returncode}"
+            raise Failed(f"not installed: {why.splitlines()[-1]}")
         stamp.touch()
     return str(python)
 
 
-def environments(peers: Sequence[str] = PEERS) -> tuple[dict[str, str], dict[str, str]]:
+def environments() -> tuple[dict[str, str], dict[str, str]]:
     """Return parity's Python as "", the Python of each peer, and why peers are not installed."""
     pythons, absent = {"": sys.executable}, {}
-    for peer in peers:
+    for peer in PEERS:
         try:
             pythons[peer] = environment(peer)
         except Failed as failure:
@@ -120,9 +121,12 @@ def turn(python: str, script: str, data: Data, asked: Mapping[str, Any]) -> dict
     run = [python, str(HERE / f"{script}.py"), json.dumps(whole)]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     with generate.pinned(1):  # a child may use what its parent may
-        said = subprocess.run(
-            run, check=False, capture_output=True, text=True, env=env, timeout=_TURN_S_MAX
-        )
+        try:
+            said = subprocess.run(
+                run, check=False, capture_output=True, text=True, env=env, timeout=_TURN_S_MAX
+            )
+        except subprocess.TimeoutExpired as late:
+            raise Failed(f"{script} {dict(asked)} took longer than {_TURN_S_MAX} s") from late
     if said.returncode:
         raise Failed(f"{script} {dict(asked)} failed:\n{said.stderr[-2000:]}")
     answer: dict[str, Any] = json.loads(said.stdout.splitlines()[-1])

@@ -4,6 +4,7 @@ Peers run where `.venv-peers` holds them, which `make bench-peers` makes and CI 
 here looks at a time.
 """
 
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -84,7 +85,8 @@ def here(peer: str) -> dict[str, str]:
     """The Pythons of parity and of a peer, which is never installed for a test."""
     if peer and not (turns.ENVIRONMENTS / peer / ".stamp").exists():
         pytest.skip(f"{peer} is not in .venv-peers/{peer}: `make bench-peers` installs it")
-    return turns.environments([peer] if peer else [])[0]
+    pythons = {"": sys.executable}
+    return pythons | ({peer: str(turns.ENVIRONMENTS / peer / "bin" / "python")} if peer else {})
 
 
 @pytest.mark.slow
