@@ -11,6 +11,7 @@ import typer
 from parity.cli.options import (
     Codec,
     CodecTz,
+    DeadLetters,
     ExitAtEnd,
     Json,
     KeepBytes,
@@ -58,6 +59,7 @@ def command(
     topics: Topics = None,
     codec: Codec = None,
     tz: CodecTz = None,
+    dead_letters: DeadLetters = None,
     start_from: StartFrom = "latest",
     exit_at_end: ExitAtEnd = False,
     instrument_table: TableSource = None,
@@ -77,7 +79,8 @@ def command(
     are filled on paper. Without --confirm nothing is started. Else as `parity paper`.
     """
     begin = start_of(start_from)
-    settings = live_settings(servers, topics, rotate_mb, rotate_s, keep_days, keep_bytes, codec, tz)
+    rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
+    settings = live_settings(servers, topics, *rotation, *kept, codec, tz, dead_letters)
     specs = specs_of(strategies, overrides, skip_invalid=skip_invalid)
     if not confirm:
         raise ConfigError(
@@ -94,7 +97,8 @@ def command(
     log_to_stderr(settings.log_level)
     source = (settings.ticks_topics, settings.bootstrap_servers, begin, exit_at_end)
     client, overlays = settings.client_config(), load_overlays(sessions)
-    feed = Feed(*source, client, None, None, overlays, settings.codec, settings.codec_tz)
+    reading = (settings.codec, settings.codec_tz, settings.dead_letters)
+    feed = Feed(*source, client, None, None, overlays, *reading)
     carry_out(live, run, specs, feed, table, seed, settings, as_json, verify=verify)
 
 

@@ -81,6 +81,13 @@ CodecTz = Annotated[
         "--tz", metavar="ZONE", help="Zone of times in messages that name none, as Kite's."
     ),
 ]
+DeadLetters = Annotated[
+    bool | None,
+    typer.Option(
+        "--dead-letters/--no-dead-letters",
+        help="Whether messages that cannot be decoded go to <topic>.dlq, each once; they do.",
+    ),
+]
 StartFrom = Annotated[
     str,
     typer.Option(
@@ -166,6 +173,7 @@ def live_settings(
     keep_bytes: int | None,
     codec: str | None,
     codec_tz: str | None,
+    dead_letters: bool | None,
 ) -> Settings:
     """Return the settings of a command that records."""
     return settings_of(
@@ -177,6 +185,7 @@ def live_settings(
         keep_bytes=keep_bytes,
         codec=codec,
         codec_tz=codec_tz,
+        dead_letters=dead_letters,
     )
 
 

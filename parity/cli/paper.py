@@ -12,6 +12,7 @@ from parity.cli.console import told
 from parity.cli.options import (
     Codec,
     CodecTz,
+    DeadLetters,
     ExitAtEnd,
     Json,
     KeepBytes,
@@ -63,6 +64,7 @@ def command(
     topics: Topics = None,
     codec: Codec = None,
     tz: CodecTz = None,
+    dead_letters: DeadLetters = None,
     start_from: StartFrom = "latest",
     exit_at_end: ExitAtEnd = False,
     instrument_table: TableSource = None,
@@ -94,7 +96,7 @@ def command(
     """
     begin = start_of(start_from)
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
-    settings = live_settings(servers, topics, *rotation, *kept, codec, tz)
+    settings = live_settings(servers, topics, *rotation, *kept, codec, tz, dead_letters)
     specs = specs_of(strategies, overrides, skip_invalid=skip_invalid)
     if pace is not None and recording is None:
         raise ConfigError("--pace: it goes with --recording", cure="name a recording")
@@ -107,7 +109,8 @@ def command(
     log_to_stderr(settings.log_level)
     source = (settings.ticks_topics, settings.bootstrap_servers, begin, exit_at_end)
     client, overlays = settings.client_config(), load_overlays(sessions)
-    feed = Feed(*source, client, recording, pace, overlays, settings.codec, settings.codec_tz)
+    reading = (settings.codec, settings.codec_tz, settings.dead_letters)
+    feed = Feed(*source, client, recording, pace, overlays, *reading)
     carry_out(paper, run, specs, feed, table, seed, settings, as_json, verify=verify)
 
 

@@ -11,6 +11,7 @@ from parity.cli.console import counted, say, show, show_json, told
 from parity.cli.options import (
     Codec,
     CodecTz,
+    DeadLetters,
     ExitAtEnd,
     Json,
     KeepBytes,
@@ -45,6 +46,7 @@ def command(
     topics: Topics = None,
     codec: Codec = None,
     tz: CodecTz = None,
+    dead_letters: DeadLetters = None,
     start_from: StartFrom = "latest",
     exit_at_end: ExitAtEnd = False,
     instrument_table: TableSource = None,
@@ -61,7 +63,7 @@ def command(
     """
     begin = start_of(start_from)
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
-    settings = live_settings(servers, topics, *rotation, *kept, codec, tz)
+    settings = live_settings(servers, topics, *rotation, *kept, codec, tz, dead_letters)
     table = table_of(instrument_table, recording)
     from parity.cli.logs import log_to_stderr
     from parity.compose.feeds import Feed
@@ -76,6 +78,7 @@ def command(
         settings.client_config(),
         codec=settings.codec,
         tz=settings.codec_tz,
+        dead_letters=settings.dead_letters,
     )
     with told("record") as tell:
         found = record(
@@ -98,6 +101,9 @@ def _show(recording: Path, found: dict[str, Any]) -> None:
         f"{counted(found.get('ticks', 0), 'tick')}, {counted(found.get('gaps', 0), 'gap')}, "
         f"{counted(found.get('quarantined', 0), 'undecodable message')}: {recording}"
     )
+    if found["dead_letters"] or found["dead_letters_open"]:
+        waiting = f", {found['dead_letters_open']} not yet" if found["dead_letters_open"] else ""
+        show(f"dead letters: {found['dead_letters']} sent{waiting}")
     if found["pruned_segments"]:
         show(
             f"pruned: {counted(found['pruned_segments'], 'segment')}, "

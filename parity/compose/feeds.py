@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.compose.sessions import Overlays
+    from parity.live.dead_letters import DeadLetters
     from parity.live.runner import Limits, Outcome, Strategies
     from parity.model.instruments import InstrumentTable
     from parity.publishers import Publisher
@@ -42,6 +43,7 @@ class Feed(NamedTuple):
         sessions: days of calendars that are otherwise than their rules say.
         codec: what the messages on the topics are, a name of `sources.codecs.registry`.
         tz: the zone of times in them that name none.
+        dead_letters: send what cannot be decoded to `<topic>.dlq`.
         fills: topics of fills from outside, which a live mode adds, and who reads each.
     """
 
@@ -55,6 +57,7 @@ class Feed(NamedTuple):
     sessions: Overlays | None = None
     codec: str = "native"
     tz: str | None = None
+    dead_letters: bool = True
     fills: Mapping[str, FillDecoder] = MappingProxyType({})
 
     @property
@@ -104,6 +107,7 @@ def run_live(
                 durability=keeping.durability,
                 rotation=keeping.rotation,
                 retention=keeping.retention,
+                letters=letters_of(feed),
                 progress=progress,
             )
 
@@ -144,3 +148,13 @@ def publisher_of(feed: Feed, run: Path, run_id: str) -> Publisher:
     from parity.publishers.redpanda import RedpandaPublisher
 
     return RedpandaPublisher(feed.bootstrap, run_id, settings=feed.librdkafka)
+
+
+def letters_of(feed: Feed) -> DeadLetters | None:
+    """Return where undecodable messages of a feed go, not connected yet."""
+    if feed.recording is not None or not feed.dead_letters:
+        return None
+    from parity.live.dead_letters import DeadLetters
+    from parity.publishers.redpanda.letters import LetterBox
+
+    return DeadLetters(lambda name: LetterBox(feed.bootstrap, name, settings=feed.librdkafka))

@@ -408,6 +408,8 @@ def record(
         "pruned_segments": outcome.pruned_segments,
         "pruned_bytes": outcome.pruned_bytes,
         "pruning_failures": outcome.pruning_failures,
+        "dead_letters": outcome.dead_letters,
+        "dead_letters_open": outcome.dead_letters_open,
     }
 
 

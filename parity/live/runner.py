@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from parity.core.engine import Engine
+    from parity.live.dead_letters import DeadLetters
     from parity.live.delivery import Delivery
     from parity.live.heart import Heart
     from parity.live.retention import Pruner
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 TAKE_S: Final = 0.2  # how long silence lasts before the loop looks around
 FLUSH_LIMIT_S: Final = 3.0  # so that a stop ends within 5 s, whatever hangs
 SETTLE_LIMIT_S: Final = 15.0  # at the end of a topic, where nobody asked for a stop
+LETTERS_LIMIT_S: Final = 1.0  # at a stop; what is open then goes out with the next start
 SAID_EACH: Final = 10  # of gaps and quarantined messages; then every thousandth is logged
 
 _log = structlog.get_logger("parity.live.runner")
@@ -89,6 +91,8 @@ class Outcome:
     pruned_segments: int = 0
     pruned_bytes: int = 0
     pruning_failures: int = 0
+    dead_letters: int = 0
+    dead_letters_open: int = 0
 
 
 class Interrupted(ParityError):
@@ -108,6 +112,7 @@ class Runner:
         journal: open on `folder`.
         sealer: of its ended segments; stopped before the rest is sealed.
         pruner: what the sealer has called; its events are journaled.
+        letters: where undecodable messages go, told by events.
         strategies: None records only.
         stop: set from outside to end.
         limits: checkpoints and the end.
@@ -126,6 +131,7 @@ class Runner:
         *,
         sealer: BackgroundSealer | None = None,
         pruner: Pruner | None = None,
+        letters: DeadLetters | None = None,
         strategies: Strategies | None = None,
         stop: asyncio.Event,
         limits: Limits | None = None,
@@ -140,6 +146,7 @@ class Runner:
         self._journal = journal
         self._sealer = sealer
         self._pruner = pruner
+        self._letters = letters
         self._strategies = strategies
         self._stop = stop
         self._limits = limits or Limits()
@@ -167,6 +174,8 @@ class Runner:
         try:
             async with asyncio.TaskGroup() as tasks:
                 helpers = await self._start_helpers(tasks)
+                if self._letters is not None:
+                    self._letters.begin(self._folder, recorded)
                 if recorded is not None:
                     if self._pruner is not None:
                         self._pruner.said(recorded)
@@ -175,6 +184,8 @@ class Runner:
                     self._sealer.wake(0)  # not before: what is pruned is not read again
                 await self._source.start()
                 await self._loop()
+                if self._letters is not None:
+                    await self._settle_letters(self._letters)
                 if self._strategies is not None:
                     settled = await self._finish(self._strategies)
                 for helper in helpers:
@@ -195,7 +206,7 @@ class Runner:
         return self._outcome(settled)
 
     def _outcome(self, settled: bool) -> Outcome:
-        pruner = self._pruner
+        pruner, letters = self._pruner, self._letters
         return Outcome(
             self._journal.last_seq,
             self._ticks,
@@ -203,7 +214,12 @@ class Runner:
             self._counts["quarantine"],
             self._counts["gap"],
             settled,
-            *((pruner.segments, pruner.bytes, pruner.failures) if pruner is not None else ()),
+            *(
+                (pruner.segments, pruner.bytes, pruner.failures)
+                if pruner is not None
+                else (0, 0, 0)
+            ),
+            *((letters.delivered, letters.open) if letters is not None else ()),
         )
 
     async def _loop(self) -> None:
@@ -230,12 +246,15 @@ class Runner:
         if len(records):
             records["ts_recv"] = now
         pruned = [] if self._pruner is None else self._pruner.notes()
-        notes = [*self._failures(), *pruned, *notes, *self._beats(records, now)]
+        told = [] if self._letters is None else self._letters.notes()
+        notes = [*self._failures(), *pruned, *told, *notes, *self._beats(records, now)]
         if notes:
             records, controls = self._interleave(records, notes, now)
         else:
             records, controls = self._sequencer.sequence(records), ()
         self._journal.append(records, controls, positions)
+        if self._letters is not None:
+            self._letters.offer(controls)
         self._ticks += len(records)
         if self._strategies is not None and self._strategies.heart is not None:
             self._strategies.heart.took(records, now)
@@ -406,6 +425,11 @@ class Runner:
             _log.error("signals_not_settled", waited_s=limit_s)
         return settled
 
+    async def _settle_letters(self, letters: DeadLetters) -> None:
+        asked = self._stop.is_set()
+        await letters.settle(LETTERS_LIMIT_S if asked else self._limits.settle_s)
+        await self._turn(Arrivals(np.zeros(0, self._table.tick_dtype), [], {}))  # tells of them
+
     def _complete(self, strategies: Strategies) -> None:
         # Last of all, with the hash of what was sealed: a kill before leaves an open run.
         with open_recording(self._folder) as sealed:
@@ -415,6 +439,8 @@ class Runner:
 
     async def _close(self, limit_s: float) -> None:
         try:
+            if self._letters is not None:
+                self._letters.close()
             await self._source.close()
             if self._strategies is not None:
                 await self._strategies.delivery.close(limit_s)

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     import asyncio
     from pathlib import Path
 
+    from parity.live.dead_letters import DeadLetters
     from parity.model.instruments import InstrumentTable
     from parity.recording.pruning import Retention
+    from parity.recording.reader import Recording
     from parity.sources.arrivals import LiveSource
 
 _log = structlog.get_logger("parity.live.start")
@@ -41,6 +43,7 @@ async def start(
     durability: str = "fdatasync",
     rotation: Rotation | None = None,
     retention: Retention | None = None,
+    letters: DeadLetters | None = None,
     max_skew_ns: int = MAX_SKEW_NS,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> Outcome:
@@ -58,6 +61,7 @@ async def start(
         durability: of the journal.
         rotation: when a segment of it ends, and is sealed while the run goes on.
         retention: how much of it is held; older segments go while the run goes on.
+        letters: where undecodable messages go; None keeps them in the recording alone.
         max_skew_ns: how far ts_event may be ahead of ts_recv.
         progress: called with counts after each turn of the loop.
 
@@ -75,11 +79,8 @@ async def start(
     journal = _journal(folder, rotation or Rotation(), durability, sealer)
     try:
         recorded = open_recording(folder) if goes_on else None
-        if recorded is not None:
-            table = recorded.table
-            source.start_at(recorded.next_positions())
-            await source.connect()
-        source.name_streams(add_streams(folder, source.streams))
+        table = table if recorded is None else recorded.table
+        await _place(source, folder, recorded)
         journal.append(np.zeros(0, table.tick_dtype), (), source.positions())
         runner = Runner(
             folder,
@@ -89,6 +90,7 @@ async def start(
             journal,
             sealer=sealer,
             pruner=pruner,
+            letters=letters,
             strategies=strategies,
             stop=stop,
             limits=limits,
@@ -99,6 +101,14 @@ async def start(
         await source.close()
         journal.close()
         sealer.stop()
+
+
+async def _place(source: LiveSource, folder: Path, recorded: Recording | None) -> None:
+    """Let the source begin where the recording ends, and call its streams by their ids there."""
+    if recorded is not None:
+        source.start_at(recorded.next_positions())
+        await source.connect()
+    source.name_streams(add_streams(folder, source.streams))
 
 
 def _journal(

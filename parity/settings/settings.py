@@ -46,6 +46,7 @@ _EXPECTED: Final[dict[str, str]] = {
     "ticks_topics": "a list of topic names",
     "codec": "native, native-msgpack, kite, kite-binary or binance",
     "codec_tz": "a time zone such as Asia/Kolkata",
+    "dead_letters": "true or false",
     "log_level": "DEBUG, INFO, WARNING or ERROR",
     "cache_dir": "a folder",
     "runs_dir": "a folder",
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
         ticks_topics: topics that carry ticks.
         codec: what the messages on those topics are.
         codec_tz: the zone of times in them that name none.
+        dead_letters: what cannot be decoded goes to `<topic>.dlq`.
         log_level: least level that is logged.
         cache_dir: compiled drivers; private to the user.
         cache: "use" a recording's Arrow cache where there is one, "build" it first, or "off".
@@ -112,6 +114,7 @@ class Settings(BaseSettings):
     ticks_topics: Annotated[tuple[str, ...], NoDecode, Field(min_length=1)] = ("market.ticks",)
     codec: Literal["native", "native-msgpack", "kite", "kite-binary", "binance"] = "native"
     codec_tz: Annotated[str, Field(min_length=1)] | None = None
+    dead_letters: bool = True
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     cache_dir: Path = Field(default_factory=_default_cache)
     cache: Literal["use", "build", "off"] = "use"

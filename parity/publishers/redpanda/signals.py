@@ -24,9 +24,10 @@ from parity.publishers.redpanda.connection import (
     no_answer,
     report,
 )
+from parity.publishers.redpanda.reading_back import bounds_of, consumer_of, read_to
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer, KafkaError, Message, Producer
+    from confluent_kafka import KafkaError, Message, Producer
 
     from parity.model.effects import ApprovedSignal
 
@@ -189,34 +190,19 @@ class RedpandaPublisher:
 
     # -- in a thread of their own: these wait
 
-    def _consumer(self) -> Consumer:
-        from confluent_kafka import Consumer
-
-        shared = {
-            k: v for k, v in self._own.items() if k.startswith(("sasl.", "ssl.", "security."))
-        }
-        settings: dict[str, Any] = {
-            "bootstrap.servers": self._servers,
-            "group.id": "parity-read-back",  # librdkafka wants one; nothing is committed
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 50,
-            **shared,
-            "error_cb": report,
-        }
-        return Consumer(settings, logger=LIBRDKAFKA_LOG)
-
     def _ends(self, topics: Sequence[str]) -> Ends:
         from confluent_kafka import KafkaException
 
         for topic in topics:
             self._await_topic(topic)
-        consumer = self._consumer()
+        consumer = consumer_of(self._servers, self._own)
         try:
             return {
-                t: {p: high for p, (_, high) in self._bounds(consumer, t).items()} for t in topics
+                t: {
+                    p: high
+                    for p, (_, high) in bounds_of(consumer, t, self._connect_limit_s).items()
+                }
+                for t in topics
             }
         except KafkaException as error:
             raise no_answer(self._servers, self._connect_limit_s, error) from None
@@ -243,58 +229,29 @@ class RedpandaPublisher:
                 )
             time.sleep(0.1)
 
-    def _bounds(self, consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
-        from confluent_kafka import TopicPartition
-
-        found = consumer.list_topics(timeout=self._connect_limit_s).topics.get(topic)
-        if found is None or found.error is not None:
-            return {}
-        return {
-            p: consumer.get_watermark_offsets(
-                TopicPartition(topic, p), timeout=self._connect_limit_s
-            )
-            for p in found.partitions
-        }
-
     def _read_back(
         self, run_id: str, starts: Mapping[str, Mapping[int, int]]
     ) -> dict[int, Receipt]:
-        from confluent_kafka import KafkaException, TopicPartition
+        from confluent_kafka import KafkaException
 
-        consumer = self._consumer()
+        consumer = consumer_of(self._servers, self._own)
         found: dict[int, Receipt] = {}
+
+        def note(message: Message) -> None:
+            headers = dict(message.headers() or ())
+            if headers.get("run_id") == run_id.encode():
+                place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
+                found.setdefault(int(headers["signal_no"] or 0), Receipt(*place))
+
+        limit_s = self._connect_limit_s
         try:
             for topic, partitions in starts.items():
-                for partition, (low, high) in self._bounds(consumer, topic).items():
+                for partition, (low, high) in bounds_of(consumer, topic, limit_s).items():
                     at = max(partitions.get(partition, 0), low)
                     if at < high:
-                        consumer.assign([TopicPartition(topic, partition, at)])
-                        self._scan(consumer, run_id, high, found)
+                        read_to(consumer, (topic, partition, at), high, limit_s, note)
         except KafkaException as error:
-            raise no_answer(self._servers, self._connect_limit_s, error) from None
+            raise no_answer(self._servers, limit_s, error) from None
         finally:
             consumer.close()
         return found
-
-    def _scan(self, consumer: Consumer, run_id: str, end: int, found: dict[int, Receipt]) -> None:
-        from confluent_kafka import KafkaError
-
-        deadline = time.monotonic() + self._connect_limit_s
-        while time.monotonic() < deadline:
-            for message in consumer.consume(1000, timeout=0.1):
-                error, offset = message.error(), message.offset() or 0
-                if error is not None:
-                    if error.code() == KafkaError._PARTITION_EOF:
-                        return  # its end may be a transaction's marker, which is no message
-                    continue
-                deadline = time.monotonic() + self._connect_limit_s
-                headers = dict(message.headers() or ())
-                if headers.get("run_id") == run_id.encode():
-                    place = Receipt(message.topic() or "", message.partition() or 0, offset)
-                    found.setdefault(int(headers["signal_no"] or 0), place)
-                if offset + 1 >= end:
-                    return
-        raise ServiceDown(
-            f"Redpanda at {self._servers}: reading signals back stopped before offset {end}",
-            cure="start again when the broker is well; nothing was sent",
-        )

@@ -1,0 +1,77 @@
+"""Reading a topic of ours back to its end: what has arrived there already is not sent again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from parity.model.errors import ServiceDown
+from parity.publishers.redpanda.connection import LIBRDKAFKA_LOG, report
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, Message
+
+Bounds = tuple[int, int]  # the first offset that is there, and the end
+_SHARED: Final = ("sasl.", "ssl.", "security.")  # of a producer's settings, what a consumer needs
+
+
+def consumer_of(servers: str, own: Mapping[str, Any]) -> Consumer:
+    """Return a consumer that is assigned by hand and commits nothing."""
+    from confluent_kafka import Consumer
+
+    settings: dict[str, Any] = {
+        "bootstrap.servers": servers,
+        "group.id": "parity-read-back",  # librdkafka wants one; nothing is committed
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "fetch.wait.max.ms": 50,
+        **{k: v for k, v in own.items() if k.startswith(_SHARED)},
+        "error_cb": report,
+    }
+    return Consumer(settings, logger=LIBRDKAFKA_LOG)
+
+
+def bounds_of(consumer: Consumer, topic: str, limit_s: float) -> dict[int, Bounds]:
+    """Return the bounds of each partition; of a topic that is not there none."""
+    from confluent_kafka import TopicPartition
+
+    found = consumer.list_topics(timeout=limit_s).topics.get(topic)
+    if found is None or found.error is not None:
+        return {}
+    return {
+        p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=limit_s)
+        for p in found.partitions
+    }
+
+
+def read_to(
+    consumer: Consumer, place: tuple[str, int, int], end: int, limit_s: float,
+    each: Callable[[Message], None],
+) -> None:  # fmt: skip
+    """Read one partition from (topic, partition, offset) up to `end`.
+
+    Raises:
+        ServiceDown: nothing came for `limit_s`.
+    """
+    from confluent_kafka import KafkaError, TopicPartition
+
+    consumer.assign([TopicPartition(*place)])
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        for message in consumer.consume(1000, timeout=0.1):
+            error = message.error()
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    return  # its end may be a transaction's marker, which is no message
+                continue
+            deadline = time.monotonic() + limit_s
+            each(message)
+            if (message.offset() or 0) + 1 >= end:
+                return
+    raise ServiceDown(
+        f"{place[0]}[{place[1]}]: reading it back stopped before offset {end}",
+        cure="start again when the broker is well; nothing was sent",
+    )
