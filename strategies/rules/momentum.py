@@ -36,6 +36,7 @@ class Momentum:
         self.lookback_periods = lookback_periods
         self.threshold = threshold
         self.position_size = position_size
+        self._start = -lookback_periods  # made once: a minus at every tick is 4 % of its time
 
     def get_required_history_length(self) -> int:
         """Return the window."""
@@ -58,7 +59,7 @@ class Momentum:
 
     def process_tick(self, tick: MarketTick, history: History) -> SignalResult | None:
         """Signal where the price left its window's first price by more than the threshold."""
-        start = history[-self.lookback_periods].price  # a hybrid's history may be longer
+        start = history[self._start].price  # a hybrid's history may be longer
         if start <= 0.0:
             return None
         change = (tick.price - start) / start
