@@ -36,7 +36,8 @@ DATA, RUN, PROVE, WRITE, OPERATE = "Data", "Run", "Prove", "Write", "Operate"
 EPILOG = (
     "Exit codes: 0 ok; 1 different, nothing compared, or a strategy that fails a check; 2 usage, "
     "configuration or refused input; 3 recording or run missing or corrupt; 4 a needed service is "
-    "down; 70 a defect in parity; 130 interrupted; 141 the reader of the output went away."
+    "down; 5 a strategy blocked a run, or took its memory; 70 a defect in parity; 130 interrupted; "
+    "141 the reader of the output went away."
 )
 
 app = typer.Typer(

@@ -16,6 +16,7 @@ from parity.cli.console import say
 from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
+    from parity.live.watchdog import Guard
     from parity.model.instruments import InstrumentTable
     from parity.recording.pruning import Retention
     from parity.recording.rotation import Rotation
@@ -206,6 +207,14 @@ def retention_of(settings: Settings) -> Retention:
         (settings.recordings_dir, settings.runs_dir),
         runs=settings.keep_named == "runs",
     )
+
+
+def guard_of(settings: Settings) -> Guard:
+    """Return what a run puts up with of its strategies."""
+    from parity.live.watchdog import Guard
+
+    memory = None if settings.memory_mb is None else settings.memory_mb * 1_000_000
+    return Guard(settings.stall_exit_s, memory)
 
 
 def recording_path(given: Path) -> Path:

@@ -29,6 +29,7 @@ from parity.cli.options import (
     TableSource,
     Topics,
     VerifyAtEnd,
+    guard_of,
     live_settings,
     retention_of,
     rotation_of,
@@ -140,6 +141,7 @@ def carry_out(
             durability=settings.durability,
             rotation=rotation_of(settings),
             retention=retention_of(settings),
+            guard=guard_of(settings),
             progress=None if tell is None else lambda now: tell(now.get("ticks", 0)),
         )
     show_finished(finished, as_json, verify=verify)

@@ -6,7 +6,8 @@ What all live modes share; in what they differ stands in `modes`. Never here: a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from parity.compose.sessions import Overlays
     from parity.live.dead_letters import DeadLetters
     from parity.live.runner import Limits, Outcome, Strategies
+    from parity.live.watchdog import Guard
     from parity.model.instruments import InstrumentTable
     from parity.publishers import Publisher
     from parity.recording.pruning import Retention
@@ -88,6 +90,7 @@ def run_live(
     strategies: Strategies | None,
     limits: Limits | None,
     progress: Callable[[dict[str, int]], None] | None,
+    guard: Guard | None = None,
 ) -> Outcome:
     """Run a live mode from its feed to its end, or until SIGINT or SIGTERM; `None` records only."""
     from parity.live.start import start
@@ -95,7 +98,7 @@ def run_live(
 
     async def main() -> Outcome:
         stop = asyncio.Event()
-        with stop_on_signals(stop):
+        with stop_on_signals(stop), _watched(folder.parent, guard, strategies, stop):
             return await start(
                 folder,
                 table,
@@ -112,6 +115,29 @@ def run_live(
             )
 
     return asyncio.run(main())
+
+
+@contextmanager
+def _watched(
+    run: Path, guard: Guard | None, strategies: Strategies | None, stop: asyncio.Event
+) -> Iterator[None]:
+    """Have the loop watched; raises StrategyTooMuch where that ended the run."""
+    if guard is None or strategies is None:
+        yield
+        return
+    from parity.live.watchdog import StrategyTooMuch, Watchdog
+
+    loop, engine = asyncio.get_running_loop(), strategies.engine
+
+    def ask() -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    with Watchdog(guard, run, lambda: engine.executors, ask) as watchdog:
+        yield
+    if watchdog.reason:
+        raise StrategyTooMuch(
+            watchdog.reason, cure="mend it, or allow more with the setting memory_mb; start again"
+        )
 
 
 def source_of(feed: Feed, table: InstrumentTable) -> LiveSource:

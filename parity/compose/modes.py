@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from parity.compose.feeds import Feed
     from parity.compose.sessions import Overlays
     from parity.live.runner import Outcome
+    from parity.live.watchdog import Guard
     from parity.model.instruments import InstrumentTable
     from parity.recording.pruning import Retention
     from parity.recording.reader import Recording
@@ -255,6 +256,7 @@ def paper(
     durability: str = "fdatasync",
     rotation: Rotation | None = None,
     retention: Retention | None = None,
+    guard: Guard | None = None,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> Finished:
     """Run strategies on live ticks, record everything, publish approved signals.
@@ -272,14 +274,17 @@ def paper(
         durability: "fdatasync" or "os".
         rotation: when a segment of the journal ends and is sealed.
         retention: how much of the recording is held; None is all.
+        guard: what is put up with of a strategy that blocks the loop or takes the memory; None
+            watches nothing.
         progress: called with counts after each turn of the loop.
 
     Raises:
+        StrategyTooMuch: a strategy took more memory than the guard allows.
         ConfigError: the folder holds a run of another configuration, or another runner holds it.
         ServiceDown: the broker does not answer, or did not confirm the last signals.
     """
     keeping = Keeping(durability, rotation, retention)
-    return _trade(PAPER, run, specs, feed, table, seed, checkpoint_ticks, keeping, progress)
+    return _trade(PAPER, run, specs, feed, table, seed, checkpoint_ticks, keeping, guard, progress)
 
 
 def live(
@@ -293,6 +298,7 @@ def live(
     durability: str = "fdatasync",
     rotation: Rotation | None = None,
     retention: Retention | None = None,
+    guard: Guard | None = None,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> Finished:
     """Run strategies on live ticks and send the signals of each to its own broker's topic.
@@ -313,7 +319,7 @@ def live(
             cure="use paper, or give a row `zerodha_trading_enabled: true`",
         )
     keeping = Keeping(durability, rotation, retention)
-    return _trade(LIVE, run, specs, feed, table, seed, checkpoint_ticks, keeping, progress)
+    return _trade(LIVE, run, specs, feed, table, seed, checkpoint_ticks, keeping, guard, progress)
 
 
 def _trade(
@@ -325,6 +331,7 @@ def _trade(
     seed: int,
     checkpoint_ticks: int,
     keeping: Keeping,
+    guard: Guard | None,
     progress: Callable[[dict[str, int]], None] | None,
 ) -> Finished:
     with held(run):
@@ -334,7 +341,7 @@ def _trade(
         feed = feed._replace(fills=fill_decoders(topics, table, run / "recording"))
         began = time.perf_counter()
         outcome = _decide(
-            mode, run, prepared, feed, table, seed, checkpoint_ticks, keeping, progress
+            mode, run, prepared, feed, table, seed, checkpoint_ticks, keeping, guard, progress
         )
     if not outcome.settled:
         raise ServiceDown(
@@ -353,17 +360,20 @@ def _decide(
     seed: int,
     checkpoint_ticks: int,
     keeping: Keeping,
+    guard: Guard | None,
     progress: Callable[[dict[str, int]], None] | None,
 ) -> Outcome:
     from parity.live.delivery import Delivery
     from parity.live.heart import Heart
     from parity.live.runner import Limits, Strategies
+    from parity.live.watchdog import signed
 
     with _left_whole([run]):  # a new run whose strategies the engine refuses is none
         writer = _paper_writer(mode, run, seed, prepared, keeping.durability, feed, table)
         kept = RunFolder(run)
         planner, sessions = KeptPlanner(kept), kept.sessions()
-        engine = Engine(table, prepared.plans, seed=seed, sessions=sessions, planner=planner)
+        plans = [signed(plan) for plan in prepared.plans]
+        engine = Engine(table, plans, seed=seed, sessions=sessions, planner=planner)
     outlets = outlets_of(mode, prepared.plans)
     ledger = run / "deliveries" / "ledger.jsonl"
     run_id = writer.manifest.run_id
@@ -371,7 +381,7 @@ def _decide(
     heart = Heart(table) if feed.recording is None else None  # a pace has another time
     strategies = Strategies(engine, writer, delivery, heart)
     limits = Limits(checkpoint_ticks=checkpoint_ticks)
-    return run_live(run / "recording", table, feed, keeping, strategies, limits, progress)
+    return run_live(run / "recording", table, feed, keeping, strategies, limits, progress, guard)
 
 
 def _table_of(run: Path, given: InstrumentTable) -> InstrumentTable:

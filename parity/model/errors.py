@@ -8,6 +8,7 @@
   + RecordingCorrupt (3)     it is there, and not what was written
   + NothingCompared (1)      a proof over zero events is an error, never a success
   + ServiceDown (4)          a broker or another service that is needed does not answer
+  + StrategyTooMuch (5)      of parity.live.watchdog: a strategy blocked the loop or took the memory
 
 A message names the thing, the place and the value; `cure` says what to do about it.
 """

@@ -59,6 +59,8 @@ _EXPECTED: Final[dict[str, str]] = {
     "keep_days": "a number ≥ 0",
     "keep_bytes": "an integer ≥ 0",
     "keep_named": "goldens or runs",
+    "stall_exit_s": "a number ≥ 1",
+    "memory_mb": "an integer ≥ 1",
     "librdkafka": "a mapping of librdkafka settings to text, numbers or booleans",
 }
 
@@ -98,6 +100,8 @@ class Settings(BaseSettings):
         keep_bytes: bytes of sealed parts that a recording holds; None is no limit.
         keep_named: what retention spares besides checkpoints: "goldens" only, or also what the
             backtest "runs" below runs_dir read.
+        stall_exit_s: seconds that one call of a strategy may last before its run is ended.
+        memory_mb: megabytes of resident memory above which a run is stopped; None is no limit.
         librdkafka: passed to the Kafka client as it is; client_config() has the secrets in clear.
     """
 
@@ -127,6 +131,8 @@ class Settings(BaseSettings):
     keep_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     keep_bytes: Annotated[int, Field(ge=0)] | None = None
     keep_named: Literal["goldens", "runs"] = "runs"
+    stall_exit_s: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 30.0
+    memory_mb: Annotated[int, Field(ge=1)] | None = None
     librdkafka: dict[str, bool | int | float | str | SecretStr] = {}
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
