@@ -5,7 +5,7 @@ signal that was sent and not written down; so on start the outputs are read back
 and what is found there is written down as recovered instead of sent again.
 
 A full queue makes `offer` wait, which pauses the source: nothing is dropped. What a publisher
-refuses too often is dead: in the ledger, and handed to the runner as a failure to journal.
+refuses too often is dead: in the ledger, and handed to the runner as events to journal.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ import structlog
 from parity.live.ledger import DEAD, DELIVERED, RECOVERED, Ledger, LedgerHead, LedgerLine, State
 from parity.model.errors import ConfigError
 from parity.publishers import NotPublished, Publisher, Receipt
+from parity.sources.arrivals import Note
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.live.telemetry import Telemetry
     from parity.model.effects import ApprovedSignal
+    from parity.model.events import Control
 
 QUEUE_MAX: Final = 1024
 UNDER_WAY_MAX: Final = 1024
 TRIES_MAX: Final = 3
 RETRY_S: Final = 0.5
+PUBLISHER_FAILED: Final = "publisher_failed"
 
 _log = structlog.get_logger("parity.live.delivery")
 
@@ -48,7 +51,7 @@ class Delivery:
         retry_s: pause before the second try; it doubles.
 
     Attributes:
-        failures: details of dead signals, for the runner to journal and clear.
+        failures: details of dead signals that `notes` has not handed over yet.
         telemetry: where the time to each report is counted; None counts none.
     """
 
@@ -79,6 +82,7 @@ class Delivery:
         self._settled.set()
         self._abandoned = False
         self._found: dict[int, Receipt] = {}
+        self._journaled: set[int] = set()  # dead signals whose event is in the journal
         self._ledger: Ledger | None = None
 
     async def start(self) -> None:
@@ -123,7 +127,9 @@ class Delivery:
         for signal in signals:
             if self._abandoned:
                 return
-            if signal.signal_no in ledger.lines:
+            if (line := ledger.lines.get(signal.signal_no)) is not None:
+                if line.state == DEAD and signal.signal_no not in self._journaled:
+                    self._fail(signal, line.error)  # a kill came before its event
                 continue
             if (place := self._found.pop(signal.signal_no, None)) is not None:
                 self._write(signal, RECOVERED, place)
@@ -162,6 +168,27 @@ class Delivery:
             while not self._queue.empty():
                 self._queue.get_nowait()
             self._settled.set()
+
+    def recall(self, controls: Iterable[Control]) -> None:
+        """Take the events of a run that goes on: what is dead without one is told anew."""
+        dead = (c for c in controls if c.verb == PUBLISHER_FAILED)
+        self._journaled = {control.detail["signal_no"] for control in dead}
+
+    def notes(self) -> list[Note]:
+        """Return what is to be journaled of signals that died since the last call.
+
+        A strategy whose signal nobody took is paused, once for all that died: what it says next
+        would go to the same place. The two events stand together, so a replay pauses it there.
+        """
+        found: list[Note] = []
+        pauses: dict[tuple[str, str], Note] = {}
+        while self.failures:
+            detail = self.failures.popleft()
+            found.append(Note(0, PUBLISHER_FAILED, detail))
+            key = (detail["strategy_id"], detail["broker"])
+            asked = {"strategy_id": key[0], "broker": key[1], "reason": PUBLISHER_FAILED}
+            pauses[key] = Note(0, "strategy_paused", asked)
+        return [*found, *pauses.values()]
 
     async def close(self, limit_s: float) -> None:
         """Let go of the publisher and the ledger; a second call does nothing."""
@@ -208,13 +235,16 @@ class Delivery:
 
     def _bury(self, signal: ApprovedSignal, error: NotPublished) -> None:
         self._write(signal, DEAD, None, str(error))
+        self._fail(signal, str(error))
+
+    def _fail(self, signal: ApprovedSignal, error: str) -> None:
         self.failures.append(
             {
                 "signal_no": signal.signal_no,
                 "signal_id": signal.signal_id,
                 "strategy_id": signal.candidate.strategy_id,
                 "broker": signal.candidate.broker,
-                "error": str(error),
+                "error": error,
             }
         )
 

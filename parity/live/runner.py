@@ -247,7 +247,8 @@ class Runner:
             records["ts_recv"] = now
         pruned = [] if self._pruner is None else self._pruner.notes()
         told = [] if self._letters is None else self._letters.notes()
-        notes = [*self._failures(), *pruned, *told, *notes, *self._beats(records, now)]
+        dead = [] if self._strategies is None else self._strategies.delivery.notes()
+        notes = [*dead, *pruned, *told, *notes, *self._beats(records, now)]
         if notes:
             records, controls = self._interleave(records, notes, now)
         else:
@@ -285,14 +286,6 @@ class Runner:
         ns = self._strategies.heart.beat(now, self._strategies.engine.next_due())
         return [] if ns is None else [Note(0, HEARTBEAT, {"ts_event": ns})]
 
-    def _failures(self) -> list[Note]:
-        if self._strategies is None:
-            return []
-        failures = self._strategies.delivery.failures
-        found = [Note(0, "publisher_failed", detail) for detail in failures]
-        failures.clear()
-        return found
-
     async def _decide(self, strategies: Strategies, batch: EventBatch, began: int = 0) -> None:
         """Let the engine decide and offer what it approved; `began` is 0 of what is no news."""
         effects = strategies.engine.process(batch)
@@ -319,7 +312,8 @@ class Runner:
 
     async def _checkpoint(self, strategies: Strategies) -> None:
         # A restart replays from here only, so nothing before may still be on its way out.
-        if await strategies.delivery.settle():
+        # And what died since the last turn must be an event first: the next turn makes it one.
+        if await strategies.delivery.settle() and not strategies.delivery.failures:
             self._telemetry.skip()
             self._save(strategies)
             self._telemetry.mark(CHECKPOINT)
@@ -381,6 +375,8 @@ class Runner:
                 f"at seq {after}, and what came behind it is no longer there",
                 cure="start a new run",
             )
+        if self._strategies is not None:
+            self._strategies.delivery.recall(recorded.controls())
         for batch in behind(recorded, after):
             await asyncio.sleep(0)  # a stop, and the deliveries, get their turn
             if self._stop.is_set():

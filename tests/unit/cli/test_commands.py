@@ -18,8 +18,8 @@ from parity.model.errors import ConfigError, ParityError
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = [
-    "import", "record", "produce", "inspect", "export", "repair", "backtest", "paper", "verify",
-    "replay", "diff", "check", "new", "report", "doctor",
+    "import", "record", "produce", "inspect", "export", "repair", "backtest", "paper", "live",
+    "verify", "replay", "diff", "check", "new", "report", "doctor",
 ]  # fmt: skip
 RUNNER = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "120"})
 

@@ -13,6 +13,7 @@ from parity.live.delivery import Delivery
 from parity.live.ledger import read_ledger
 from parity.model.effects import ApprovedSignal, Candidate
 from parity.model.errors import ConfigError, RecordingCorrupt
+from parity.model.events import Control
 from parity.publishers import Ends, NotPublished, Receipt
 from parity.publishers.memory import MemoryPublisher
 
@@ -209,3 +210,50 @@ def test_damaged_or_foreign_ledger_is_refused(tmp_path: Path) -> None:
     ledger.write_bytes(good.replace(b'"run_id":"r"', b'"run_id":"q"'))
     with pytest.raises(ConfigError, match="belongs to run q, not to r"):
         life(Faulty(MemoryPublisher("r")), ledger, [])
+
+
+def test_a_strategy_whose_signals_nobody_takes_is_paused_once(tmp_path: Path) -> None:
+    """Each dead signal is an event, and behind them one pause of its strategy, with the reason."""
+
+    async def scenario() -> tuple[list[tuple[str, dict[str, object]]], list[object]]:
+        outside = Faulty(MemoryPublisher("r"), refuse=[2, 3])
+        limits = {"tries_max": 2, "retry_s": 0.001}
+        delivery = Delivery(outside, tmp_path / "l.jsonl", "r", {"paper": "paper"}, **limits)
+        await delivery.start()
+        worker = asyncio.create_task(delivery.run())
+        await delivery.offer(signal(number) for number in range(1, 5))
+        await delivery.settle(1)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        first = [(note.verb, note.detail) for note in delivery.notes()]
+        again: list[object] = list(delivery.notes())
+        await delivery.close(0.1)
+        return first, again
+
+    first, again = asyncio.run(scenario())
+    assert ["publisher_failed", "publisher_failed", "strategy_paused"] == [v for v, _ in first]
+    assert [2, 3] == [detail["signal_no"] for _, detail in first[:2]]
+    assert {"strategy_id": "dip", "broker": "paper", "reason": "publisher_failed"} == first[2][1]
+    assert [] == again
+
+
+@pytest.mark.parametrize("journaled", [False, True])
+def test_a_kill_before_the_event_of_a_dead_signal_loses_no_pause(
+    tmp_path: Path, journaled: bool
+) -> None:
+    """A restart that meets the signal again tells it once more, where no event says it yet."""
+    ledger = tmp_path / "ledger.jsonl"
+    life(Faulty(MemoryPublisher("r"), refuse=[2]), ledger, [1, 2])
+    event = Control(seq=9, ts_recv=0, verb="publisher_failed", detail={"signal_no": 2})
+
+    async def scenario() -> list[str]:
+        delivery = Delivery(Faulty(MemoryPublisher("r")), ledger, "r", {"paper": "paper"})
+        await delivery.start()
+        delivery.recall([event] if journaled else [])
+        await delivery.offer(signal(number) for number in (1, 2))
+        verbs = [note.verb for note in delivery.notes()]
+        await delivery.close(0.1)
+        return verbs
+
+    told = [] if journaled else ["publisher_failed", "strategy_paused"]
+    assert told == asyncio.run(scenario())

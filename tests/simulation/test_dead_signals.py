@@ -1,0 +1,54 @@
+"""A topic that refuses signals: they die in the ledger, their strategies pause, and it replays."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from parity.live.ledger import read_ledger
+from parity.recording.runs import RunFolder
+from parity.testing.broker import Broker
+
+pytestmark = pytest.mark.slow
+Make = Callable[..., Any]
+PRODUCE, NOT_AUTHORIZED = 0, 29  # a request and an error of Kafka's protocol
+
+
+def until(happened: Callable[[], object], limit_s: float = 60) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + limit_s
+    while not happened():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.01)
+
+
+def test_refused_signals_pause_their_strategies(make_bench: Make, own_mock: Broker) -> None:
+    """Three tries, dead, paused by an event; a resume is the operator's; verify is identical."""
+    bench = make_bench(own_mock, 2400)
+    bench.produce(1600)
+    own_mock.push_errors(PRODUCE, NOT_AUTHORIZED, 1000)
+    process = bench.start("paper")
+    until(lambda: bench.said("publisher_failed"))
+    process.kill()
+    process.wait()
+    bench.finish("paper")
+
+    controls = bench.controls()
+    dead = [c for c in controls if c.verb == "publisher_failed"]
+    paused = [c for c in controls if c.verb == "strategy_paused"]
+    assert dead
+    assert {"publisher_failed"} == {c.detail["reason"] for c in paused}
+    named = {c.detail["strategy_id"] for c in dead}
+    assert named == {c.detail["strategy_id"] for c in paused}
+    run = RunFolder(bench.folder)
+    report = run.manifest.report
+    assert report is not None
+    states = {e.strategy_id: e.state for e in report.executors}
+    assert {"PAUSED"} == {states[strategy_id] for strategy_id in named}
+    ledger = read_ledger(bench.folder / "deliveries" / "ledger.jsonl")[1]
+    assert {c.detail["signal_no"] for c in dead} == {
+        x.signal_no for x in ledger if x.state == "dead"
+    }
+    covered = bench.verify()["covered"]
+    assert len(dead) == covered["dead"]
