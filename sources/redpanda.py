@@ -385,7 +385,9 @@ class RedpandaSource:
                 )
             batch.gaps.append(self._gap(len(batch.offsets), stream, expected, low, "retention"))
             self._next[stream] = low
-            consumer.seek(TopicPartition(place.topic, place.partition, low))
+            # Not by seek: the fetching of this partition has ended, which a seek cannot mend.
+            consumer.incremental_unassign([place])
+            consumer.incremental_assign([TopicPartition(place.topic, place.partition, low)])
         elif error.fatal() or not error.retriable():
             raise ServiceDown(f"Redpanda at {self._servers}: {error.str()}")
         else:

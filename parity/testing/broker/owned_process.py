@@ -101,6 +101,15 @@ class OwnedProcess:
                 self._process.stdin.write(line.encode() + b"\n")
             return self._answer(limit_s)
 
+    def freeze(self) -> None:
+        """Stop it and its children where they stand; nothing answers until `thaw`."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGCONT)
+
     def log_tail(self) -> str:
         """Return the last lines of every log in the folder, for an error message."""
         tails = [
@@ -120,6 +129,7 @@ class OwnedProcess:
             process = self._process
             assert process.stdin is not None
             assert process.stdout is not None
+            self.thaw()
             process.terminate()  # reaches a child that is still starting; the closed pipe any other
             with contextlib.suppress(OSError):
                 process.stdin.close()

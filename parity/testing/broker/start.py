@@ -104,6 +104,22 @@ class Broker:
         self._ask("up", limit_s=START_LIMIT_S + ANSWER_LIMIT_S)
         await_ready(self.bootstrap_servers)
 
+    def freeze(self) -> None:
+        """Let it neither answer nor close a connection, as a machine that stands still.
+
+        Raises:
+            BrokerError: it is an external one.
+        """
+        self._owned("freeze").freeze()
+
+    def thaw(self) -> None:
+        """Let a frozen one go on.
+
+        Raises:
+            BrokerError: it is an external one.
+        """
+        self._owned("thaw").thaw()
+
     def push_errors(self, api_key: int, code: int, count: int = 1) -> None:
         """Let the mock answer the next requests of one kind with an error.
 
@@ -140,12 +156,15 @@ class Broker:
             )
 
     def _ask(self, line: str, *, limit_s: float = ANSWER_LIMIT_S) -> None:
+        self._owned(line.split()[0]).request(line, limit_s=limit_s)
+
+    def _owned(self, what: str) -> OwnedProcess:
         if self._process is None:
             raise BrokerError(
-                f"{line.split()[0]}: not ours to do to {self.describe}",
+                f"{what}: not ours to do to {self.describe}",
                 cure="start_broker(prefer='kafka') or start_broker(prefer='mock')",
             )
-        self._process.request(line, limit_s=limit_s)
+        return self._process
 
 
 def start_broker(
