@@ -34,6 +34,22 @@ class Arrivals(NamedTuple):
 Stream = tuple[str, int]  # topic and partition
 
 
+class Place(NamedTuple):
+    """A partition as it was lately; what the broker did not say yet is None.
+
+    Args:
+        next_offset: that is read next.
+        low: first offset that the broker still has.
+        high: the offset behind its last.
+    """
+
+    topic: str
+    partition: int
+    next_offset: int
+    low: int | None
+    high: int | None
+
+
 class LiveSource(Protocol):
     """A source that feeds a running engine; its methods are called in the order they stand here.
 
@@ -54,6 +70,9 @@ class LiveSource(Protocol):
 
     def positions(self) -> dict[int, int]:
         """Return where each stream starts; kept before the first tick, so `latest` stays put."""
+
+    def places(self) -> list[Place]:
+        """Return where each partition is read and what the broker has; empty without a broker."""
 
     async def start(self) -> None:
         """Start reading."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from parity.model.errors import ConfigError
 from parity.model.ticks import NO_TS_RECV, SEQUENCER_BITS, UNDELIVERED
-from parity.sources.arrivals import Arrivals, Note, Stream
+from parity.sources.arrivals import Arrivals, Note, Place, Stream
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -69,6 +69,10 @@ class PacedSource:
     def positions(self) -> dict[int, int]:
         """Return the row the reading starts at."""
         return {self._id: self._first_row}
+
+    def places(self) -> list[Place]:
+        """Return nothing: there is no broker."""
+        return []
 
     async def start(self) -> None:
         """Start the pace."""

@@ -23,7 +23,7 @@ import numpy as np
 import structlog
 
 from parity.model.errors import ConfigError, ParityError, ServiceDown, did_you_mean
-from parity.sources.arrivals import Arrivals, Decoder, EventDecoder, Note, Stream
+from parity.sources.arrivals import Arrivals, Decoder, EventDecoder, Note, Place, Stream
 from parity.sources.decoding import Messages, decode_messages
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ CONNECT_LIMIT_S: Final = 10.0
 BATCH_MESSAGES_MAX: Final = 1000
 QUEUE_BATCHES_MAX: Final = 64
 _POLL_S: Final = 0.1
+_MARKS_S: Final = 1.0  # between looks at where partitions begin and end
 _NO_END: Final = 2**63
 
 _SETTINGS: Final[dict[str, Any]] = {
@@ -40,6 +41,7 @@ _SETTINGS: Final[dict[str, Any]] = {
     "enable.auto.commit": False,
     "auto.offset.reset": "error",  # an offset that is gone is a gap event, never a silent jump
     "check.crcs": True,
+    "statistics.interval.ms": 5000,  # how often librdkafka asks where partitions begin
     "fetch.queue.backoff.ms": 2,  # the default of 1000 throttles a catch-up to a fifth
     "max.poll.interval.ms": 86_400_000,  # back-pressure may stop the polling for long
 }
@@ -118,6 +120,8 @@ class RedpandaSource:
         self._ends: dict[int, int] = {}  # stream -> end offset at the start, with exit_at_end
         self._unfinished: set[int] = set()  # streams that have not reached it
         self._first_gaps: list[Note] = []
+        self._marks: dict[int, tuple[int | None, int | None]] = {}  # stream -> low, high
+        self._marks_due = 0.0
 
     # -- the loop's side
 
@@ -151,6 +155,14 @@ class RedpandaSource:
     def positions(self) -> dict[int, int]:
         """Return the offset each stream is read from next; before `start` only."""
         return dict(self._next)
+
+    def places(self) -> list[Place]:
+        """Return where each partition is read, and what the broker had a moment ago."""
+        none = (None, None)
+        return [
+            Place(*stream, self._next[n], *self._marks.get(n, none))
+            for stream, n in self._ids.items()
+        ]
 
     async def start(self) -> None:
         """Connect where that was not done yet, and start reading."""
@@ -307,6 +319,7 @@ class RedpandaSource:
                     self._wait_for_space()
                     continue
                 first = consumer.poll(_POLL_S)
+                self._mark(consumer)
                 if first is None:
                     continue
                 if self._lost_at and first.error() is None:
@@ -323,6 +336,19 @@ class RedpandaSource:
             consumer.close()
             self._ended = True
             os.eventfd_write(self._wake_fd, 1)
+
+    def _mark(self, consumer: Consumer) -> None:
+        # By this thread, for it alone knows when the consumer is closed. What librdkafka has at
+        # hand is asked for, never the broker.
+        now = time.monotonic()
+        if now < self._marks_due:
+            return
+        self._marks_due = now + _MARKS_S
+        from confluent_kafka import TopicPartition
+
+        for stream, n in self._ids.items():
+            low, high = consumer.get_watermark_offsets(TopicPartition(*stream), cached=True)
+            self._marks[n] = (low if low >= 0 else None, high if high >= 0 else None)
 
     def _wait_for_space(self) -> None:
         self._space.clear()

@@ -13,6 +13,7 @@ import typer
 from parity.cli import (
     backtest,
     check,
+    control,
     diff,
     doctor,
     export,
@@ -86,6 +87,7 @@ for panel, name, module in (
     (PROVE, "diff", diff),
     (WRITE, "check", check),
     (WRITE, "new", new),
+    (OPERATE, "control", control),
     (OPERATE, "report", report),
     (OPERATE, "doctor", doctor),
 ):

@@ -16,6 +16,7 @@ from parity.cli.options import (
     Json,
     KeepBytes,
     KeepDays,
+    Metrics,
     Overrides,
     RotateMb,
     RotateS,
@@ -69,6 +70,7 @@ def command(
     rotate_s: RotateS = None,
     keep_days: KeepDays = None,
     keep_bytes: KeepBytes = None,
+    metrics: Metrics = None,
     servers: Servers = None,
     verify: VerifyAtEnd = False,
     as_json: Json = False,
@@ -80,7 +82,7 @@ def command(
     """
     begin = start_of(start_from)
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
-    settings = live_settings(servers, topics, *rotation, *kept, codec, tz, dead_letters)
+    settings = live_settings(servers, topics, *rotation, *kept, codec, tz, dead_letters, metrics)
     specs = specs_of(strategies, overrides, skip_invalid=skip_invalid)
     if not confirm:
         raise ConfigError(

@@ -143,6 +143,15 @@ KeepBytes = Annotated[
         help="Prune the oldest above N bytes of sealed parts. Default: setting keep_bytes.",
     ),
 ]
+Metrics = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics",
+        metavar="PORT",
+        help="Serve Prometheus metrics on 127.0.0.1:PORT; 0 takes a free port, and the log says "
+        "which. Default: setting metrics_port.",
+    ),
+]
 TableSource = Annotated[
     Path | None,
     typer.Option(
@@ -175,6 +184,7 @@ def live_settings(
     codec: str | None,
     codec_tz: str | None,
     dead_letters: bool | None,
+    metrics_port: int | None = None,
 ) -> Settings:
     """Return the settings of a command that records."""
     return settings_of(
@@ -187,6 +197,7 @@ def live_settings(
         codec=codec,
         codec_tz=codec_tz,
         dead_letters=dead_letters,
+        metrics_port=metrics_port,
     )
 
 

@@ -17,6 +17,7 @@ from parity.cli.options import (
     Json,
     KeepBytes,
     KeepDays,
+    Metrics,
     Overrides,
     RotateMb,
     RotateS,
@@ -86,6 +87,7 @@ def command(
     rotate_s: RotateS = None,
     keep_days: KeepDays = None,
     keep_bytes: KeepBytes = None,
+    metrics: Metrics = None,
     servers: Servers = None,
     verify: VerifyAtEnd = False,
     as_json: Json = False,
@@ -97,7 +99,7 @@ def command(
     """
     begin = start_of(start_from)
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
-    settings = live_settings(servers, topics, *rotation, *kept, codec, tz, dead_letters)
+    settings = live_settings(servers, topics, *rotation, *kept, codec, tz, dead_letters, metrics)
     specs = specs_of(strategies, overrides, skip_invalid=skip_invalid)
     if pace is not None and recording is None:
         raise ConfigError("--pace: it goes with --recording", cure="name a recording")
@@ -142,6 +144,7 @@ def carry_out(
             rotation=rotation_of(settings),
             retention=retention_of(settings),
             guard=guard_of(settings),
+            metrics_port=settings.metrics_port,
             progress=None if tell is None else lambda now: tell(now.get("ticks", 0)),
         )
     show_finished(finished, as_json, verify=verify)

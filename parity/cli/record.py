@@ -16,6 +16,7 @@ from parity.cli.options import (
     Json,
     KeepBytes,
     KeepDays,
+    Metrics,
     RotateMb,
     RotateS,
     Servers,
@@ -54,6 +55,7 @@ def command(
     rotate_s: RotateS = None,
     keep_days: KeepDays = None,
     keep_bytes: KeepBytes = None,
+    metrics: Metrics = None,
     servers: Servers = None,
     as_json: Json = False,
 ) -> None:
@@ -63,7 +65,7 @@ def command(
     """
     begin = start_of(start_from)
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
-    settings = live_settings(servers, topics, *rotation, *kept, codec, tz, dead_letters)
+    settings = live_settings(servers, topics, *rotation, *kept, codec, tz, dead_letters, metrics)
     table = table_of(instrument_table, recording)
     from parity.cli.logs import log_to_stderr
     from parity.compose.feeds import Feed
@@ -88,6 +90,7 @@ def command(
             durability=settings.durability,
             rotation=rotation_of(settings),
             retention=retention_of(settings),
+            metrics_port=settings.metrics_port,
             progress=None if tell is None else lambda now: tell(now.get("ticks", 0)),
         )
     if as_json:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from parity.compose.sessions import Overlays
     from parity.live.dead_letters import DeadLetters
+    from parity.live.operator import Operating
     from parity.live.runner import Limits, Outcome, Strategies
     from parity.live.watchdog import Guard
     from parity.model.instruments import InstrumentTable
@@ -87,6 +88,7 @@ def run_live(
     table: InstrumentTable,
     feed: Feed,
     keeping: Keeping,
+    operating: Operating | None,
     strategies: Strategies | None,
     limits: Limits | None,
     progress: Callable[[dict[str, int]], None] | None,
@@ -106,6 +108,7 @@ def run_live(
                 created_by=created_by(),
                 stop=stop,
                 strategies=strategies,
+                operating=operating,
                 limits=limits,
                 durability=keeping.durability,
                 rotation=keeping.rotation,

@@ -27,6 +27,7 @@ from parity.compose.engines import AUTO, rows_max_of
 from parity.compose.feeds import Keeping, publisher_of, run_live
 from parity.compose.kept import KeptPlanner
 from parity.compose.models import Models
+from parity.compose.operating import Beside, operating_of
 from parity.compose.plans import Prepared, prepare
 from parity.compose.sessions import kept_sessions, live_sessions, recorded_sessions
 from parity.core.engine import Engine
@@ -257,6 +258,7 @@ def paper(
     rotation: Rotation | None = None,
     retention: Retention | None = None,
     guard: Guard | None = None,
+    metrics_port: int | None = None,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> Finished:
     """Run strategies on live ticks, record everything, publish approved signals.
@@ -276,6 +278,7 @@ def paper(
         retention: how much of the recording is held; None is all.
         guard: what is put up with of a strategy that blocks the loop or takes the memory; None
             watches nothing.
+        metrics_port: of a Prometheus endpoint on the loopback; 0 is any that is free.
         progress: called with counts after each turn of the loop.
 
     Raises:
@@ -284,7 +287,8 @@ def paper(
         ServiceDown: the broker does not answer, or did not confirm the last signals.
     """
     keeping = Keeping(durability, rotation, retention)
-    return _trade(PAPER, run, specs, feed, table, seed, checkpoint_ticks, keeping, guard, progress)
+    beside = Beside(metrics_port, guard, progress)
+    return _trade(PAPER, run, specs, feed, table, seed, checkpoint_ticks, keeping, beside)
 
 
 def live(
@@ -299,6 +303,7 @@ def live(
     rotation: Rotation | None = None,
     retention: Retention | None = None,
     guard: Guard | None = None,
+    metrics_port: int | None = None,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> Finished:
     """Run strategies on live ticks and send the signals of each to its own broker's topic.
@@ -319,7 +324,8 @@ def live(
             cure="use paper, or give a row `zerodha_trading_enabled: true`",
         )
     keeping = Keeping(durability, rotation, retention)
-    return _trade(LIVE, run, specs, feed, table, seed, checkpoint_ticks, keeping, guard, progress)
+    beside = Beside(metrics_port, guard, progress)
+    return _trade(LIVE, run, specs, feed, table, seed, checkpoint_ticks, keeping, beside)
 
 
 def _trade(
@@ -331,8 +337,7 @@ def _trade(
     seed: int,
     checkpoint_ticks: int,
     keeping: Keeping,
-    guard: Guard | None,
-    progress: Callable[[dict[str, int]], None] | None,
+    beside: Beside,
 ) -> Finished:
     with held(run):
         table = _table_of(run, table)
@@ -340,9 +345,7 @@ def _trade(
         topics = fill_topics(mode, prepared.plans)
         feed = feed._replace(fills=fill_decoders(topics, table, run / "recording"))
         began = time.perf_counter()
-        outcome = _decide(
-            mode, run, prepared, feed, table, seed, checkpoint_ticks, keeping, guard, progress
-        )
+        outcome = _decide(mode, run, prepared, feed, table, seed, checkpoint_ticks, keeping, beside)
     if not outcome.settled:
         raise ServiceDown(
             f"{run}: the fate of the last signals is not known: they were not confirmed",
@@ -360,8 +363,7 @@ def _decide(
     seed: int,
     checkpoint_ticks: int,
     keeping: Keeping,
-    guard: Guard | None,
-    progress: Callable[[dict[str, int]], None] | None,
+    beside: Beside,
 ) -> Outcome:
     from parity.live.delivery import Delivery
     from parity.live.heart import Heart
@@ -381,7 +383,9 @@ def _decide(
     heart = Heart(table) if feed.recording is None else None  # a pace has another time
     strategies = Strategies(engine, writer, delivery, heart)
     limits = Limits(checkpoint_ticks=checkpoint_ticks)
-    return run_live(run / "recording", table, feed, keeping, strategies, limits, progress, guard)
+    operating = operating_of(run, writer, beside.metrics_port)
+    folder, seen = run / "recording", (beside.progress, beside.guard)
+    return run_live(folder, table, feed, keeping, operating, strategies, limits, *seen)
 
 
 def _table_of(run: Path, given: InstrumentTable) -> InstrumentTable:
@@ -400,6 +404,7 @@ def record(
     durability: str = "fdatasync",
     rotation: Rotation | None = None,
     retention: Retention | None = None,
+    metrics_port: int | None = None,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> dict[str, Any]:
     """Record live ticks, without strategies; returns counts.
@@ -408,7 +413,8 @@ def record(
     """
     with held(folder):
         keeping = Keeping(durability, rotation, retention)
-        outcome = run_live(folder, table, feed, keeping, None, None, progress)
+        operating = operating_of(folder, None, metrics_port)
+        outcome = run_live(folder, table, feed, keeping, operating, None, None, progress)
     return {
         "recording": str(folder),
         "ticks": outcome.ticks,

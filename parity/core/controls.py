@@ -69,13 +69,30 @@ def carry_out(control: Control, roster: Roster) -> list[Effect]:
         return [refused(control, error, *named)]
     effects: list[Effect] = []
     for executor in executors:
-        try:
+        impossible = _refusal(control.verb, executor)
+        if impossible is None:
             effects += _DOES[control.verb](executor, asked, control.seq)
-        except Impossible as error:
-            effects.append(refused(control, error, *executor.key))
+        else:
+            effects.append(refused(control, impossible, *executor.key))
     if control.verb == "strategy_stopped":
         roster.fit_histories()
     return effects
+
+
+def refusal(control: Control, roster: Roster) -> Impossible | None:
+    """Return why a control about strategies would be refused now, as far as their states tell.
+
+    What has to be built to be known, as a replacement has, shows when it is carried out.
+    """
+    try:
+        asked = _asked(control)
+    except Impossible as error:
+        return error
+    executors = roster.of(asked.strategy_id, asked.broker)
+    if not executors:
+        return Impossible("unknown_strategy")
+    reasons = [_refusal(control.verb, executor) for executor in executors]
+    return None if None in reasons else reasons[0]
 
 
 def refused(
@@ -101,19 +118,15 @@ def _asked(control: Control) -> Asked:
 
 def _paused(executor: Executor, asked: Asked, seq: int) -> list[Effect]:
     resume_ns = None if asked.resume_sec is None else in_ns(asked.resume_sec)
-    _refuse_stopped(executor)
     life = executor.life
     return executor.changed(life.pause(asked.reason or "paused", executor.clock, resume_ns), seq)
 
 
 def _resumed(executor: Executor, asked: Asked, seq: int) -> list[Effect]:
-    if executor.life.state not in (Lifecycle.PAUSED, Lifecycle.ERROR):
-        raise Impossible("not_allowed", executor.life.state.name)
     return executor.changed(executor.life.resume(asked.reason or "resumed", executor.clock), seq)
 
 
 def _stopped(executor: Executor, asked: Asked, seq: int) -> list[Effect]:
-    _refuse_stopped(executor)
     return executor.changed(executor.life.stop(asked.reason or "stopped", executor.clock), seq)
 
 
@@ -126,18 +139,24 @@ def _flattened(executor: Executor, asked: Asked, seq: int) -> list[Effect]:
     return effects
 
 
-def _refuse_stopped(executor: Executor) -> None:
-    if executor.life.state is Lifecycle.STOPPED:
-        raise Impossible("not_allowed", Lifecycle.STOPPED.name)
-
-
 _DOES: Final[dict[str, Callable[[Executor, Asked, int], list[Effect]]]] = {
     "strategy_paused": _paused,
     "strategy_resumed": _resumed,
     "strategy_stopped": _stopped,
     "strategy_flattened": _flattened,
 }
+_ALIVE: Final = frozenset(Lifecycle) - {Lifecycle.STOPPED}
+_FROM: Final[dict[str, frozenset[Lifecycle]]] = {  # what is not here goes from any state
+    "strategy_paused": _ALIVE,
+    "strategy_resumed": frozenset({Lifecycle.PAUSED, Lifecycle.ERROR}),
+    "strategy_stopped": _ALIVE,
+}
 STRATEGY_VERBS: Final = frozenset({"strategy_added", "strategy_replaced", *_DOES})
+
+
+def _refusal(verb: str, executor: Executor) -> Impossible | None:
+    state = executor.life.state
+    return None if state in _FROM.get(verb, (state,)) else Impossible("not_allowed", state.name)
 
 
 # -- executors that come and go ------------------------------------------------------------------

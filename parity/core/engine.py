@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from parity.core.controls import STRATEGY_VERBS, Impossible, carry_out, refused
+from parity.core.controls import STRATEGY_VERBS, Impossible, carry_out, refusal, refused
 from parity.core.digest import DIGEST_BYTES, canonical
 from parity.core.market import last_price
 from parity.core.merge import merged
@@ -220,6 +220,10 @@ class Engine:
             effects += carry_out(control, self._roster)
         self._refused.update(e.verb for e in effects if isinstance(e, ControlRefused))
         return sorted(effects, key=_whose)
+
+    def refusal(self, control: Control) -> Impossible | None:
+        """Return why a control about a strategy would be refused if it came next, if that shows."""
+        return refusal(control, self._roster)
 
     def _named(self, control: Control) -> list[Executor]:
         strategy_id, broker = control.detail.get("strategy_id"), control.detail.get("broker", "")

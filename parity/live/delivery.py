@@ -11,7 +11,7 @@ refuses too often is dead: in the ledger, and handed to the runner as events to 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,6 +52,8 @@ class Delivery:
 
     Attributes:
         failures: details of dead signals that `notes` has not handed over yet.
+        unsettled: how many are on their way.
+        counts: of those whose fate became known since the start, by it.
         telemetry: where the time to each report is counted; None counts none.
     """
 
@@ -77,7 +79,8 @@ class Delivery:
         self._retry_s = retry_s
         self._queue: asyncio.Queue[tuple[ApprovedSignal, int, int]] = asyncio.Queue(queue_max)
         self._slots = asyncio.Semaphore(UNDER_WAY_MAX)
-        self._unsettled = 0
+        self.unsettled = 0
+        self.counts: Counter[str] = Counter({DELIVERED: 0, RECOVERED: 0, DEAD: 0})
         self._settled = asyncio.Event()
         self._settled.set()
         self._abandoned = False
@@ -134,7 +137,7 @@ class Delivery:
             if (place := self._found.pop(signal.signal_no, None)) is not None:
                 self._write(signal, RECOVERED, place)
                 continue
-            self._unsettled += 1
+            self.unsettled += 1
             self._settled.clear()
             offered = 0 if self.telemetry is None else self.telemetry.now()
             await self._queue.put((signal, began, offered))
@@ -163,7 +166,7 @@ class Delivery:
     def abandon(self) -> None:
         """Send nothing more and let nobody wait: what is open is sent after a restart."""
         if not self._settled.is_set():
-            _log.error("delivery_abandoned", open=self._unsettled)
+            _log.error("delivery_abandoned", open=self.unsettled)
             self._abandoned = True
             while not self._queue.empty():
                 self._queue.get_nowait()
@@ -208,8 +211,8 @@ class Delivery:
                 self._bury(signal, error)
         finally:
             self._slots.release()
-            self._unsettled -= 1
-            if not self._unsettled:
+            self.unsettled -= 1
+            if not self.unsettled:
                 self._settled.set()
 
     async def _try(self, signal: ApprovedSignal) -> tuple[Receipt | None, NotPublished | None]:
@@ -252,6 +255,7 @@ class Delivery:
         self, signal: ApprovedSignal, state: State, place: Receipt | None, error: str = ""
     ) -> None:
         assert self._ledger is not None
+        self.counts[state] += 1
         topic, partition, offset = place or Receipt("", -1, -1)
         self._ledger.append(
             LedgerLine(

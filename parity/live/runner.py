@@ -19,8 +19,9 @@ import structlog
 
 from parity.core.own_state import SnapshotUnavailable
 from parity.live.clock import anchored_clock
+from parity.live.operator import Seen
 from parity.live.telemetry import CHECKPOINT, Telemetry, telemetry_of
-from parity.model.effects import ApprovedSignal
+from parity.model.effects import ApprovedSignal, Effect
 from parity.model.errors import ParityError, RecordingCorrupt
 from parity.model.events import HEARTBEAT, Control, EventBatch
 from parity.model.ticks import TickBatch
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from parity.live.dead_letters import DeadLetters
     from parity.live.delivery import Delivery
     from parity.live.heart import Heart
+    from parity.live.operator import Operator
     from parity.live.retention import Pruner
     from parity.model.instruments import InstrumentTable
     from parity.recording.journal import JournalWriter
@@ -114,6 +116,7 @@ class Runner:
         pruner: what the sealer has called; its events are journaled.
         letters: where undecodable messages go, told by events.
         strategies: None records only.
+        operator: who may ask for controls and look on; None is nobody.
         stop: set from outside to end.
         limits: checkpoints and the end.
         clock: int ns UTC for ts_recv.
@@ -133,6 +136,7 @@ class Runner:
         pruner: Pruner | None = None,
         letters: DeadLetters | None = None,
         strategies: Strategies | None = None,
+        operator: Operator | None = None,
         stop: asyncio.Event,
         limits: Limits | None = None,
         clock: Callable[[], int] | None = None,
@@ -148,12 +152,14 @@ class Runner:
         self._pruner = pruner
         self._letters = letters
         self._strategies = strategies
+        self._operator = operator
         self._stop = stop
         self._limits = limits or Limits()
         self._clock = clock or anchored_clock()
-        self._telemetry = telemetry or Telemetry()
+        self._telemetry = telemetry or (Telemetry() if operator is None else operator.telemetry)
         self._ticks = self._signals = 0
         self._counts = {"gap": 0, "quarantine": 0}
+        self._last: npt.NDArray[Any] | None = None  # the last ticks that came
         self._without_checkpoints = False
         self._progress = progress
         self._checkpoint_ticks = self._checkpoint_seq = 0
@@ -176,6 +182,9 @@ class Runner:
                 helpers = await self._start_helpers(tasks)
                 if self._letters is not None:
                     self._letters.begin(self._folder, recorded)
+                if self._operator is not None:
+                    await self._operator.open(lambda: Seen(self._ticks, self._counts, self._last))
+                    helpers.append(tasks.create_task(self._operator.pulse()))
                 if recorded is not None:
                     if self._pruner is not None:
                         self._pruner.said(recorded)
@@ -183,6 +192,8 @@ class Runner:
                 if self._sealer is not None and self._pruner is not None:
                     self._sealer.wake(0)  # not before: what is pruned is not read again
                 await self._source.start()
+                if self._operator is not None:
+                    self._operator.ready()
                 await self._loop()
                 if self._letters is not None:
                     await self._settle_letters(self._letters)
@@ -226,6 +237,8 @@ class Runner:
         while (arrived := await self._source.take(TAKE_S)) is not None:
             if self._stop.is_set():
                 self._source.stop()  # what was read already is still taken
+                if self._operator is not None:
+                    self._operator.stopping()
             await self._turn(arrived)
             if self._progress is not None:
                 self._progress({"ticks": self._ticks, "signals": self._signals})
@@ -233,10 +246,14 @@ class Runner:
     async def _turn(self, arrived: Arrivals) -> None:
         batch = self._keep(arrived)
         self._telemetry.mark("journal")
+        effects: list[Effect] = []
         if self._strategies is not None:
-            await self._decide(self._strategies, batch, self._telemetry.began)
-            if self._checkpoint_due():
-                await self._checkpoint(self._strategies)
+            effects = await self._decide(self._strategies, batch, self._telemetry.began)
+        if self._operator is not None and self._operator.asked:
+            self._journal.sync()  # what an operator was told has happened stays so
+            self._operator.decided(batch.controls, effects)
+        if self._strategies is not None and self._checkpoint_due():
+            await self._checkpoint(self._strategies)
 
     def _keep(self, arrived: Arrivals) -> EventBatch:
         """Give seq and ts_recv, and journal: from here on it happened."""
@@ -245,10 +262,14 @@ class Runner:
         records, notes, positions = arrived
         if len(records):
             records["ts_recv"] = now
+            self._last = records
         pruned = [] if self._pruner is None else self._pruner.notes()
         told = [] if self._letters is None else self._letters.notes()
         dead = [] if self._strategies is None else self._strategies.delivery.notes()
         notes = [*dead, *pruned, *told, *notes, *self._beats(records, now)]
+        if self._operator is not None:
+            # First of all: they were held against the states that there are now.
+            notes = [*self._operator.notes(), *notes]
         if notes:
             records, controls = self._interleave(records, notes, now)
         else:
@@ -286,7 +307,9 @@ class Runner:
         ns = self._strategies.heart.beat(now, self._strategies.engine.next_due())
         return [] if ns is None else [Note(0, HEARTBEAT, {"ts_event": ns})]
 
-    async def _decide(self, strategies: Strategies, batch: EventBatch, began: int = 0) -> None:
+    async def _decide(
+        self, strategies: Strategies, batch: EventBatch, began: int = 0
+    ) -> list[Effect]:
         """Let the engine decide and offer what it approved; `began` is 0 of what is no news."""
         effects = strategies.engine.process(batch)
         if began:
@@ -300,7 +323,10 @@ class Runner:
                 if began:
                     self._telemetry.mark("sync")
                 self._signals += len(approved)
+                if self._operator is not None:
+                    self._operator.approved(approved)
                 await strategies.delivery.offer(approved, began)
+        return effects
 
     # -- checkpoints
 
@@ -435,6 +461,8 @@ class Runner:
 
     async def _close(self, limit_s: float) -> None:
         try:
+            if self._operator is not None:
+                await self._operator.close()
             if self._letters is not None:
                 self._letters.close()
             await self._source.close()

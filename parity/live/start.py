@@ -9,6 +9,7 @@ import numpy as np
 import structlog
 
 from parity.live.clock import anchored_clock
+from parity.live.operator import Operator, Parts
 from parity.live.retention import Pruner
 from parity.live.runner import Limits, Outcome, Runner, Strategies
 from parity.recording.journal import JournalWriter
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.live.dead_letters import DeadLetters
+    from parity.live.operator import Operating
     from parity.model.instruments import InstrumentTable
     from parity.recording.pruning import Retention
     from parity.recording.reader import Recording
@@ -39,6 +41,7 @@ async def start(
     created_by: str,
     stop: asyncio.Event,
     strategies: Strategies | None = None,
+    operating: Operating | None = None,
     limits: Limits | None = None,
     durability: str = "fdatasync",
     rotation: Rotation | None = None,
@@ -50,16 +53,16 @@ async def start(
     """Run until `stop` is set or the source ends, and seal the recording.
 
     Args:
-        folder: of the recording. Where it holds one, that one goes on: from its last checkpoint
-            where there are strategies, and the source from behind the last recorded offsets.
+        folder: of the recording; one that is there goes on, from behind its last offsets.
         table: of a new recording; one that goes on keeps its own.
         source: not connected yet.
         created_by: stands in a new recording's manifest.
         stop: set from outside to end.
         strategies: engine, run folder and delivery; None records only.
-        limits: checkpoints and the end.
+        operating: how a person asks for controls and looks on; None is not at all.
+        limits: of checkpoints and of the end.
         durability: of the journal.
-        rotation: when a segment of it ends, and is sealed while the run goes on.
+        rotation: when a segment ends, and is sealed.
         retention: how much of it is held; older segments go while the run goes on.
         letters: where undecodable messages go; None keeps them in the recording alone.
         max_skew_ns: how far ts_event may be ahead of ts_recv.
@@ -69,11 +72,8 @@ async def start(
         ServiceDown: source or publisher cannot connect or go on.
         ConfigError: the recording is in use, or the source does not fit it.
     """
-    goes_on = (folder / MANIFEST).exists()
-    if not goes_on:
-        await source.connect()
-        made = {"created_by": created_by, "durability": durability}
-        create_recording(folder, table, streams=source.streams, **made)
+    if not (goes_on := (folder / MANIFEST).exists()):
+        await _create(folder, table, source, created_by, durability)
     pruner = Pruner(folder, retention, anchored_clock())
     sealer = BackgroundSealer(folder, _sealing_failed, then=pruner)
     journal = _journal(folder, rotation or Rotation(), durability, sealer)
@@ -82,6 +82,7 @@ async def start(
         table = table if recorded is None else recorded.table
         await _place(source, folder, recorded)
         journal.append(np.zeros(0, table.tick_dtype), (), source.positions())
+        parts = Parts(folder, source, journal, strategies, pruner)
         runner = Runner(
             folder,
             table,
@@ -92,6 +93,7 @@ async def start(
             pruner=pruner,
             letters=letters,
             strategies=strategies,
+            operator=operating and Operator(operating, parts),
             stop=stop,
             limits=limits,
             progress=progress,
@@ -101,6 +103,14 @@ async def start(
         await source.close()
         journal.close()
         sealer.stop()
+
+
+async def _create(
+    folder: Path, table: InstrumentTable, source: LiveSource, created_by: str, durability: str
+) -> None:
+    await source.connect()
+    made = {"created_by": created_by, "durability": durability}
+    create_recording(folder, table, streams=source.streams, **made)
 
 
 async def _place(source: LiveSource, folder: Path, recorded: Recording | None) -> None:

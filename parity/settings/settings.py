@@ -61,6 +61,7 @@ _EXPECTED: Final[dict[str, str]] = {
     "keep_named": "goldens or runs",
     "stall_exit_s": "a number ≥ 1",
     "memory_mb": "an integer ≥ 1",
+    "metrics_port": "a port, 0 to 65535",
     "librdkafka": "a mapping of librdkafka settings to text, numbers or booleans",
 }
 
@@ -102,6 +103,7 @@ class Settings(BaseSettings):
             backtest "runs" below runs_dir read.
         stall_exit_s: seconds that one call of a strategy may last before its run is ended.
         memory_mb: megabytes of resident memory above which a run is stopped; None is no limit.
+        metrics_port: of a live run's Prometheus endpoint on the loopback; 0 is any; None is none.
         librdkafka: passed to the Kafka client as it is; client_config() has the secrets in clear.
     """
 
@@ -133,6 +135,7 @@ class Settings(BaseSettings):
     keep_named: Literal["goldens", "runs"] = "runs"
     stall_exit_s: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 30.0
     memory_mb: Annotated[int, Field(ge=1)] | None = None
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     librdkafka: dict[str, bool | int | float | str | SecretStr] = {}
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)

@@ -14,7 +14,7 @@ from parity.recording.manifest import load_manifest
 from parity.recording.reader import open_recording
 from parity.recording.rotation import Rotation
 from parity.sources import synthetic
-from parity.sources.arrivals import Arrivals, Note, Stream
+from parity.sources.arrivals import Arrivals, Note, Place, Stream
 
 TABLE, TICKS = synthetic.generate(ticks=60)
 
@@ -42,6 +42,10 @@ class Script:
     def positions(self) -> dict[int, int]:
         """Where it starts."""
         return {0: self.started_at.get(("script", 0), 0)}
+
+    def places(self) -> list[Place]:
+        """There is no broker."""
+        return []
 
     async def start(self) -> None:
         """Nothing to start."""
