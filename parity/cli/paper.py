@@ -132,6 +132,7 @@ def carry_out(
     """Run a live mode with strategies to its end, show what came of it, and prove it if asked."""
     from parity.cli.backtest import show_finished
 
+    feed = feed._replace(fenced=settings.fencing == "transactional")
     with told(mode.__name__) as tell:
         finished = mode(
             run,

@@ -47,6 +47,7 @@ class Feed(NamedTuple):
         codec: what the messages on the topics are, a name of `sources.codecs.registry`.
         tz: the zone of times in them that name none.
         dead_letters: send what cannot be decoded to `<topic>.dlq`.
+        fenced: signals go in transactions, so that one runner at a time can send those of a run.
         fills: topics of fills from outside, which a live mode adds, and who reads each.
     """
 
@@ -61,6 +62,7 @@ class Feed(NamedTuple):
     codec: str = "native"
     tz: str | None = None
     dead_letters: bool = True
+    fenced: bool = False
     fills: Mapping[str, FillDecoder] = MappingProxyType({})
 
     @property
@@ -68,6 +70,11 @@ class Feed(NamedTuple):
         """How messages are read, as a manifest says it; nothing where that is as ever."""
         named = {} if self.codec == "native" else {"codec": self.codec}
         return named if self.tz is None else {**named, "codec_tz": self.tz}
+
+    @property
+    def fencing(self) -> str:
+        """What a run's manifest says of a second runner elsewhere."""
+        return "transactional" if self.fenced else "unfenced"
 
     @property
     def names(self) -> list[str]:
@@ -174,9 +181,10 @@ def publisher_of(feed: Feed, run: Path, run_id: str) -> Publisher:
         from parity.publishers.file import FilePublisher
 
         return FilePublisher(run / "published", run_id)
-    from parity.publishers.redpanda import RedpandaPublisher
+    from parity.publishers.redpanda import FencedPublisher, RedpandaPublisher
 
-    return RedpandaPublisher(feed.bootstrap, run_id, settings=feed.librdkafka)
+    kind = FencedPublisher if feed.fenced else RedpandaPublisher
+    return kind(feed.bootstrap, run_id, settings=feed.librdkafka)
 
 
 def letters_of(feed: Feed) -> DeadLetters | None:

@@ -440,7 +440,7 @@ def _paper_writer(
 ) -> RunWriter:
     reference = RecordingReference(path="recording")
     fresh = manifest_of(new_run_id(), mode, seed, prepared, reference)
-    fresh.settings = {"durability": durability, "topics": feed.names, "fencing": "unfenced"}
+    fresh.settings = {"durability": durability, "topics": feed.names, "fencing": feed.fencing}
     fresh.settings |= feed.reading
     fresh.settings |= {"fills": sorted(feed.fills)} if feed.fills else {}
     fresh.settings |= {"overlays": feed.sessions} if feed.sessions else {}
@@ -457,6 +457,8 @@ def _paper_writer(
             cure="name a new folder, or give it the configuration, code and libraries of then",
         )
     manifest.state = "open"
+    if not feed.fenced:  # one life that was open to a second runner is enough
+        manifest.settings["fencing"] = feed.fencing
     # What was said of the end no longer holds; it is said anew at the next one.
     manifest.recording = RecordingReference(path="recording")
     manifest.report, manifest.last_seq, manifest.files = None, 0, {}

@@ -59,6 +59,7 @@ _EXPECTED: Final[dict[str, str]] = {
     "keep_days": "a number ≥ 0",
     "keep_bytes": "an integer ≥ 0",
     "keep_named": "goldens or runs",
+    "fencing": "off or transactional",
     "stall_exit_s": "a number ≥ 1",
     "memory_mb": "an integer ≥ 1",
     "metrics_port": "a port, 0 to 65535",
@@ -101,6 +102,7 @@ class Settings(BaseSettings):
         keep_bytes: bytes of sealed parts that a recording holds; None is no limit.
         keep_named: what retention spares besides checkpoints: "goldens" only, or also what the
             backtest "runs" below runs_dir read.
+        fencing: "transactional" keeps a run's former runner from publishing, wherever it is.
         stall_exit_s: seconds that one call of a strategy may last before its run is ended.
         memory_mb: megabytes of resident memory above which a run is stopped; None is no limit.
         metrics_port: of a live run's Prometheus endpoint on the loopback; 0 is any; None is none.
@@ -133,6 +135,7 @@ class Settings(BaseSettings):
     keep_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     keep_bytes: Annotated[int, Field(ge=0)] | None = None
     keep_named: Literal["goldens", "runs"] = "runs"
+    fencing: Literal["off", "transactional"] = "off"
     stall_exit_s: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 30.0
     memory_mb: Annotated[int, Field(ge=1)] | None = None
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None

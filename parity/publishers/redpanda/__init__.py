@@ -3,7 +3,8 @@
 confluent_kafka is imported where a connection is made, never before.
 """
 
+from parity.publishers.redpanda.fenced import FencedPublisher
 from parity.publishers.redpanda.signals import RedpandaPublisher
 from parity.publishers.redpanda.ticks import TickProducer
 
-__all__ = ["RedpandaPublisher", "TickProducer"]
+__all__ = ["FencedPublisher", "RedpandaPublisher", "TickProducer"]
