@@ -6,16 +6,16 @@ named by the style sheet. Never here: a number that the report does not have.
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from parity.analysis import frames
+from parity.analysis.live_page import live_sections
 from parity.analysis.local import days_between, phases_text
+from parity.analysis.markup import Cell, money, number, percent, section, table, text
 from parity.analysis.plots import GRID, INK, PRICE_COLOUR, QUIET, plot_pnl, plot_run
 from parity.analysis.report import Report, instruments_shown, price_line
 from parity.model.errors import ConfigError, ParityError
@@ -23,7 +23,6 @@ from parity.model.errors import ConfigError, ParityError
 if TYPE_CHECKING:
     from parity.recording.runs import RunFolder
 
-ROWS_MAX: Final = 60  # of a table; the rest is counted
 _TONES: Final = {"identical": "good", "changed": "warn", "different": "bad"}
 # What a colour of the pictures becomes on a dark page.
 _DARK: Final = {
@@ -65,7 +64,6 @@ tr.total td{font-weight:600;border-top:2px solid var(--line)}
 .bar{display:block;height:10px;background:var(--bar);border-radius:2px;min-width:2px;
 margin-top:6px}.barcell{width:34%}
 """
-Cell = tuple[str, str]  # class and HTML
 
 
 def page(run: RunFolder, report: Report) -> str:
@@ -79,14 +77,15 @@ def page(run: RunFolder, report: Report) -> str:
         _head(values),
         _tiles(values),
         *_pnl(report),
-        _section("Strategies", _statistics(values)),
+        section("Strategies", _statistics(values)),
         *_prices(run),
-        _section("Drops by reason", _drops(values)),
-        _section("Lifecycle", _lifecycle(values)),
+        section("Drops by reason", _drops(values)),
+        section("Lifecycle", _lifecycle(values)),
+        *live_sections(values),
         *_sessions(report),
-        _section("What it was made of", _origin(values)),
+        section("What it was made of", _origin(values)),
     ]
-    title = _text(f"run {values['run_id']}")
+    title = text(f"run {values['run_id']}")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -109,11 +108,11 @@ def _head(values: Mapping[str, Any]) -> str:
     word = "not verified" if verdict is None else str(verdict["verdict"])
     facts = [values["mode"], values["state"], f"started {values['started']}"]
     facts += [f"seed {values['seed']}", values["created_by"]]
-    notes = "".join(f'<p class="quiet">{_text(note)}</p>' for note in values["notes"])
+    notes = "".join(f'<p class="quiet">{text(note)}</p>' for note in values["notes"])
     return (
-        f"<h1>run {_text(values['run_id'])}"
-        f'<span class="badge {_TONES.get(word, "none")}">{_text(word)}</span></h1>'
-        f'<p class="quiet">{_text(" · ".join(facts))}</p>{notes}'
+        f"<h1>run {text(values['run_id'])}"
+        f'<span class="badge {_TONES.get(word, "none")}">{text(word)}</span></h1>'
+        f'<p class="quiet">{text(" · ".join(facts))}</p>{notes}'
     )
 
 
@@ -133,14 +132,14 @@ def _tiles(values: Mapping[str, Any]) -> str:
     counts = {name: values.get(name) for name in ("ticks", "signals", "fills")}
     tiles += [(name, number(count)) for name, count in counts.items()]
     tiles.append(("drops", number(sum(values.get("drops", {}).values()))))
-    made = "".join(f'<div class="tile">{_text(n)}<b>{_text(v)}</b></div>' for n, v in tiles)
+    made = "".join(f'<div class="tile">{text(n)}<b>{text(v)}</b></div>' for n, v in tiles)
     return f'<div class="tiles">{made}</div>'
 
 
 def _pnl(report: Report) -> list[str]:
     if not len(report.curves):
         return []
-    return [_section("PnL", svg(plot_pnl(report.curves), "pnl"))]
+    return [section("PnL", svg(plot_pnl(report.curves), "pnl"))]
 
 
 def _prices(run: RunFolder) -> list[str]:
@@ -158,7 +157,7 @@ def _prices(run: RunFolder) -> list[str]:
         drawn.append(svg(plot_run(line, *shown, instrument=symbol), f"i{token}"))
     if more:
         drawn.append(f'<p class="quiet">and {more} more instruments, of which less was said</p>')
-    return [_section("Signals over price", *drawn)] if drawn else []
+    return [section("Signals over price", *drawn)] if drawn else []
 
 
 def svg(chart: Any, prefix: str) -> str:
@@ -214,12 +213,12 @@ def _statistics(values: Mapping[str, Any]) -> str:
     if found["total"] is None:
         return '<p class="quiet">none: see the note above</p>'
     rows = [
-        [("id", _text(name)), *(("n", shown_statistic(k, row[k])) for k in _STATISTICS)]
+        [("id", text(name)), *(("n", shown_statistic(k, row[k])) for k in _STATISTICS)]
         for name, row in found["strategies"].items()
     ]
     total = [("id", "total"), *(("n", shown_statistic(k, found["total"][k])) for k in _STATISTICS)]
     heads = [("", "strategy"), *(("n", head) for head in _STATISTICS.values())]
-    return _table(heads, rows, last=total if len(rows) > 1 else None)
+    return table(heads, rows, last=total if len(rows) > 1 else None)
 
 
 def _drops(values: Mapping[str, Any]) -> str:
@@ -234,39 +233,39 @@ def _drops(values: Mapping[str, Any]) -> str:
         words = ", ".join(f"{name} {number(count)}" for name, count in largest[:4])
         words += f" and {len(own) - 4} more" if len(own) > 4 else ""
         bar = f'<span class="bar" style="width:{100 * total / most:.1f}%"></span>'
-        cells = [("id", _text(reason)), ("n", number(total)), ("barcell", bar)]
-        rows.append([*cells, ("id", _text(words))])
-    return _table([("", "reason"), ("n", "drops"), ("", ""), ("", "strategies")], rows)
+        cells = [("id", text(reason)), ("n", number(total)), ("barcell", bar)]
+        rows.append([*cells, ("id", text(words))])
+    return table([("", "reason"), ("n", "drops"), ("", ""), ("", "strategies")], rows)
 
 
 def _lifecycle(values: Mapping[str, Any]) -> str:
     rows = [
         [
-            ("id", _text(one["strategy_id"])),
-            ("", _text(one["broker"])),
-            ("", _text(one["state"])),
+            ("id", text(one["strategy_id"])),
+            ("", text(one["broker"])),
+            ("", text(one["state"])),
             ("n", number(one["transitions"])),
             ("n", number(one["seq"])),
         ]
         for one in values["lifecycle"]
     ]
     heads = [("", "strategy"), ("", "broker"), ("", "state"), ("n", "transitions")]
-    parts = [_table([*heads, ("n", "last at seq")], rows)] if rows else []
+    parts = [table([*heads, ("n", "last at seq")], rows)] if rows else []
     failures = values["failures"]
     if not failures["count"]:
         return "".join([*parts, '<p class="quiet">no strategy failed at any tick</p>'])
     rows = [
         [
             ("n", number(one["seq"])),
-            ("id", _text(one["strategy_id"])),
-            ("n", _text(one["instrument_token"])),
-            ("id", _text(one["reason"])),
+            ("id", text(one["strategy_id"])),
+            ("n", text(one["instrument_token"])),
+            ("id", text(one["reason"])),
         ]
         for one in failures["first"]
     ]
     heads = [("n", "seq"), ("", "strategy"), ("n", "instrument"), ("", "error")]
     head = f"<p><b>{number(failures['count'])} failed ticks</b>, the first of them:</p>"
-    return "".join([*parts, head, _table(heads, rows)])
+    return "".join([*parts, head, table(heads, rows)])
 
 
 def _sessions(report: Report) -> list[str]:
@@ -274,12 +273,12 @@ def _sessions(report: Report) -> list[str]:
     tables = []
     for one in report.values["sessions"]:
         days = one["days"] if report.span is None else days_between(one, *report.span)
-        rows = [[("", d["day"]), ("", d["utc_offset"]), ("", _text(phases_text(d)))] for d in days]
-        heads = [("", _text(one["calendar"])), ("", "UTC offset")]
-        tables.append(_table([*heads, ("", f"in {_text(one['zone'])} time")], rows))
+        rows = [[("", d["day"]), ("", d["utc_offset"]), ("", text(phases_text(d)))] for d in days]
+        heads = [("", text(one["calendar"])), ("", "UTC offset")]
+        tables.append(table([*heads, ("", f"in {text(one['zone'])} time")], rows))
         if more := len(one["days"]) - len(days):
             tables[-1] += f'<p class="quiet">and {number(more)} more without ticks</p>'
-    return [_section("Sessions", *tables)] if tables else []
+    return [section("Sessions", *tables)] if tables else []
 
 
 def _origin(values: Mapping[str, Any]) -> str:
@@ -296,55 +295,5 @@ def _origin(values: Mapping[str, Any]) -> str:
         facts.append(("prove it", f"parity verify {values['run']}"))
     facts += [(f"skipped {one['strategy_id']}", one["reason"]) for one in values["skipped"]]
     facts += sorted(values["fingerprint"].items())
-    rows = [[("", _text(name)), ("", f"<code>{_text(value)}</code>")] for name, value in facts]
-    return _table((), rows)
-
-
-# -- small things ----------------------------------------------------------------------------
-
-
-def _section(title: str, *parts: str) -> str:
-    wrapped = [p if p.startswith('<div class="card">') else _card(p) for p in parts]
-    return f"<section><h2>{_text(title)}</h2>{''.join(wrapped)}</section>"
-
-
-def _card(inner: str) -> str:
-    return f'<div class="card">{inner}</div>'
-
-
-def _table(
-    heads: Sequence[Cell], rows: Sequence[Sequence[Cell]], *, last: Sequence[Cell] | None = None
-) -> str:
-    shown = [f"<tr>{_cells('td', row)}</tr>" for row in rows[:ROWS_MAX]]
-    if last is not None:
-        shown.append(f'<tr class="total">{_cells("td", last)}</tr>')
-    more = len(rows) - ROWS_MAX
-    rest = f'<p class="quiet">and {more} more</p>' if more > 0 else ""
-    head = f"<tr>{_cells('th', heads)}</tr>" if heads else ""
-    return f"<table>{head}{''.join(shown)}</table>{rest}"
-
-
-def _cells(tag: str, cells: Iterable[Cell]) -> str:
-    return "".join(
-        f'<{tag} class="{kind}">{inner}</{tag}>' if kind else f"<{tag}>{inner}</{tag}>"
-        for kind, inner in cells
-    )
-
-
-def number(value: Any) -> str:
-    """Return a count with its thousands apart, or a dash."""
-    return "–" if value is None else f"{value:,}".replace(",", "\u202f")
-
-
-def money(exact: str) -> str:
-    """Return an amount with two decimals."""
-    return f"{Decimal(exact):,.2f}".replace(",", "\u202f")
-
-
-def percent(share: float | None) -> str:
-    """Return a share as percent, or a dash."""
-    return "–" if share is None else f"{100 * share:.1f}\u202f%"
-
-
-def _text(value: Any) -> str:
-    return html.escape(str(value))
+    rows = [[("", text(name)), ("", f"<code>{text(value)}</code>")] for name, value in facts]
+    return table((), rows)

@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
 import polars as pl
 
 from parity.analysis import frames, results
 from parity.analysis.documents import run_json
+from parity.analysis.gap import Gap, gaps_of
+from parity.analysis.latency import latency_of
 from parity.model.errors import ParityError
 from parity.recording.reader import open_recording
 
@@ -59,12 +62,19 @@ def report_of(run: RunFolder, verdict: Mapping[str, Any] | None = None) -> Repor
         notes.append(f"no statistics: they need the recording's prices: {error.message}")
     if run.manifest.state != "complete":
         notes.append(f"the run is open: told up to seq {run.flushed_seq()}")
+    gaps: list[Gap] = []
+    try:
+        gaps = gaps_of(run)
+    except ParityError as error:
+        notes.append(f"no reality gap: it needs the recording's prices: {error.message}")
     values = {
         **run_json(run),
         "statistics": _statistics(statistics),
         "drops_by_strategy": _drops(run),
         "lifecycle": _lifecycle(run),
         "failures": _failures(run),
+        "reality_gap": msgspec.to_builtins(gaps),
+        "latency": latency_of(run),
         "verdict": None if verdict is None else dict(verdict),
         "notes": notes,
     }

@@ -86,12 +86,40 @@ def _show(values: dict[str, Any], span: tuple[int, int] | None) -> None:
         show(f"{counted(failures['count'], 'failed tick')}, the first:", failed, "")
     digests = values.get("digests", {})
     show(*(f"digest of {name} {digest}" for name, digest in digests.items()))
+    _show_live(values)
     for note in values["notes"]:
         say("note: ", note, style="yellow")
     if verdict is None:
         say(f"prove it: parity verify {values['run']}", style="dim")
     else:
         show(f"verified {verdict['verified']}: {verdict['verdict']}")
+
+
+def _show_live(values: dict[str, Any]) -> None:
+    """Show what only a live run has: how its fills differ from paper, and where its time went."""
+    from parity.analysis.latency import span_text
+    from parity.analysis.live_page import GAP_HEADS, STALLS_SHOWN, gap_rows, gap_words
+
+    for gap in values["reality_gap"]:
+        show("", f"reality gap of {gap['strategy_id']} at {gap['broker']}: {gap_words(gap)}")
+        legs = table_of("", *GAP_HEADS, right=GAP_HEADS)
+        for cells in gap_rows(gap):
+            legs.add_row(*(cell.replace("\u202f", " ") for cell in cells))
+        show(legs)
+    latency = values["latency"]
+    if latency is None:
+        return
+    heads = ("count", "p50", "p99", "p99.9", "max")
+    stages = table_of("latency", *heads, right=heads)
+    rows = {**latency["stages"], "late pulse": latency["late"]}
+    rows |= {f"collection {n}": one for n, one in latency["collections"].items()}
+    for name, one in rows.items():
+        spans = (span_text(one[key]) for key in ("p50_ns", "p99_ns", "p999_ns", "max_ns"))
+        stages.add_row(name, grouped(one["count"]), *spans)
+    show("", stages)
+    for one in latency["stalls"][:STALLS_SHOWN]:
+        words = f"{span_text(one['ns'])} behind seq {grouped(one['seq'])}, {one['cause']} "
+        show(f"stall of {words}{span_text(one['cause_ns'])}")
 
 
 def _statistics(statistics: dict[str, Any]) -> list[Table]:

@@ -31,6 +31,7 @@ class _Envelope(msgspec.Struct, gc=False):
 
     type: str | None = None
     id: str | None = None
+    correlation_id: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"")
 
 
@@ -86,6 +87,9 @@ class FillDecoder:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Undecodable(f"not a fill: {error}") from None
         detail = self._detail(filled, broker_ns)
+        if envelope.correlation_id and len(envelope.correlation_id) <= _NAME_MAX:
+            # A child event copies its parent's: what began as a signal of ours names it.
+            detail["signal_id"] = envelope.correlation_id
         if envelope.id:
             self._note(envelope.id)
             detail["event_id"] = envelope.id

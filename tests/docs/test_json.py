@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from outside_run import run_with
 from typer.testing import CliRunner
 
 import parity
 from parity.cli import app
+from parity.live.telemetry import Telemetry
 from parity.publishers.envelope import iso_utc
 from parity.sources.synthetic import make_recording
 
@@ -151,6 +153,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
         ("inspect RUN", printed("inspect", folder / "sessions")),
         ("report", printed("report", folder / "a")),
         ("report", printed("report", folder / "b")),
+        ("report", printed("report", _live(folder / "live"))),
     ]
     found.append(
         ("diff AGAINST", printed("diff", folder / "a", "--against", _said(folder), code=1))
@@ -168,6 +171,19 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
     found.append(("inspect REC", printed("inspect", folder / "damaged")))
     found.append(("report", printed("report", folder / "a")))
     return found
+
+
+def _live(folder: Path) -> Path:
+    """Make a run that was filled outside, with a loop that was held up."""
+    run_with(folder, {3: [{"quantity": 1, "fill_price": 100, "ts_event": 2**60}]})
+    found = Telemetry()
+    found.begin()
+    found.mark("journal")
+    found.collection("start", {"generation": 2})
+    found.collection("stop", {"generation": 2})
+    found.beat(20_000_000, 2**60, 3)
+    found.save(folder)
+    return folder
 
 
 def _said(folder: Path) -> Path:

@@ -147,3 +147,13 @@ def test_fills_stand_between_the_ticks_they_came_between() -> None:
     assert "came before" in arrived.notes[2].detail["reason"]
     assert (8, message()) == tuple(arrived.notes[2].detail[k] for k in ("offset", "payload"))
     assert {0: 5, 1: 9} == arrived.positions
+
+
+def test_a_fill_names_the_signal_that_it_began_as() -> None:
+    """A child event copies its parent's correlation_id: that of our signals is their id."""
+    told = [
+        read(message(more))
+        for more in ({"correlation_id": "abc"}, {"correlation_id": "x" * 999}, {})
+    ]
+
+    assert ["abc", None, None] == [detail.get("signal_id") for detail in told]
