@@ -64,8 +64,9 @@ def against(
     first, last = span[0] - tolerance.time_ns, span[1] + tolerance.time_ns
     theirs: list[Said] = []
     left_out: Counter[str] = Counter()
+    own = None if Path(other).is_file() else folder.manifest.run_id
     for payload, place in _messages(other, servers, librdkafka or {}):
-        said = said_of(payload, place)
+        said = said_of(payload, place, own)
         if isinstance(said, str):
             left_out[said] += 1
         elif not first <= said.ts_event <= last:
@@ -121,4 +122,6 @@ def _messages(
         return ((line, f"{path}:{number}") for number, line in lines if line.strip())
     if "/" in other or path.suffix in (".json", ".jsonl", ".ndjson"):
         raise ConfigError(f"--against: no file {other}", cure="name a file, or a topic")
-    raise ConfigError(f"--against: no file {other}", cure="name a file, or a topic")
+    from parity.publishers.redpanda.reading import messages_of
+
+    return messages_of(servers, other, librdkafka)

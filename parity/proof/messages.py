@@ -17,6 +17,7 @@ from parity.sources.codecs import Undecodable
 from parity.sources.codecs.market_tick import nanoseconds
 
 HOLD: Final = "HOLD"
+OWN: Final = "the run's own"
 TYPE: Final = "trading_signal"
 
 
@@ -33,12 +34,13 @@ class _Data(msgspec.Struct):
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def said_of(payload: bytes, place: str) -> Said | str:
+def said_of(payload: bytes, place: str, own: str | None = None) -> Said | str:
     """Return the signal of a message, or why it is none: `hold`, or its other `type`.
 
     Args:
         payload: one JSON object.
         place: where it stands, for errors and differences.
+        own: run_id of the run whose messages are none of another runner's.
 
     Raises:
         InputRefused: it cannot be read as any of the three forms.
@@ -49,6 +51,8 @@ def said_of(payload: bytes, place: str) -> Said | str:
         kind = message.get("type", TYPE)
         if kind != TYPE:
             return str(kind)
+        if own is not None and message.get("trace_id") == own:
+            return OWN
         data = msgspec.convert(message.get("data", message), _Data)
         if data.signal_type == HOLD:
             return HOLD.lower()

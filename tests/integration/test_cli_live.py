@@ -13,6 +13,7 @@ import pytest
 
 import parity
 from parity.model.ticks import DUPLICATE
+from parity.publishers.redpanda import TickProducer
 from parity.sources.synthetic import make_recording
 from parity.strategies import REGISTRY
 from parity.testing.broker import Broker
@@ -180,3 +181,34 @@ def test_doctor_says_whether_the_broker_answers(cli: Cli, broker: Broker) -> Non
     }
     assert {"portable"} == {k["certificate"] for k in found["kernels"]}
     assert ["momentum.onnx"] == [m["name"] for m in found["models"]]
+
+
+def test_a_run_is_held_against_a_topic(
+    cli: Cli, broker: Broker, topic: str, recording: Path, tmp_path: Path
+) -> None:
+    """An old runner's topic: the same, then a difference with its offset; own messages left out."""
+    at = ("--bootstrap-servers", broker.bootstrap_servers)
+    rules = ("-s", "momentum", "--set", "threshold=0.002")
+    assert 0 == cli("produce", recording, "--topic", topic, *at).returncode
+    options = ("--topics", topic, *at, "--exit-at-end", "--from", "earliest")
+    run = cli("paper", tmp_path / "run", *rules, *options, "--instrument-table", recording)
+    assert 0 == run.returncode, run.stderr
+    assert 0 == cli("paper", tmp_path / "b", *rules, "--recording", recording).returncode
+    (file,) = (tmp_path / "b" / "published").iterdir()
+    said = [json.loads(line)["message"] for line in file.read_text().splitlines()]
+    old = f"old.{uuid.uuid4().hex[:8]}"
+    broker.create_topic(old)
+    with TickProducer(broker.bootstrap_servers, old, partition=0) as producer:
+        producer.send([("k", json.dumps(one).encode()) for one in said])
+    same = cli("diff", tmp_path / "run", "--against", old, *at, "--json")
+    with TickProducer(broker.bootstrap_servers, old, partition=0) as producer:
+        producer.send([("k", json.dumps(said[0] | {"trace_id": "x"}).encode())])
+    twice = cli("diff", tmp_path / "run", "--against", old, *at, "--json")
+    own = cli("diff", tmp_path / "run", "--against", "paper.signals.raw", *at, "--json")
+    none = cli("diff", tmp_path / "run", "--against", "no.such.topic", *at)
+
+    assert (0, 1, 1, 2) == (same.returncode, twice.returncode, own.returncode, none.returncode)
+    assert len(said) == json.loads(same.stdout)["covered"]["matched"] > 5
+    first = json.loads(twice.stdout)["first_divergence"]
+    assert f"{old}[0]@{len(said)}" in first["b"]
+    assert len(said) <= json.loads(own.stdout)["left_out"]["the run's own"]
