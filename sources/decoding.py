@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from parity.model.events import RAW
 from parity.sources.arrivals import Arrivals, Note
 from parity.sources.codecs import Undecodable
 
@@ -39,7 +40,10 @@ class Messages(NamedTuple):
 
 
 def decode_messages(
-    decoder: Decoder, messages: Messages, readers: Mapping[int, EventDecoder] = _NOBODY
+    decoder: Decoder,
+    messages: Messages,
+    readers: Mapping[int, EventDecoder] = _NOBODY,
+    keep_raw: Mapping[str, Any] | None = None,
 ) -> Arrivals:
     """Return ticks, gaps and quarantined messages in their order, and where streams go on.
 
@@ -47,6 +51,8 @@ def decode_messages(
         decoder: of ticks.
         messages: of one poll.
         readers: by stream, of those whose messages are events.
+        keep_raw: the codec's name and zone; adds a note before the first tick, with the payloads of
+            all messages of ticks.
     """
     refusals: list[tuple[int, str]] = []  # (message, reason)
     events: dict[int, Note | None] = {}  # by message; None where it is refused
@@ -61,7 +67,25 @@ def decode_messages(
     positions.update((s, offset + 1) for s, offset in zip(streams, offsets, strict=True))
     if starts is not None:
         notes = _in_rows(messages, refusals, starts, events)
+    if keep_raw is not None:
+        notes = [*_payloads(messages, readers, keep_raw), *notes]
     return Arrivals(records, notes, positions)
+
+
+def _payloads(
+    messages: Messages, readers: Container[int], keep_raw: Mapping[str, Any]
+) -> list[Note]:
+    rows = [n for n, stream in enumerate(messages.streams) if stream not in readers]
+    if not rows:
+        return []
+    detail = {
+        **keep_raw,
+        "streams": [messages.streams[n] for n in rows],
+        "offsets": [messages.offsets[n] for n in rows],
+        "broker_ms": [messages.broker_ms[n] for n in rows],
+        "payloads": [messages.payloads[n] for n in rows],
+    }
+    return [Note(0, RAW, detail)]
 
 
 def _decode(

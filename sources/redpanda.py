@@ -68,6 +68,7 @@ class RedpandaSource:
         settings: librdkafka settings, passed through (SASL, TLS, fetch.wait.max.ms …).
         connect_limit_s: how long the first answer may take.
         queue_batches_max: batches between the reader thread and the loop.
+        keep_raw: the codec's name and zone, where payloads are to be kept.
 
     Attributes:
         streams: (topic, partition) by dense id; known after `connect`, or given by `name_streams`.
@@ -86,6 +87,7 @@ class RedpandaSource:
         settings: Mapping[str, Any] | None = None,
         connect_limit_s: float = CONNECT_LIMIT_S,
         queue_batches_max: int = QUEUE_BATCHES_MAX,
+        keep_raw: Mapping[str, Any] | None = None,
     ) -> None:
         if isinstance(start, str) and start not in ("earliest", "latest"):
             raise ConfigError(
@@ -100,6 +102,7 @@ class RedpandaSource:
         self._start = start
         self._partitions = partitions
         self._exit_at_end = exit_at_end
+        self._keep_raw = keep_raw
         self._settings = _SETTINGS | {"enable.partition.eof": exit_at_end} | dict(settings or {})
         self._connect_limit_s = connect_limit_s
         self._queue: deque[Messages] = deque()
@@ -196,7 +199,7 @@ class RedpandaSource:
         if self._queue:
             messages = self._queue.popleft()
             self._space.set()
-            return decode_messages(self._decoder, messages, self._readers)
+            return decode_messages(self._decoder, messages, self._readers, self._keep_raw)
         if not self._ended:
             return Arrivals(np.zeros(0, self._decoder.dtype), [], {})
         if self._failure is not None:

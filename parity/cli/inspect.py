@@ -104,7 +104,8 @@ def _show_recording(found: dict[str, Any], histogram: Histogram) -> None:
     origin = found["origin"]
     if origin:
         show(
-            f"a slice of recording {origin['recording_id']}, its seq "
+            f"{'decoded anew from' if 'redecoded' in origin else 'a slice of'} "
+            f"recording {origin['recording_id']}, its seq "
             f"{grouped(origin['first_seq'])} to {grouped(origin['last_seq'])}"
         )
     show(

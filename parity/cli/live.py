@@ -16,6 +16,7 @@ from parity.cli.options import (
     Json,
     KeepBytes,
     KeepDays,
+    KeepRaw,
     Metrics,
     Overrides,
     RotateMb,
@@ -61,6 +62,7 @@ def command(
     codec: Codec = None,
     tz: CodecTz = None,
     dead_letters: DeadLetters = None,
+    keep_raw: KeepRaw = None,
     start_from: StartFrom = "latest",
     exit_at_end: ExitAtEnd = False,
     instrument_table: TableSource = None,
@@ -82,7 +84,8 @@ def command(
     """
     begin = start_of(start_from)
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
-    settings = live_settings(servers, topics, *rotation, *kept, codec, tz, dead_letters, metrics)
+    raw = (dead_letters, keep_raw)
+    settings = live_settings(servers, topics, *rotation, *kept, codec, tz, *raw, metrics)
     specs = specs_of(strategies, overrides, skip_invalid=skip_invalid)
     if not confirm:
         raise ConfigError(
@@ -99,7 +102,7 @@ def command(
     log_to_stderr(settings.log_level)
     source = (settings.ticks_topics, settings.bootstrap_servers, begin, exit_at_end)
     client, overlays = settings.client_config(), load_overlays(sessions)
-    reading = (settings.codec, settings.codec_tz, settings.dead_letters)
+    reading = (settings.codec, settings.codec_tz, settings.dead_letters, settings.keep_raw)
     feed = Feed(*source, client, None, None, overlays, *reading)
     carry_out(live, run, specs, feed, table, seed, settings, as_json, verify=verify)
 

@@ -89,6 +89,13 @@ DeadLetters = Annotated[
         help="Whether messages that cannot be decoded go to <topic>.dlq, each once; they do.",
     ),
 ]
+KeepRaw = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-raw/--no-keep-raw",
+        help="Whether the payloads are recorded too, so that they can be decoded anew.",
+    ),
+]
 StartFrom = Annotated[
     str,
     typer.Option(
@@ -184,6 +191,7 @@ def live_settings(
     codec: str | None,
     codec_tz: str | None,
     dead_letters: bool | None,
+    keep_raw: bool | None = None,
     metrics_port: int | None = None,
 ) -> Settings:
     """Return the settings of a command that records."""
@@ -197,6 +205,7 @@ def live_settings(
         codec=codec,
         codec_tz=codec_tz,
         dead_letters=dead_letters,
+        keep_raw=keep_raw,
         metrics_port=metrics_port,
     )
 

@@ -16,6 +16,7 @@ from parity.cli.options import (
     Json,
     KeepBytes,
     KeepDays,
+    KeepRaw,
     Metrics,
     RotateMb,
     RotateS,
@@ -48,6 +49,7 @@ def command(
     codec: Codec = None,
     tz: CodecTz = None,
     dead_letters: DeadLetters = None,
+    keep_raw: KeepRaw = None,
     start_from: StartFrom = "latest",
     exit_at_end: ExitAtEnd = False,
     instrument_table: TableSource = None,
@@ -65,7 +67,8 @@ def command(
     """
     begin = start_of(start_from)
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
-    settings = live_settings(servers, topics, *rotation, *kept, codec, tz, dead_letters, metrics)
+    raw = (dead_letters, keep_raw)
+    settings = live_settings(servers, topics, *rotation, *kept, codec, tz, *raw, metrics)
     table = table_of(instrument_table, recording)
     from parity.cli.logs import log_to_stderr
     from parity.compose.feeds import Feed
@@ -81,6 +84,7 @@ def command(
         codec=settings.codec,
         tz=settings.codec_tz,
         dead_letters=settings.dead_letters,
+        keep_raw=settings.keep_raw,
     )
     with told("record") as tell:
         found = record(

@@ -9,13 +9,17 @@ import typer
 
 from parity.cli.console import counted, say, show, show_json, table_of
 from parity.cli.options import (
+    Codec,
+    CodecTz,
     Json,
     KeepBytes,
     KeepDays,
+    TableSource,
     recording_path,
     retention_of,
     settings_of,
 )
+from parity.cli.options import table_of as table_given
 from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +30,8 @@ if TYPE_CHECKING:
 EXAMPLE = (
     "Examples:\n\nparity repair recordings/today --dry-run\n\n"
     "parity repair runs/today/recording\n\n"
-    "parity repair recordings/today --prune --keep-days 30 --dry-run"
+    "parity repair recordings/today --prune --keep-days 30 --dry-run\n\n"
+    "parity repair recordings/today --redecode recordings/today-again"
 )
 DAMAGED = 3  # of a dry run: there is something to repair
 
@@ -41,6 +46,16 @@ _WORDS = {
 }
 
 
+Redecode = Annotated[
+    Path | None,
+    typer.Option(
+        "--redecode",
+        metavar="NEW",
+        help="Mend nothing; make a new recording from the payloads that --keep-raw kept.",
+    ),
+]
+
+
 def command(
     recording: Annotated[Path, typer.Argument(metavar="REC", help="A recording at rest.")],
     dry_run: Annotated[
@@ -51,6 +66,10 @@ def command(
         bool,
         typer.Option("--prune", help="Mend nothing; remove what the policy no longer holds."),
     ] = False,
+    redecode: Redecode = None,
+    codec: Codec = None,
+    tz: CodecTz = None,
+    instrument_table: TableSource = None,
     keep_days: KeepDays = None,
     keep_bytes: KeepBytes = None,
     as_json: Json = False,
@@ -59,7 +78,8 @@ def command(
 
     Damaged files are kept in REC/damaged. A journal that a kill left behind is sealed. A lost part
     comes back when its file is put in its place again and this is run once more. With --prune the
-    oldest segments go, never one that a golden, a checkpoint or a backtest names.
+    oldest segments go, never one that a golden, a checkpoint or a backtest names. With --redecode
+    every payload is decoded again, into a new recording; this one, and its runs, stay as they are.
     """
     import datetime as dt
 
@@ -68,6 +88,13 @@ def command(
     from parity.recording.repair import FORMAT, is_damage, repair_recording
 
     path = recording_path(recording)
+    if redecode is not None:
+        _redecode(path, redecode, codec, tz, instrument_table, as_json=as_json)
+        return
+    if codec is not None or tz is not None or instrument_table is not None:
+        raise ConfigError(
+            "--codec, --tz and --instrument-table go with --redecode", cure="add --redecode NEW"
+        )
     if prune:
         _prune(path, keep_days, keep_bytes, dry_run=dry_run, as_json=as_json)
         return
@@ -113,6 +140,30 @@ def _show(path: Path, findings: list[Finding], lost: int, *, dry_run: bool) -> N
     show(table)
     ending = "; nothing was changed" if dry_run else ""
     show(f"{counted(len(findings), 'finding')}, {counted(lost, 'event')} lost{ending}")
+
+
+def _redecode(
+    path: Path,
+    out: Path,
+    codec: str | None,
+    tz: str | None,
+    instrument_table: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    import msgspec
+
+    from parity.compose.beginning import created_by
+    from parity.sources.redecode import describe, redecode
+
+    table = None if instrument_table is None else table_given(instrument_table, path)
+    made = redecode(path, out, created_by=created_by(), table=table, codec=codec, tz=tz)
+    found = msgspec.to_builtins(made)
+    if as_json:
+        show_json({"format": 1, "recording": str(path), "out": str(out), **found})
+        return
+    show(f"{out}: {describe(found)}")
+    show(f"{path} is as it was; its runs go on to be proved by it")
 
 
 def _prune(

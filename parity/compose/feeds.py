@@ -46,6 +46,7 @@ class Feed(NamedTuple):
         sessions: days of calendars that are otherwise than their rules say.
         codec: what the messages on the topics are, a name of `sources.codecs.registry`.
         tz: the zone of times in them that name none.
+        keep_raw: keep the payloads in the recording.
         dead_letters: send what cannot be decoded to `<topic>.dlq`.
         fenced: signals go in transactions, so that one runner at a time can send those of a run.
         fills: topics of fills from outside, which a live mode adds, and who reads each.
@@ -62,6 +63,7 @@ class Feed(NamedTuple):
     codec: str = "native"
     tz: str | None = None
     dead_letters: bool = True
+    keep_raw: bool = False
     fenced: bool = False
     fills: Mapping[str, FillDecoder] = MappingProxyType({})
 
@@ -172,6 +174,7 @@ def source_of(feed: Feed, table: InstrumentTable) -> LiveSource:
         start=feed.start_from,
         exit_at_end=feed.exit_at_end,
         settings=feed.librdkafka,
+        keep_raw={"codec": feed.codec, "tz": feed.tz} if feed.keep_raw else None,
     )
 
 

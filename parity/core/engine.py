@@ -23,7 +23,7 @@ from parity.core.validators.context import RiskPolicy
 from parity.core.view import FEW_ROWS, NO_TIME, Scan, Segment
 from parity.model.effects import ApprovedSignal, ControlRefused, Effect, Fill
 from parity.model.errors import ConfigError, InputRefused
-from parity.model.events import HEARTBEAT, Control, EventBatch
+from parity.model.events import HEARTBEAT, RAW, Control, EventBatch
 from parity.model.ticks import TickBatch
 
 if TYPE_CHECKING:
@@ -396,6 +396,8 @@ def _cut(batch: EventBatch, rows_max: int) -> Iterator[TickBatch | Control]:
     seq = batch.ticks.column("seq") if len(batch.ticks) else None
     lo = 0
     for control in batch.controls:
+        if control.verb == RAW:
+            continue  # how a tick was written says nothing to anybody here
         hi = int(seq.searchsorted(control.seq)) if seq is not None else 0
         yield from _pieces(batch.ticks, lo, hi, rows_max)
         lo = hi

@@ -23,7 +23,7 @@ from parity.live.operator import Seen
 from parity.live.telemetry import CHECKPOINT, Telemetry, telemetry_of
 from parity.model.effects import ApprovedSignal, Effect
 from parity.model.errors import ParityError, RecordingCorrupt
-from parity.model.events import HEARTBEAT, Control, EventBatch
+from parity.model.events import HEARTBEAT, RAW, Control, EventBatch
 from parity.model.ticks import TickBatch
 from parity.recording.behind import behind
 from parity.recording.gone import words
@@ -292,7 +292,7 @@ class Runner:
             seq = self._sequencer.take_seq()
             controls.append(Control(seq=seq, ts_recv=now, verb=note.verb, detail=note.detail))
             count = self._counts[note.verb] = self._counts.get(note.verb, 0) + 1
-            if count <= SAID_EACH or not count % 1000:
+            if note.verb != RAW and (count <= SAID_EACH or not count % 1000):
                 # Somebody asked for a change of a strategy; all else is something that happened.
                 calm = note.verb.startswith("strategy_") or note.verb in (HEARTBEAT, "fill")
                 say = _log.info if calm else _log.warning

@@ -10,6 +10,7 @@ from parity.model.errors import InputRefused
 from parity.model.ticks import TickBatch
 
 HEARTBEAT: Final = "heartbeat"
+RAW: Final = "raw"
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,8 +19,9 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     Verbs so far: ``gap`` (a position was skipped), ``resumed`` (a runner went on after a stop or
     a kill), ``quarantine`` (an undecodable or refused message; its detail holds stream, offset,
     reason and payload), ``dead_lettered`` (where such messages were sent to), ``heartbeat``
-    (nothing but its time), ``fill`` (an order filled outside; its time moves its executor's clock
-    alone),
+    (nothing but its time), ``raw`` (the payloads of the messages behind it, for a codec that is
+    mended later; the engine leaves it out), ``fill`` (an order filled outside; its time moves its
+    executor's clock alone),
     ``policy_changed`` (the whole policy), and ``strategy_added``, ``strategy_replaced``,
     ``strategy_paused``, ``strategy_resumed``, ``strategy_stopped``, ``strategy_flattened``
     (parity.core.controls).

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parity.model import ticks as flag
+from parity.model.events import RAW
 from parity.model.extensions import PRESENT, Extension
 from parity.model.instruments import InstrumentTable
 from parity.model.ticks import TickBatch
@@ -133,7 +134,8 @@ def _controls(recording: Recording, chosen: Slice) -> list[Control]:
     first, last = chosen.seqs
     low = min([first, *chosen.before[:1].tolist()]) if chosen.range.start_ns is not None else 0
     high = last if chosen.range.end_ns is not None else 2**63
-    return [c for c in recording.controls() if low <= c.seq <= high]
+    # Payloads stay where they are whole: a slice has not all the ticks that they gave.
+    return [c for c in recording.controls() if low <= c.seq <= high and c.verb != RAW]
 
 
 class _Numbered:

@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from parity.model.errors import InputRefused, RecordingCorrupt
-from parity.model.events import Control
+from parity.model.events import RAW, Control
 from parity.model.extensions import PRESENT
+from parity.recording.payloads import shown_to_people
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -303,6 +304,9 @@ def open_tick_file(
     )
 
 
+_NOTHING: Final = msgspec.msgpack.encode({})
+
+
 def write_events(file: Any, controls: Sequence[Control]) -> None:
     """Write one Parquet file of controls into a file open for writing."""
     pq.write_table(event_table(controls), file, compression="zstd")
@@ -315,23 +319,34 @@ def event_table(controls: Sequence[Control]) -> pa.Table:
         "ts_recv": [c.ts_recv for c in controls],
         "verb": [c.verb for c in controls],
         "detail": [msgspec.msgpack.encode(c.detail) for c in controls],
-        "detail_json": [msgspec.json.encode(c.detail).decode() for c in controls],
+        "detail_json": [msgspec.json.encode(shown_to_people(c)).decode() for c in controls],
     }
     return pa.table(data, schema=EVENT_SCHEMA)
 
 
-def read_events(path: Path) -> list[Control]:
-    """Read one Parquet file of controls."""
+def read_events(path: Path, *, payloads: bool = False) -> list[Control]:
+    """Read one Parquet file of controls.
+
+    Args:
+        path: of the part.
+        payloads: read those that hold payloads, and no other; else these have an empty detail, so
+            that reading a recording never takes what its messages were.
+    """
+    shown = ["seq", "ts_recv", "verb"]
     try:
-        rows = pq.read_table(path, columns=["seq", "ts_recv", "verb", "detail"]).to_pylist()
+        found = pq.read_table(path, columns=shown).to_pylist()
+        if not payloads and not any(row["verb"] == RAW for row in found):
+            details: list[Any] = pq.read_table(path, columns=["detail"]).column(0).to_pylist()
+        else:
+            wanted = pc.field("verb") == RAW if payloads else pc.field("verb") != RAW
+            some = pq.read_table(path, columns=["seq", "detail"], filters=wanted).to_pylist()
+            if payloads:
+                found = [row for row in found if row["verb"] == RAW]
+            by_seq: dict[int, bytes] = {row["seq"]: row["detail"] for row in some}
+            details = [by_seq.get(row["seq"], _NOTHING) for row in found]
         return [
-            Control(
-                seq=r["seq"],
-                ts_recv=r["ts_recv"],
-                verb=r["verb"],
-                detail=msgspec.msgpack.decode(r["detail"]),
-            )
-            for r in rows
+            Control(**row, detail=msgspec.msgpack.decode(detail))
+            for row, detail in zip(found, details, strict=True)
         ]
     except (pa.ArrowException, OSError, msgspec.MsgspecError) as error:
         raise RecordingCorrupt(

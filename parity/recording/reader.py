@@ -29,6 +29,7 @@ from parity.model.ticks import TickBatch
 from parity.recording.gone import pruned_meanwhile
 from parity.recording.manifest import load_manifest, repair_cure
 from parity.recording.order import Order, damaged
+from parity.recording.payloads import without_payload
 from parity.recording.segments import last_of
 from parity.recording.selection import Selection
 from parity.recording.snapshot import JournalSnapshot, snapshot
@@ -391,7 +392,7 @@ class Recording:
             return _Tail(0, [], 0, {}, 0)
         for frame in self.journal:
             rows += len(frame.records)
-            controls.extend(frame.controls)
+            controls.extend(without_payload(control) for control in frame.controls)
             positions.update(frame.positions)
             last_seq = max(last_seq, last_of(frame))
         return _Tail(rows, controls, last_seq, positions, self.journal.torn_bytes)

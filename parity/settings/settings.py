@@ -47,6 +47,7 @@ _EXPECTED: Final[dict[str, str]] = {
     "codec": "native, native-msgpack, kite, kite-binary or binance",
     "codec_tz": "a time zone such as Asia/Kolkata",
     "dead_letters": "true or false",
+    "keep_raw": "true or false",
     "log_level": "DEBUG, INFO, WARNING or ERROR",
     "cache_dir": "a folder",
     "runs_dir": "a folder",
@@ -89,6 +90,7 @@ class Settings(BaseSettings):
         codec: what the messages on those topics are.
         codec_tz: the zone of times in them that name none.
         dead_letters: what cannot be decoded goes to `<topic>.dlq`.
+        keep_raw: a recording keeps the payloads of messages, for a codec that is mended later.
         log_level: least level that is logged.
         cache_dir: compiled drivers; private to the user.
         cache: "use" a recording's Arrow cache where there is one, "build" it first, or "off".
@@ -123,6 +125,7 @@ class Settings(BaseSettings):
     codec: Literal["native", "native-msgpack", "kite", "kite-binary", "binance"] = "native"
     codec_tz: Annotated[str, Field(min_length=1)] | None = None
     dead_letters: bool = True
+    keep_raw: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     cache_dir: Path = Field(default_factory=_default_cache)
     cache: Literal["use", "build", "off"] = "use"

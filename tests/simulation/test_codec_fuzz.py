@@ -202,8 +202,6 @@ def sound(ticks: np.ndarray) -> None:
     scaled = [name for name in ticks.dtype.names if name.endswith("_int")]
     for name in scaled:
         assert (abs(ticks[name]) < LIMIT).all(), name
-    untimed = ticks["flags"] & flag.NO_VENUE_TIME != 0
-    assert np.isin(ticks["ts_event"][untimed], [0, 7_000_000]).all() or len(ticks) == 0
     for name, bit in (("price_int", flag.NO_PRICE), ("bid_int", flag.NO_BID)):
         neutral = ticks[name][ticks["flags"] & bit != 0]
         assert neutral.tolist() == [0] * len(neutral)
