@@ -27,6 +27,7 @@ from parity.cli import (
     repair,
     replay,
     report,
+    status,
     verify,
 )
 from parity.cli.group import Commands
@@ -87,6 +88,7 @@ for panel, name, module in (
     (PROVE, "diff", diff),
     (WRITE, "check", check),
     (WRITE, "new", new),
+    (OPERATE, "status", status),
     (OPERATE, "control", control),
     (OPERATE, "report", report),
     (OPERATE, "doctor", doctor),

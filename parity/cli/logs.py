@@ -10,8 +10,14 @@ import logging
 import os
 import sys
 import time
-from collections.abc import MutableMapping
-from typing import Any, Final
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from parity.model.errors import ParityError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 REPEAT_S: Final = 10.0
 _KINDS_MAX: Final = 1000
@@ -63,6 +69,37 @@ class Repeats:
 def _is_told_elsewhere(record: logging.LogRecord, level: int) -> bool:
     # Lost connections reach us as errors too, told once; a coordinator that loads is asked again.
     return level > logging.DEBUG and record.getMessage().startswith(_TRIES)
+
+
+@contextmanager
+def kept_in(folder: Path) -> Iterator[None]:
+    """Keep the log's lines in a folder too, as JSON, and the error that ends the command.
+
+    Within the block, behind log_to_stderr().
+    """
+    import datetime as dt
+
+    import structlog
+
+    from parity.live.kept_log import KeptLog
+
+    kept = KeptLog(folder)
+
+    def keep(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        kept.add(event)
+        return event
+
+    before = structlog.get_config()["processors"]
+    structlog.configure(processors=[*before[:-1], keep, before[-1]])
+    try:
+        yield
+    except ParityError as error:
+        now = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
+        said = {"error": error.message, "cure": error.cure, "exit_code": error.exit_code}
+        kept.add({**said, "event": "ended_with_error", "level": "error", "timestamp": now})
+        raise
+    finally:
+        structlog.configure(processors=before)
 
 
 def log_to_stderr(level: str) -> None:

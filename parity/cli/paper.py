@@ -134,9 +134,10 @@ def carry_out(
 ) -> None:
     """Run a live mode with strategies to its end, show what came of it, and prove it if asked."""
     from parity.cli.backtest import show_finished
+    from parity.cli.logs import kept_in
 
     feed = feed._replace(fenced=settings.fencing == "transactional")
-    with told(mode.__name__) as tell:
+    with kept_in(run), told(mode.__name__) as tell:
         finished = mode(
             run,
             specs,

@@ -70,7 +70,7 @@ def command(
     raw = (dead_letters, keep_raw)
     settings = live_settings(servers, topics, *rotation, *kept, codec, tz, *raw, metrics)
     table = table_of(instrument_table, recording)
-    from parity.cli.logs import log_to_stderr
+    from parity.cli.logs import kept_in, log_to_stderr
     from parity.compose.feeds import Feed
     from parity.compose.modes import record
 
@@ -86,7 +86,7 @@ def command(
         dead_letters=settings.dead_letters,
         keep_raw=settings.keep_raw,
     )
-    with told("record") as tell:
+    with kept_in(recording), told("record") as tell:
         found = record(
             recording,
             feed,
