@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 TAKE_S: Final = 0.2  # how long silence lasts before the loop looks around
 FLUSH_LIMIT_S: Final = 3.0  # so that a stop ends within 5 s, whatever hangs
+DRAIN_LIMIT_S: Final = 1.5  # behind a stop, for what was read already
 SETTLE_LIMIT_S: Final = 15.0  # at the end of a topic, where nobody asked for a stop
 LETTERS_LIMIT_S: Final = 1.0  # at a stop; what is open then goes out with the next start
 SAID_EACH: Final = 10  # of gaps and quarantined messages; then every thousandth is logged
@@ -67,6 +68,7 @@ class Limits:
     checkpoint_ticks: int = 100_000
     checkpoint_s: float = 30.0
     flush_s: float = FLUSH_LIMIT_S
+    drain_s: float = DRAIN_LIMIT_S
     settle_s: float = SETTLE_LIMIT_S
 
 
@@ -234,11 +236,17 @@ class Runner:
         )
 
     async def _loop(self) -> None:
+        until_ns = 0
         while (arrived := await self._source.take(TAKE_S)) is not None:
             if self._stop.is_set():
-                self._source.stop()  # what was read already is still taken
+                self._source.stop()  # what was read already is still taken, for a while
                 if self._operator is not None:
                     self._operator.stopping()
+                until_ns = until_ns or self._clock() + int(self._limits.drain_s * 1e9)
+                if self._clock() > until_ns:
+                    # Not journaled, so it did not happen: the next start reads it again.
+                    _log.warning("drain_cut_short", waited_s=self._limits.drain_s)
+                    return
             await self._turn(arrived)
             if self._progress is not None:
                 self._progress({"ticks": self._ticks, "signals": self._signals})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from parity.live.clock import anchored_clock
-from parity.live.runner import Outcome
+from parity.live.runner import Limits, Outcome
 from parity.live.start import start
 from parity.model.errors import ServiceDown
 from parity.recording.manifest import load_manifest
@@ -169,6 +169,28 @@ def test_stop_takes_what_was_read(tmp_path: Path) -> None:
     assert script.stopped
     assert 9 == len(kept(tmp_path / "rec")[0])
     assert "sealed" == open_recording(tmp_path / "rec").manifest.state
+
+
+def test_stop_is_bounded_whatever_was_read(tmp_path: Path) -> None:
+    """What cannot be taken in time is left to the next start, which finds it where it was."""
+
+    async def scenario() -> None:
+        asked = asyncio.Event()
+        asked.set()
+        source = Script([arrivals(lo, lo + 10) for lo in range(0, 60, 10)])
+        limits = Limits(drain_s=-1)
+        given = {"created_by": "test", "stop": asked, "limits": limits}
+        await start(tmp_path / "rec", TABLE, source, **given)
+        assert source.arrivals
+
+    asyncio.run(scenario())
+    before = len(open_recording(tmp_path / "rec").next_positions())
+    again = Script([arrivals(0, 60)])
+    record(tmp_path / "rec", again)
+
+    assert 1 == before
+    assert {("script", 0): 0} == again.started_at
+    assert list(range(60)) == kept(tmp_path / "rec")[0]["offset"].tolist()
 
 
 def test_failing_source_leaves_a_readable_journal(tmp_path: Path) -> None:
