@@ -161,11 +161,11 @@ class _Redecoding:
         outputs = {} if raw is None else self._decoded(raw)
         order = iter(list(outputs))
         found: list[Item] = []
-        emitted: set[Key] = set()
+        handed_on: set[Key] = set()
 
-        def emit(upto: Key | None, flags: np.uint32) -> None:
+        def hand_on(upto: Key | None, flags: np.uint32) -> None:
             for key in order:
-                emitted.add(key)
+                handed_on.add(key)
                 for item in outputs[key]:
                     if not isinstance(item, Control) and key == upto:
                         item["flags"] |= flags
@@ -179,9 +179,9 @@ class _Redecoding:
             if key is None or key not in outputs:
                 self._check_copied(event, key)
                 found.append(event)
-            elif key not in emitted:
-                emit(key, flags)
-        emit(None, np.uint32(0))  # what gave nothing then, such as a heartbeat
+            elif key not in handed_on:
+                hand_on(key, flags)
+        hand_on(None, np.uint32(0))  # what gave nothing then, such as a heartbeat
         return found if raw is None else [raw, *found]
 
     def _decoded(self, raw: Control) -> dict[Key, list[Item]]:

@@ -39,7 +39,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
         filled: signals that were, whole or in part.
         missed: those that were not.
         slippage_mean: (fill price - signal price) / signal price, against the side: a cost is > 0.
-        delay_ns_p50: from the signal's ts_event to the last fill's, by the venue's clock.
+        latency_ns_p50: from the signal's ts_event to the last fill's, by the venue's clock.
         commission: all of it.
     """
 
@@ -47,8 +47,8 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     missed: int
     slippage_mean: float | None
     slippage_max: float | None
-    delay_ns_p50: int | None
-    delay_ns_max: int | None
+    latency_ns_p50: int | None
+    latency_ns_max: int | None
     commission: float
 
 
@@ -239,8 +239,8 @@ def _leg(signals: Sequence[dict[str, Any]], done: dict[int, _Done]) -> Leg:
         missed=len(signals) - len(filled),
         slippage_mean=_mean(costs),
         slippage_max=max(costs, default=None),
-        delay_ns_p50=delays[(len(delays) - 1) // 2] if delays else None,
-        delay_ns_max=delays[-1] if delays else None,
+        latency_ns_p50=delays[(len(delays) - 1) // 2] if delays else None,
+        latency_ns_max=delays[-1] if delays else None,
         commission=float(sum(d.commission for _, d in filled)),
     )
 

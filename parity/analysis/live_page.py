@@ -47,8 +47,8 @@ def gap_rows(gap: Mapping[str, Any]) -> list[tuple[str, ...]]:
             number(leg["missed"]),
             basis_points(leg["slippage_mean"]),
             basis_points(leg["slippage_max"]),
-            "–" if leg["delay_ns_p50"] is None else span_text(leg["delay_ns_p50"]),
-            "–" if leg["delay_ns_max"] is None else span_text(leg["delay_ns_max"]),
+            "–" if leg["latency_ns_p50"] is None else span_text(leg["latency_ns_p50"]),
+            "–" if leg["latency_ns_max"] is None else span_text(leg["latency_ns_max"]),
             f"{leg['commission']:,.2f}".replace(",", "\u202f"),
         )
         for name, leg in (("outside", gap["outside"]), ("paper", gap["paper"]))

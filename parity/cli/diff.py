@@ -103,10 +103,10 @@ def _tolerance(given: Sequence[str]) -> Tolerance:
                 raise ConfigError(
                     f"--tolerance time: expected ns, us, ms or s, was {value!r}", cure="time=5ms"
                 )
-            found["time_ns"] = int(match[1]) * _UNITS[match[2]]
+            found["ts_event_ns"] = int(match[1]) * _UNITS[match[2]]
         else:
             found[name] = None if value == "any" else _number(name, value)
-    return Tolerance(**found)  # type: ignore[arg-type]  # time_ns is an int here
+    return Tolerance(**found)  # type: ignore[arg-type]  # ts_event_ns is an int here
 
 
 def _number(name: str, text: str) -> float:

@@ -46,7 +46,7 @@ class Said(NamedTuple):
 class Tolerance(NamedTuple):
     """How far two signals may be apart and still be one; None is any distance."""
 
-    time_ns: int = 0
+    ts_event_ns: int = 0
     price: float | None = 0.0
     quantity: float | None = 0.0
     confidence: float | None = 0.0
@@ -96,12 +96,12 @@ def hold_against(
             "nothing was compared: neither side has a signal in the time of the run",
             cure="compare a run with what was published while its ticks came",
         )
-    pairs, only_run, only_against = matched(run, against, tolerance.time_ns)
+    pairs, only_run, only_against = matched(run, against, tolerance.ts_event_ns)
     differences = [_difference(one, None) for one in only_run]
     refused = _by_key(drops)
     for one in only_against:
         near = refused.get((one.instrument_token, one.side), [])
-        why = {d.reason for d in near if abs(d.ts_event - one.ts_event) <= tolerance.time_ns}
+        why = {d.reason for d in near if abs(d.ts_event - one.ts_event) <= tolerance.ts_event_ns}
         cause = f"the run dropped it: {', '.join(sorted(why))}" if why else ""
         differences.append(_difference(None, one, cause))
     unequal: Counter[str] = Counter()
@@ -130,7 +130,7 @@ def hold_against(
 
 
 def matched(
-    run: Sequence[Said], against: Sequence[Said], time_ns: int
+    run: Sequence[Said], against: Sequence[Said], ts_event_ns: int
 ) -> tuple[list[tuple[Said, Said]], list[Said], list[Said]]:
     """Return pairs, and what is left of either side; as many pairs as one strategy allows."""
     pairs: list[tuple[Said, Said]] = []
@@ -139,7 +139,7 @@ def matched(
         left, right = _by_key(only_run, key), _by_key(only_against, key)
         only_run, only_against = [], []
         for group in sorted({*left, *right}):
-            found = _paired(left.get(group, []), right.get(group, []), time_ns)
+            found = _paired(left.get(group, []), right.get(group, []), ts_event_ns)
             pairs += found[0]
             only_run += found[1]
             only_against += found[2]
@@ -147,16 +147,16 @@ def matched(
 
 
 def _paired(
-    left: Sequence[Said], right: Sequence[Said], time_ns: int
+    left: Sequence[Said], right: Sequence[Said], ts_event_ns: int
 ) -> tuple[list[tuple[Said, Said]], list[Said], list[Said]]:
     # Both in the order of time: the earliest that can still be one, is; no other way gives more.
     pairs, only_left, only_right = [], [], []
     at = 0
     for one in left:
-        while at < len(right) and right[at].ts_event < one.ts_event - time_ns:
+        while at < len(right) and right[at].ts_event < one.ts_event - ts_event_ns:
             only_right.append(right[at])
             at += 1
-        if at < len(right) and right[at].ts_event <= one.ts_event + time_ns:
+        if at < len(right) and right[at].ts_event <= one.ts_event + ts_event_ns:
             pairs.append((one, right[at]))
             at += 1
         else:

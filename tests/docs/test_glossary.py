@@ -9,7 +9,9 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("parity", "strategies", "sources")
 # Names in which a ruled-out word means something else, or that somebody else chose.
 ALLOWED = {
+    "KeptLog": "of log lines, not of events",
     "command": "of the command line",
+    "exchange_timestamp": "Kite's name, on the wire",
     "index": "the place of a value in an array",
     "init_settings": "pydantic's name",
     "last_trade_time": "Kite's name, on the wire",
@@ -17,6 +19,7 @@ ALLOWED = {
     "log_tail": "of log lines, not of events",
     "log_to_stderr": "of log lines, not of events",
     "rows_without_venue_time": "either kind of time",
+    "time_bars_step": "bars by time: no column of ticks",
     "timestamp": "the name of older code, on MarketTick and on the wire",
 }
 

@@ -113,7 +113,7 @@ def test_tolerances_and_names_are_told(run: Path, old: Any) -> None:
     assert [("momentum", "OldMomentum", len(messages(run)))] == [
         (n["run"], n["against"], n["signals"]) for n in found["names"]
     ]
-    assert {"time_ns": 10**9, "price": 0.05, "quantity": 0.0, "confidence": None} == found[
+    assert {"ts_event_ns": 10**9, "price": 0.05, "quantity": 0.0, "confidence": None} == found[
         "tolerance"
     ]
 

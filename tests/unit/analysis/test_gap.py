@@ -81,11 +81,11 @@ def test_fills_by_hand(tmp_path: Path) -> None:
     )
     assert found.outside.slippage_mean == pytest.approx((0.01 + 0.5) / 2)
     assert found.outside.slippage_max == pytest.approx(0.5)
-    assert (1, 9) == (found.outside.delay_ns_p50, found.outside.delay_ns_max)
+    assert (1, 9) == (found.outside.latency_ns_p50, found.outside.latency_ns_max)
     assert found.outside.commission == pytest.approx(1.5)
     expected = [(price(n + 1) - price(n)) / price(n) for n in (3, 6, 9)]
     assert found.paper.slippage_mean == pytest.approx(sum(expected) / 3)
-    assert found.paper.delay_ns_max == max(at(n + 1) - at(n) for n in (3, 6, 9))
+    assert found.paper.latency_ns_max == max(at(n + 1) - at(n) for n in (3, 6, 9))
     outside = [price(3) * 1.01, price(6) * 1.5]
     both = [(o - price(n)) / price(n) for o, n in zip(outside, (4, 7), strict=True)]
     assert found.price_gap_mean == pytest.approx(sum(both) / 2)
@@ -99,7 +99,7 @@ def test_a_fill_that_names_its_signal_is_its(tmp_path: Path) -> None:
     (found,) = gaps_of(run_with(tmp_path / "run", {9: [fill]}))
 
     assert (1, 2) == (found.outside.filled, found.outside.missed)
-    assert (0.0, 4) == (found.outside.slippage_mean, found.outside.delay_ns_max)
+    assert (0.0, 4) == (found.outside.slippage_mean, found.outside.latency_ns_max)
 
 
 def test_fills_that_no_signal_explains_are_counted() -> None:

@@ -27,16 +27,16 @@ SIGNALS = st.lists(st.builds(said, st.integers(0, 12), st.sampled_from([1, -1]))
 
 
 @given(SIGNALS, SIGNALS, st.integers(0, 4))
-def test_no_other_way_pairs_more(run: list[Said], other: list[Said], time_ns: int) -> None:
+def test_no_other_way_pairs_more(run: list[Said], other: list[Said], ts_event_ns: int) -> None:
     """Against every way to pair them: as many pairs, each within the tolerance, each once."""
-    pairs, left, right = matched(run, other, time_ns)
+    pairs, left, right = matched(run, other, ts_event_ns)
 
-    assert all(a.side == b.side and abs(a.ts_event - b.ts_event) <= time_ns for a, b in pairs)
+    assert all(a.side == b.side and abs(a.ts_event - b.ts_event) <= ts_event_ns for a, b in pairs)
     assert sorted([a for a, _ in pairs] + left) == sorted(run)
     assert sorted([b for _, b in pairs] + right) == sorted(other)
     small, large = sorted([run, other], key=len)
     fits = [
-        [a.side == b.side and abs(a.ts_event - b.ts_event) <= time_ns for b in large] for a in small
+        [a.side == b.side and abs(a.ts_event - b.ts_event) <= ts_event_ns for b in large] for a in small
     ]
     ways = itertools.permutations(range(len(large)), len(small))
     best = max(sum(fits[n][at] for n, at in enumerate(way)) for way in ways)
@@ -44,10 +44,10 @@ def test_no_other_way_pairs_more(run: list[Said], other: list[Said], time_ns: in
 
 
 @given(SIGNALS, SIGNALS, st.integers(0, 4))
-def test_the_sides_are_alike(run: list[Said], other: list[Said], time_ns: int) -> None:
+def test_the_sides_are_alike(run: list[Said], other: list[Said], ts_event_ns: int) -> None:
     """Changed about, what only one side has changes sides, and nothing else moves."""
-    pairs, left, right = matched(run, other, time_ns)
-    again, other_left, other_right = matched(other, run, time_ns)
+    pairs, left, right = matched(run, other, ts_event_ns)
+    again, other_left, other_right = matched(other, run, ts_event_ns)
 
     assert len(pairs) == len(again)
     assert (len(left), len(right)) == (len(other_right), len(other_left))
@@ -86,7 +86,7 @@ def test_the_first_difference_is_the_first_in_time() -> None:
     ("tolerance", "same"),
     [
         (Tolerance(), False),
-        (Tolerance(time_ns=5), False),
+        (Tolerance(ts_event_ns=5), False),
         (Tolerance(5, 0.25), True),
         (Tolerance(4, None), False),
         (Tolerance(5, None, None, None), True),
