@@ -11,7 +11,7 @@ from parity.compose.verdicts import kept_verdict
 from parity.live.calling import ask
 from parity.live.kept_log import last_error
 from parity.model.errors import RecordingMissing, ServiceDown
-from parity.recording.manifest import load_manifest
+from parity.recording.reader import open_recording
 from parity.recording.runs import RunFolder, is_run
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ def _of_run(folder: Path) -> dict[str, Any]:
 
 
 def _of_recording(folder: Path) -> dict[str, Any]:
-    manifest = load_manifest(folder)
+    recording = open_recording(folder)
     return {
         "kind": "recording",
         "mode": "record",
-        "state": manifest.state,
+        "state": recording.manifest.state,
         "started": "",
-        "last_seq": max((part.last_seq for part in manifest.segments), default=0),
+        "last_seq": recording.last_seq,
         "last_verify": None,
         "strategies": [],
     }
