@@ -88,9 +88,12 @@ def test_bench_ten_kernels(benchmark: Any, report: Report, case: str) -> None:
     assert {bare()} == set(found)
 
 
-@pytest.mark.parametrize("case", THRESHOLDS)
-def test_bench_hundred_kernels(benchmark: Any, report: Report, case: str) -> None:
-    """A hundred kernels, ten of which want each of ten instruments, beside their drivers alone."""
+def test_bench_hundred_kernels(benchmark: Any, report: Report) -> None:
+    """A hundred kernels, ten of which want each of ten instruments, beside their drivers alone.
+
+    Nothing is found: prices dealt out to other tokens jump, and would be found all the time.
+    """
+    case = "momentum kernels, no signal"
     batches = ten_instruments()
     table = batches[0].ticks.table
     made = plans(THRESHOLDS[case], tokens=table.tokens.tolist())

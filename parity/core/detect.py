@@ -341,9 +341,9 @@ class KernelDetector:
         self.kernel = kernel
         self.history_length = max(1, kernel.history)
         self._driver = driver
-        self._dense = sorted(tokens)
+        self._dense = tuple(sorted(tokens))
         self._lut = np.full(table_size, -1, np.int32)
-        self._lut[self._dense] = np.arange(len(self._dense), dtype=np.int32)
+        self._lut[list(self._dense)] = np.arange(len(self._dense), dtype=np.int32)
         self._states = np.zeros(len(self._dense), kernel.state)
         self._bytes = self._states.view(np.uint8).reshape(len(self._dense), -1)
         self._before = self._bytes.copy()
@@ -362,16 +362,21 @@ class KernelDetector:
         failed: list[Failed] = []
         begin: dict[int, int] = {}  # by instrument: the row its kept state stands before
         self._keep_states(view)
-        columns = tuple(view.batch.column(name) for name in self.kernel.columns)
-        row, end = 0, len(view)
+        inst, column, places = view.inst, view.batch.column, None
+        if rows is not None and len(view) >= max(FEW_ROWS, 2 * len(rows)):
+            part = view.part(self._dense, rows)  # a driver would pass over all the others' rows
+            inst, column, places = part.inst, part.column, rows
+        columns = tuple(column(name) for name in self.kernel.columns)
+        row, end = 0, len(inst)
         while row < end:
-            count, row = self._call(view, columns, self._lut, row, end)
+            count, row = self._call(inst, columns, self._lut, row, end)
             error = count > 0 and self._codes[count - 1] < 0
-            found += self._collect(count - 1 if error else count, failed)
+            found += self._collect(count - 1 if error else count, places, failed)
             if error:
                 at, code = row - 1, int(self._codes[count - 1])
-                failed.append(Failed(at, f"kernel {self.kernel.name}: step returned {code}"))
-                self._roll_back(view, columns, at, begin)
+                words = f"kernel {self.kernel.name}: step returned {code}"
+                failed.append(Failed(at if places is None else int(places[at]), words))
+                self._roll_back(inst, columns, at, begin)
         if self._missing:
             # Errors stay: a tick is missing from the kernel's state, whoever was to hear of it yet.
             warm = self._warm_rows(view)
@@ -393,14 +398,14 @@ class KernelDetector:
 
     def _call(
         self,
-        view: View,
+        inst: npt.NDArray[np.int32],
         columns: tuple[npt.NDArray[Any], ...],
         lut: npt.NDArray[np.int32],
         lo: int,
         hi: int,
     ) -> tuple[int, int]:
         buffers = (self._out, self._rows, self._codes)
-        return self._driver(self._states, self._params, lut, view.inst, columns, lo, hi, *buffers)
+        return self._driver(self._states, self._params, lut, inst, columns, lo, hi, *buffers)
 
     def _keep_states(self, view: View) -> None:
         # For a roll-back: the states as they are before this view; few ticks touch few of them.
@@ -411,17 +416,13 @@ class KernelDetector:
             local = self._lut[dense]
             self._before[local] = self._bytes[local]
 
-    def _collect(self, count: int, failed: list[Failed]) -> list[Found]:
+    def _collect(self, count: int, places: Rows | None, failed: list[Failed]) -> list[Found]:
         found = []
-        for row, values in zip(
-            self._rows[:count].tolist(), self._out[:count].tolist(), strict=True
-        ):
+        rows = self._rows[:count] if places is None else places[self._rows[:count]]
+        for row, values in zip(rows.tolist(), self._out[:count].tolist(), strict=True):
             try:
                 found.append(self._described(row, dict(zip(self._names, values, strict=True))))
-            except (
-                Exception,
-                SystemExit,
-            ) as error:  # its candidate is lost, no more
+            except (Exception, SystemExit) as error:  # its candidate is lost, no more
                 failed.append(Failed(row, words_of(error)))
         return found
 
@@ -442,20 +443,20 @@ class KernelDetector:
 
     def _roll_back(
         self,
-        view: View,
+        inst: npt.NDArray[np.int32],
         columns: tuple[npt.NDArray[Any], ...],
         at: int,
         begin: dict[int, int],
     ) -> None:
         # Only the failing instrument's state was touched at `at`: run its rows again, alone.
-        dense = int(view.inst[at])
+        dense = int(inst[at])
         local = int(self._lut[dense])
         self._bytes[local] = self._before[local]
         alone = np.full(len(self._lut), -1, np.int32)
         alone[dense] = local
         row = begin.get(dense, 0)
         while row < at:
-            _, row = self._call(view, columns, alone, row, at)
+            _, row = self._call(inst, columns, alone, row, at)
         self._before[local] = self._bytes[local]  # the next error goes back no further than here
         begin[dense] = at + 1
 

@@ -202,6 +202,7 @@ class View:
     __slots__ = (
         "_by_instrument",
         "_inst_list",
+        "_parts",
         "_positions",
         "_ticks",
         "batch",
@@ -215,6 +216,7 @@ class View:
         self.batch, self._positions = _of_kind(segment, on)
         self.inst: npt.NDArray[np.int32] = self.batch.column("inst")
         self._by_instrument: ByInstrument | None = None
+        self._parts: dict[tuple[int, ...], Part] = {}
         self._ticks: list[MarketTick] | None = None
         self._inst_list: list[int] | None = None
         self.ends: list[int] = []  # by row: the place behind it in its instrument's store
@@ -280,6 +282,18 @@ class View:
             self._by_instrument = ByInstrument(self.inst, len(self.batch.table))
         return self._by_instrument.rows(dense)
 
+    def part(self, of: tuple[int, ...], rows: Rows) -> Part:
+        """Return the rows of some instruments side by side, once for all who have the same.
+
+        Args:
+            of: dense ids of the instruments.
+            rows: of this view, rising: theirs.
+        """
+        part = self._parts.get(of)
+        if part is None:
+            part = self._parts[of] = Part(self, rows)
+        return part
+
     @property
     def inst_list(self) -> list[int]:
         """Dense ids by row, as a list."""
@@ -293,6 +307,30 @@ class View:
         if self._ticks is None:
             self._ticks = market_ticks(self.batch)
         return self._ticks
+
+
+class Part:
+    """Some rows of a view side by side, as a driver wants them; columns are made when asked for.
+
+    Attributes:
+        rows: of the view, rising.
+        inst: dense id of each.
+    """
+
+    __slots__ = ("_batch", "_columns", "inst", "rows")
+
+    def __init__(self, view: View, rows: Rows) -> None:
+        self._batch = view.batch
+        self._columns: dict[str, npt.NDArray[Any]] = {}
+        self.rows = rows
+        self.inst: npt.NDArray[np.int32] = view.inst.take(rows)
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Return one tick column."""
+        found = self._columns.get(name)
+        if found is None:
+            found = self._columns[name] = self._batch.column(name).take(self.rows)
+        return found
 
 
 def _clock_times(ticks: TickBatch) -> Rows:

@@ -24,7 +24,7 @@ from parity.model.events import EventBatch
 from parity.model.kernel import KernelStrategy, out_dtype
 from parity.model.values import SignalResult, StrategyConfig
 from parity.proof.replayer import state_bytes
-from parity.testing.generators import TABLE, between, cut, event_streams, partitions
+from parity.testing.generators import TABLE, TWO, between, cut, event_streams, partitions
 
 LENGTH = 2
 SEVENTEEN = 17
@@ -186,6 +186,25 @@ def test_only_the_tick_is_lost_in_both_tiers(
             unasked.candidates, unasked.signals, unasked.fills, unasked.drops, unasked.pnl,
         )  # fmt: skip
     assert (effects, reports, state) == run(list(cut(events, sizes)), both_tiers(bits, on))
+
+
+@given(event_streams(max_ticks=120, min_ticks=60), bad_ticks, partitions())
+def test_a_kernel_of_few_rows_says_what_the_processor_says(
+    events: EventBatch, bits: int, sizes: list[int]
+) -> None:
+    """Whether its driver is handed its own rows of a batch, or passes over the others'."""
+    plans = [
+        msgspec.structs.replace(
+            plan, config=msgspec.structs.replace(plan.config, instrument_tokens=(TWO,))
+        )
+        for plan in both_tiers(bits, "trades")
+    ]
+    effects, reports, state = run([events], plans)
+
+    assert failed(effects, "kept") == failed(effects, "kernel")
+    for digest in ("candidate_digest", "decision_digest"):
+        assert getattr(reports["kept"], digest) == getattr(reports["kernel"], digest)
+    assert (effects, reports, state) == run(list(cut(events, [1] * 40 + sizes)), plans)
 
 
 @given(event_streams(), bad_ticks)

@@ -36,7 +36,8 @@ def test_no_other_way_pairs_more(run: list[Said], other: list[Said], ts_event_ns
     assert sorted([b for _, b in pairs] + right) == sorted(other)
     small, large = sorted([run, other], key=len)
     fits = [
-        [a.side == b.side and abs(a.ts_event - b.ts_event) <= ts_event_ns for b in large] for a in small
+        [a.side == b.side and abs(a.ts_event - b.ts_event) <= ts_event_ns for b in large]
+        for a in small
     ]
     ways = itertools.permutations(range(len(large)), len(small))
     best = max(sum(fits[n][at] for n, at in enumerate(way)) for way in ways)
