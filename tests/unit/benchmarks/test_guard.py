@@ -168,7 +168,7 @@ def test_make_passes_the_base_on() -> None:
     """`make bench-guard BASE=REV` names the commit; without BASE the command chooses."""
 
     def asked(*words: str) -> str:
-        dry = ["make", "--dry-run", "bench-guard", *words]
+        dry = ["make", "--dry-run", "--no-print-directory", "bench-guard", *words]
         said = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=True)
         return said.stdout.splitlines()[-1].strip()
 
