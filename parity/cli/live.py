@@ -30,6 +30,7 @@ from parity.cli.options import (
     TableSource,
     Topics,
     VerifyAtEnd,
+    feed_of,
     live_settings,
     specs_of,
     start_of,
@@ -95,15 +96,11 @@ def command(
         )
     table = table_of(instrument_table, run / "recording")
     from parity.cli.logs import log_to_stderr
-    from parity.compose.feeds import Feed
     from parity.compose.modes import live
     from parity.compose.sessions import load_overlays
 
     log_to_stderr(settings.log_level)
-    source = (settings.ticks_topics, settings.bootstrap_servers, begin, exit_at_end)
-    client, overlays = settings.client_config(), load_overlays(sessions)
-    reading = (settings.codec, settings.codec_tz, settings.dead_letters, settings.keep_raw)
-    feed = Feed(*source, client, None, None, overlays, *reading)
+    feed = feed_of(settings, begin, exit_at_end, sessions=load_overlays(sessions))
     carry_out(live, run, specs, feed, table, seed, settings, as_json, verify=verify)
 
 

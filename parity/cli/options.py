@@ -16,6 +16,7 @@ from parity.cli.console import say
 from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
+    from parity.compose.feeds import Feed
     from parity.live.watchdog import Guard
     from parity.model.instruments import InstrumentTable
     from parity.recording.pruning import Retention
@@ -207,6 +208,25 @@ def live_settings(
         dead_letters=dead_letters,
         keep_raw=keep_raw,
         metrics_port=metrics_port,
+    )
+
+
+def feed_of(settings: Settings, start_from: str, exit_at_end: bool, **more: Any) -> Feed:
+    """Return where a live command's ticks come from; `more` is what not every one of them has."""
+    from parity.compose.feeds import Feed
+
+    return Feed(
+        settings.ticks_topics,
+        settings.bootstrap_servers,
+        start_from,
+        exit_at_end,
+        settings.client_config(),
+        codec=settings.codec,
+        tz=settings.codec_tz,
+        dead_letters=settings.dead_letters,
+        keep_raw=settings.keep_raw,
+        fenced=settings.fencing == "transactional",
+        **more,
     )
 
 

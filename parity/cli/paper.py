@@ -31,6 +31,7 @@ from parity.cli.options import (
     TableSource,
     Topics,
     VerifyAtEnd,
+    feed_of,
     guard_of,
     live_settings,
     retention_of,
@@ -108,15 +109,12 @@ def command(
         raise ConfigError("--pace: it goes with --recording", cure="name a recording")
     table = table_of(instrument_table or recording, run / "recording")
     from parity.cli.logs import log_to_stderr
-    from parity.compose.feeds import Feed
     from parity.compose.modes import paper
     from parity.compose.sessions import load_overlays
 
     log_to_stderr(settings.log_level)
-    source = (settings.ticks_topics, settings.bootstrap_servers, begin, exit_at_end)
-    client, overlays = settings.client_config(), load_overlays(sessions)
-    reading = (settings.codec, settings.codec_tz, settings.dead_letters, settings.keep_raw)
-    feed = Feed(*source, client, recording, pace, overlays, *reading)
+    read = {"recording": recording, "pace": pace, "sessions": load_overlays(sessions)}
+    feed = feed_of(settings, begin, exit_at_end, **read)
     carry_out(paper, run, specs, feed, table, seed, settings, as_json, verify=verify)
 
 
@@ -136,7 +134,6 @@ def carry_out(
     from parity.cli.backtest import show_finished
     from parity.cli.logs import kept_in
 
-    feed = feed._replace(fenced=settings.fencing == "transactional")
     with kept_in(run), told(mode.__name__) as tell:
         finished = mode(
             run,

@@ -24,6 +24,7 @@ from parity.cli.options import (
     StartFrom,
     TableSource,
     Topics,
+    feed_of,
     live_settings,
     retention_of,
     rotation_of,
@@ -71,21 +72,10 @@ def command(
     settings = live_settings(servers, topics, *rotation, *kept, codec, tz, *raw, metrics)
     table = table_of(instrument_table, recording)
     from parity.cli.logs import kept_in, log_to_stderr
-    from parity.compose.feeds import Feed
     from parity.compose.modes import record
 
     log_to_stderr(settings.log_level)
-    feed = Feed(
-        settings.ticks_topics,
-        settings.bootstrap_servers,
-        begin,
-        exit_at_end,
-        settings.client_config(),
-        codec=settings.codec,
-        tz=settings.codec_tz,
-        dead_letters=settings.dead_letters,
-        keep_raw=settings.keep_raw,
-    )
+    feed = feed_of(settings, begin, exit_at_end)
     with kept_in(recording), told("record") as tell:
         found = record(
             recording,

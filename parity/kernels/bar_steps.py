@@ -166,6 +166,22 @@ def time_bars_step(
     return int(closed)
 
 
+def is_taken(state: Any, ts_event: int, price: int, quantity: int, side: int) -> bool:
+    """Take one tick into a bar that no clock ends; return False for a late one, which it counts."""
+    if is_late(state, ts_event):
+        state.left_out += 1
+        return False
+    check_tick(state.bar.volume, quantity)
+    take_tick(state.bar, ts_event, price, quantity, side)
+    return True
+
+
+def end_bar(state: Any) -> None:
+    """End the bar at hand with its last tick."""
+    close_bar(state)
+    state.started = 1
+
+
 def tick_bars_step(
     state: Any, ticks: int, ts_event: int, price: int, quantity: int, side: int
 ) -> int:
@@ -177,15 +193,9 @@ def tick_bars_step(
         ValueError: a quantity below 0.
         OverflowError: the volume of a bar would pass 2**53. The state is as before.
     """
-    if is_late(state, ts_event):
-        state.left_out += 1
+    if not is_taken(state, ts_event, price, quantity, side) or state.bar.count < ticks:
         return 0
-    check_tick(state.bar.volume, quantity)
-    take_tick(state.bar, ts_event, price, quantity, side)
-    if state.bar.count < ticks:
-        return 0
-    close_bar(state)
-    state.started = 1
+    end_bar(state)
     return 1
 
 
@@ -200,13 +210,7 @@ def volume_bars_step(
         ValueError: a quantity below 0.
         OverflowError: the volume of a bar would pass 2**53. The state is as before.
     """
-    if is_late(state, ts_event):
-        state.left_out += 1
+    if not is_taken(state, ts_event, price, quantity, side) or state.bar.volume < volume:
         return 0
-    check_tick(state.bar.volume, quantity)
-    take_tick(state.bar, ts_event, price, quantity, side)
-    if state.bar.volume < volume:
-        return 0
-    close_bar(state)
-    state.started = 1
+    end_bar(state)
     return 1

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from parity.model.errors import ServiceDown
+from parity.model.errors import ConfigError, ServiceDown
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError
+    from collections.abc import Mapping
+
+    from confluent_kafka import KafkaError, Producer
+    from confluent_kafka.admin import AdminClient
 
 CONNECT_LIMIT_S: Final = 10.0
-PRODUCER_SETTINGS: Final[dict[str, Any]] = {"enable.idempotence": True, "acks": "all"}
+_PRODUCER_SETTINGS: Final[dict[str, Any]] = {"enable.idempotence": True, "acks": "all"}
 LIBRDKAFKA_LOG: Final = logging.getLogger("parity.librdkafka")
 
 # Without a handler anywhere, Python prints warnings raw to the terminal.
@@ -29,6 +32,43 @@ def report(error: KafkaError) -> None:
     away = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT)
     say = _log.debug if error.code() in away else _log.warning
     say("broker_error", error=error.str())
+
+
+def producer_of(
+    servers: str, own: Mapping[str, Any], given: Mapping[str, Any] | None = None, **forced: Any
+) -> Producer:
+    """Return an idempotent producer; it has asked the broker for nothing yet.
+
+    Args:
+        servers: where to connect.
+        own: what the port asks for.
+        given: librdkafka settings of the user, which go before these.
+        forced: settings that nobody may change.
+
+    Raises:
+        ConfigError: a librdkafka setting is not known.
+    """
+    from confluent_kafka import KafkaException, Producer
+
+    settings = {
+        "bootstrap.servers": servers,
+        **_PRODUCER_SETTINGS,
+        **own,
+        **(given or {}),
+        **forced,
+    }
+    try:
+        return Producer({**settings, "error_cb": report}, logger=LIBRDKAFKA_LOG)
+    except KafkaException as error:
+        raise ConfigError(f"librdkafka settings: {error.args[0].str()}") from None
+
+
+def admin_of(servers: str, given: Mapping[str, Any]) -> AdminClient:
+    """Return a client that makes topics, with the settings of a producer that it shares."""
+    from confluent_kafka.admin import AdminClient
+
+    shared = {name: value for name, value in given.items() if not name.startswith("queue.")}
+    return AdminClient({"bootstrap.servers": servers, **shared}, logger=LIBRDKAFKA_LOG)
 
 
 def no_answer(servers: str, limit_s: float, error: Exception) -> ServiceDown:

@@ -15,16 +15,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from parity.model.errors import ConfigError, ServiceDown
+from parity.model.errors import ServiceDown
 from parity.publishers import Ends, NotPublished, Receipt, topic_of
 from parity.publishers.envelope import encode_signal, headers_of, key_of
-from parity.publishers.redpanda.connection import (
-    CONNECT_LIMIT_S,
-    LIBRDKAFKA_LOG,
-    PRODUCER_SETTINGS,
-    no_answer,
-    report,
-)
+from parity.publishers.redpanda.connection import CONNECT_LIMIT_S, no_answer, producer_of
 from parity.publishers.redpanda.signals import RedpandaPublisher
 
 if TYPE_CHECKING:
@@ -81,20 +75,11 @@ class FencedPublisher:
             ServiceDown: no broker answered within the limit, or it has no transactions.
             ConfigError: a librdkafka setting is not known.
         """
-        from confluent_kafka import KafkaException, Producer
+        from confluent_kafka import KafkaException
 
         await self._reader.start()
-        settings = {
-            "bootstrap.servers": self._servers,
-            **PRODUCER_SETTINGS,
-            "linger.ms": 0,
-            **self._own,
-            "transactional.id": f"parity.{self._run_id}",
-        }
-        try:
-            producer = Producer({**settings, "error_cb": report}, logger=LIBRDKAFKA_LOG)
-        except KafkaException as error:
-            raise ConfigError(f"librdkafka settings: {error.args[0].str()}") from None
+        name = {"transactional.id": f"parity.{self._run_id}"}
+        producer = producer_of(self._servers, {"linger.ms": 0}, self._own, **name)
         try:
             await asyncio.to_thread(producer.init_transactions, self._connect_limit_s)
         except KafkaException as error:

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from parity.publishers import NotPublished, Receipt
 from parity.publishers.redpanda.connection import (
     CONNECT_LIMIT_S,
-    LIBRDKAFKA_LOG,
-    PRODUCER_SETTINGS,
+    admin_of,
     no_answer,
-    report,
+    producer_of,
 )
 from parity.publishers.redpanda.reading_back import bounds_of, consumer_of, read_to
 
@@ -86,6 +85,7 @@ class LetterBox:
             Of each letter where it lies, and whether it lay there already.
 
         Raises:
+            ConfigError: a librdkafka setting is not known.
             ServiceDown: the broker does not answer.
             NotPublished: it refused a letter; the others may have been sent.
             Interrupted: `stopped` said so.
@@ -112,23 +112,14 @@ class LetterBox:
         return places
 
     def _connected(self) -> Producer:
-        from confluent_kafka import Producer
-
         if self._producer is None:
-            settings = {
-                "bootstrap.servers": self._servers,
-                **PRODUCER_SETTINGS,
-                "linger.ms": 5,
-                "message.timeout.ms": 0,  # wait for the broker: a second send is a second letter
-                **self._own,
-                "error_cb": report,
-            }
-            self._producer = Producer(settings, logger=LIBRDKAFKA_LOG)
+            # Without a limit of time it waits for the broker: a second send is a second letter.
+            settings = {"linger.ms": 5, "message.timeout.ms": 0}
+            self._producer = producer_of(self._servers, settings, self._own)
         return self._producer
 
     def _find_topic(self, producer: Producer, topic: str) -> None:
         """Wait for a topic to be there; a broker that does not create it by itself is asked to."""
-        from confluent_kafka.admin import AdminClient
         from confluent_kafka.cimpl import NewTopic
 
         deadline, asked = time.monotonic() + _TOPIC_LIMIT_S, False
@@ -139,10 +130,7 @@ class LetterBox:
             if time.monotonic() > deadline:
                 raise NotPublished(f"topic {topic!r} is not at {self._servers}: {found.error}")
             if not asked and found.error is not None and time.monotonic() > deadline - 2:
-                shared = {k: v for k, v in self._own.items() if not k.startswith("queue.")}
-                admin = AdminClient(
-                    {"bootstrap.servers": self._servers, **shared}, logger=LIBRDKAFKA_LOG
-                )
+                admin = admin_of(self._servers, self._own)
                 made = admin.create_topics([NewTopic(topic, 1, -1)], request_timeout=self._limit_s)
                 made[topic].exception(self._limit_s)  # what is wrong shows when it is not there
                 asked = True

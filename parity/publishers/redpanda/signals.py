@@ -17,13 +17,7 @@ import structlog
 from parity.model.errors import ConfigError, ServiceDown
 from parity.publishers import Ends, NotPublished, Receipt, topic_of
 from parity.publishers.envelope import encode_signal, headers_of, key_of
-from parity.publishers.redpanda.connection import (
-    CONNECT_LIMIT_S,
-    LIBRDKAFKA_LOG,
-    PRODUCER_SETTINGS,
-    no_answer,
-    report,
-)
+from parity.publishers.redpanda.connection import CONNECT_LIMIT_S, no_answer, producer_of
 from parity.publishers.redpanda.reading_back import bounds_of, consumer_of, read_to
 
 if TYPE_CHECKING:
@@ -70,22 +64,16 @@ class RedpandaPublisher:
             ServiceDown: no broker answered within the limit.
             ConfigError: a librdkafka setting is not known.
         """
-        from confluent_kafka import KafkaException, Producer
+        from confluent_kafka import KafkaException
 
         settings = {
-            "bootstrap.servers": self._servers,
-            **PRODUCER_SETTINGS,
             "linger.ms": 0,
             # One at a time: a refused batch that a later one overtook comes back as a duplicate,
             # which is reported as sent and stands nowhere (seen on the mock).
             "max.in.flight.requests.per.connection": 1,
             "message.timeout.ms": 0,  # wait for the broker: a second send could be a second signal
-            **self._own,
         }
-        try:
-            producer = Producer({**settings, "error_cb": report}, logger=LIBRDKAFKA_LOG)
-        except KafkaException as error:
-            raise ConfigError(f"librdkafka settings: {error.args[0].str()}") from None
+        producer = producer_of(self._servers, settings, self._own)
         try:
             await asyncio.to_thread(producer.list_topics, timeout=self._connect_limit_s)
         except KafkaException as error:

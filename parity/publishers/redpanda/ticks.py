@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from parity.model.errors import ConfigError, ServiceDown
+from parity.model.errors import ServiceDown
 from parity.publishers.redpanda.connection import (
     CONNECT_LIMIT_S,
-    LIBRDKAFKA_LOG,
-    PRODUCER_SETTINGS,
+    admin_of,
     no_answer,
-    report,
+    producer_of,
 )
 
 if TYPE_CHECKING:
@@ -49,25 +48,17 @@ class TickProducer:
         settings: Mapping[str, Any] | None = None,
         connect_limit_s: float = CONNECT_LIMIT_S,
     ) -> None:
-        from confluent_kafka import KafkaException, Producer
+        from confluent_kafka import KafkaException
 
         self.delivered = 0
         self._servers = bootstrap_servers
         self._topic = topic
         self._to: dict[str, Any] = {} if partition is None else {"partition": partition}
-        self._settings = {"bootstrap.servers": bootstrap_servers, **PRODUCER_SETTINGS}
-        self._settings |= {
-            "linger.ms": 5,
-            "compression.type": "lz4",
-            **(settings or {}),
-            "error_cb": report,
-        }
+        self._given = dict(settings or {})
         self._limit_s = connect_limit_s
         self._refused = ""
-        try:
-            self._producer = Producer(self._settings, logger=LIBRDKAFKA_LOG)
-        except KafkaException as error:
-            raise ConfigError(f"librdkafka settings: {error.args[0].str()}") from None
+        own = {"linger.ms": 5, "compression.type": "lz4"}
+        self._producer = producer_of(bootstrap_servers, own, self._given)
         try:
             self._producer.list_topics(timeout=connect_limit_s)
         except KafkaException as error:
@@ -80,10 +71,9 @@ class TickProducer:
             ServiceDown: the broker refused or did not answer.
         """
         from confluent_kafka import KafkaError, KafkaException
-        from confluent_kafka.admin import AdminClient
         from confluent_kafka.cimpl import NewTopic
 
-        admin = AdminClient(self._settings, logger=LIBRDKAFKA_LOG)
+        admin = admin_of(self._servers, self._given)
         wanted = NewTopic(self._topic, num_partitions=partitions, replication_factor=-1)
         made = admin.create_topics([wanted], request_timeout=self._limit_s)[self._topic]
         try:
