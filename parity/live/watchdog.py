@@ -152,12 +152,17 @@ class Watchdog:
             now_s = time.monotonic()
             faulthandler.dump_traceback_later(_LOCKED_S, file=2)
             signal.setitimer(signal.ITIMER_PROF, self._guard.exit_s)
-            if now_s - looked_s > BEAT_S + _FROZEN_S:
-                self._turn = self._call = _NOTHING
+            if (late_s := now_s - looked_s - BEAT_S) > _FROZEN_S:
+                self._stood_still(late_s)
             looked_s = now_s
             self._look(now_s)
             if self._guard.rss_bytes is not None:
                 self._weigh(now_s, self._guard.rss_bytes)
+
+    def _stood_still(self, late_s: float) -> None:
+        """Leave out the time in which nothing ran on this machine, not the strategies either."""
+        self._turn = self._turn._replace(since_s=self._turn.since_s + late_s)
+        self._call = self._call._replace(since_s=self._call.since_s + late_s)
 
     def _look(self, now_s: float) -> None:
         frames = _frames_of(self._watched)

@@ -42,7 +42,7 @@ def living(base: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A paper run at a pace, in a process of its own, whose door is open."""
     command = [
         *(sys.executable, "-m", "parity", "paper", tmp_path / "run", "-s", base / "rows.yaml"),
-        *("--recording", base / "recording", "--pace", "2000"),
+        *("--recording", base / "recording", "--pace", "500"),
     ]
     process = subprocess.Popen(
         list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

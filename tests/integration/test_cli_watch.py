@@ -65,9 +65,11 @@ def start() -> Iterator[Start]:
         process.communicate()
 
 
-def paced(recording: Path, run: Path, *strategies: str | Path) -> tuple[str | Path, ...]:
-    """Return a paper run of some ten seconds."""
-    return ("paper", run, *strategies, "--recording", recording, "--pace", "500", "--json")
+def paced(
+    recording: Path, run: Path, *strategies: str | Path, pace: int = 150
+) -> tuple[str | Path, ...]:
+    """Return a paper run of some forty seconds, which proofs beside it do not outlast."""
+    return ("paper", run, *strategies, "--recording", recording, "--pace", str(pace), "--json")
 
 
 def wait_for(happened: Callable[[], bool], limit_s: float = 60) -> None:
@@ -86,7 +88,8 @@ def flushed(run: Path) -> bool:
 def test_a_living_run_is_proved_to_its_end(start: Start, recording: Path, tmp_path: Path) -> None:
     """Several looks, one JSON object, exit 0 with the run's end, all its ticks covered."""
     run = tmp_path / "run"
-    live = start(*paced(recording, run, "-s", "momentum", "--set", "threshold=0.001"), "--verify")
+    rules = ("-s", "momentum", "--set", "threshold=0.001")
+    live = start(*paced(recording, run, *rules, pace=300), "--verify")
     wait_for(lambda: flushed(run))
     watch = start("verify", run, "--watch", "--json")
     wait_for(lambda: kept_verdict(run) is not None)

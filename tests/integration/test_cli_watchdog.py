@@ -118,7 +118,7 @@ def test_endless_loop_is_named_and_ends_the_run(cli: Cli, tmp_path: Path) -> Non
 
 def test_slow_strategy_is_named_and_changes_nobody(cli: Cli, tmp_path: Path) -> None:
     """A call that takes its time is an alarm; the run goes on, verifies, others are the same."""
-    slow = "import threading; threading.Event().wait(1.5)"
+    slow = "import threading; threading.Event().wait(4)"
     done = paper(cli, tmp_path, PYTHON.replace("WHAT", slow), PARITY_STALL_EXIT_S="60")
     alone = cli("backtest", "recordings/demo", *MOMENTUM, "--out", tmp_path / "b", "--json")
 
