@@ -363,7 +363,7 @@ def interrupt(
         assert time.monotonic() < limit, "it never came that far"
         time.sleep(0.001)
     process.send_signal(how)
-    shown, said = process.communicate(timeout=60)
+    shown, said = process.communicate(timeout=180)
     return process.returncode, shown, said
 
 

@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from parity.compose.verdicts import kept_verdict
 from parity.recording.holding import is_held
@@ -72,14 +72,6 @@ def paced(
     return ("paper", run, *strategies, "--recording", recording, "--pace", str(pace), "--json")
 
 
-def wait_for(happened: Callable[[], bool], limit_s: float = 60) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + limit_s
-    while not happened():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)
-
-
 def flushed(run: Path) -> bool:
     """Say whether a run has written its first part."""
     return (run / "manifest.json").exists() and RunFolder(run).flushed_seq() > 0
@@ -90,12 +82,12 @@ def test_a_living_run_is_proved_to_its_end(start: Start, recording: Path, tmp_pa
     run = tmp_path / "run"
     rules = ("-s", "momentum", "--set", "threshold=0.001")
     live = start(*paced(recording, run, *rules, pace=300), "--verify")
-    wait_for(lambda: flushed(run))
+    until(lambda: flushed(run))
     watch = start("verify", run, "--watch", "--json")
-    wait_for(lambda: kept_verdict(run) is not None)
+    until(lambda: kept_verdict(run) is not None)
     assert live.poll() is None
     shown, said = watch.communicate(timeout=120)
-    printed, _ = live.communicate(timeout=60)
+    printed, _ = live.communicate(timeout=180)
 
     found, ended = json.loads(shown), json.loads(printed)
     assert 0 == watch.returncode, said
@@ -114,7 +106,7 @@ def test_the_first_difference_ends_it_while_the_run_lives(
     (tmp_path / "planted.py").write_text(PLANTED)
     run = tmp_path / "run"
     live = start(*paced(recording, run, "-s", tmp_path / "planted.py"))
-    wait_for(lambda: flushed(run))
+    until(lambda: flushed(run))
     watch = start("verify", run, "--watch", "--json")
     shown, said = watch.communicate(timeout=120)
     assert is_held(run)  # the run knows nothing of it
@@ -138,11 +130,11 @@ def test_an_interrupt_ends_it_with_what_was_proved(
     """130, the verdict so far on stdout, and the run goes on."""
     run = tmp_path / "run"
     live = start(*paced(recording, run, "-s", "momentum"))
-    wait_for(lambda: flushed(run))
+    until(lambda: flushed(run))
     watch = start("verify", run, "--watch", "--json")
-    wait_for(lambda: kept_verdict(run) is not None)
+    until(lambda: kept_verdict(run) is not None)
     watch.send_signal(how)
-    shown, said = watch.communicate(timeout=60)
+    shown, said = watch.communicate(timeout=180)
 
     found = json.loads(shown)
     assert 130 == watch.returncode

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from waiting import until
 
 from parity.core.engine import RunReport
 from parity.live.ledger import read_ledger
@@ -73,7 +74,7 @@ class Place(NamedTuple):
     def outcome(self, checkpoint_ticks: int = 1000) -> dict[str, Any]:
         """Run a runner to the end of the topic."""
         child = self.start(checkpoint_ticks)
-        printed, _ = child.communicate(timeout=60)
+        printed, _ = child.communicate(timeout=180)
         assert 0 == child.returncode
         found: dict[str, Any] = json.loads(printed.splitlines()[-1])
         return found
@@ -156,9 +157,9 @@ def test_killed_run_goes_on_without_loss_or_double(place: Place, round_: int) ->
     produce(Ticks(TICKS[:half]), place.topic, bootstrap=place.servers)
     child = place.start(300, "--follow")
     ledger = place.folder / "deliveries" / "ledger.jsonl"
-    wait_for(lambda: ledger.exists() and len(ledger.read_bytes().splitlines()) > 1 + 40 * round_)
+    until(lambda: ledger.exists() and len(ledger.read_bytes().splitlines()) > 1 + 40 * round_)
     child.send_signal(signal.SIGKILL)
-    child.communicate(timeout=60)
+    child.communicate(timeout=180)
     lines = ledger.read_bytes().splitlines(keepends=True)
     # A kill between the broker's answer and the ledger: the last lines were never written.
     ledger.write_bytes(b"".join(lines[: -3 * round_ or None]) + lines[-1][:5])
@@ -183,10 +184,10 @@ def test_sigterm_drains_and_seals(place: Place) -> None:
     produce(Ticks(TICKS), place.topic, bootstrap=place.servers)
     child = place.start(1000, "--follow")
     ledger = place.folder / "deliveries" / "ledger.jsonl"
-    wait_for(lambda: ledger.exists() and len(ledger.read_bytes().splitlines()) > 300)
+    until(lambda: ledger.exists() and len(ledger.read_bytes().splitlines()) > 300)
     time.sleep(0.5)
     child.send_signal(signal.SIGTERM)
-    printed, _ = child.communicate(timeout=60)
+    printed, _ = child.communicate(timeout=180)
 
     assert 0 == child.returncode
     assert json.loads(printed.splitlines()[-1])["settled"]
@@ -216,11 +217,3 @@ def test_poison_and_gaps_do_not_stop_a_run(place: Place) -> None:
     check_proved(place, TICKS)
     controls = open_recording(place.folder / "recording").controls()
     assert [(1, b"poison"), (4002, b"\x00" * 9)] == [(c.seq, c.detail["payload"]) for c in controls]
-
-
-def wait_for(happened: Any, limit_s: float = 60) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + limit_s
-    while not happened():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)

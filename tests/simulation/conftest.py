@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pytest
+from waiting import LIMIT_S, until
 
 from parity.live.ledger import read_ledger
 from parity.model.errors import RecordingMissing
 from parity.model.events import Control
 from parity.model.ticks import TickBatch
 from parity.publishers.redpanda import TickProducer
-from parity.recording.manifest import load_manifest
 from parity.recording.reader import open_recording
 from parity.recording.runs import RunFolder
 from parity.sources import synthetic
@@ -35,7 +35,7 @@ from parity.testing.broker.admin import read_topic
 
 ROOT = Path(__file__).resolve().parents[2]
 WIRE = ("ts_event", "instrument_token", "price_int", "quantity_int", "side", "trade_id")
-LIMIT_S = 90.0
+
 SIGNALS = "paper.signals.raw"
 RULES = """\
 strategies:
@@ -55,7 +55,7 @@ class Bench(NamedTuple):
     folder: Path
     topic: str
     records: np.ndarray
-    sent: list[int]  # how many of the records were produced
+    sent: list[int]  # how many of the records were produced, in all and last
     processes: list[subprocess.Popen[bytes]]
 
     @property
@@ -85,7 +85,7 @@ class Bench(NamedTuple):
         with TickProducer(self.broker.bootstrap_servers, self.topic, partition=0) as producer:
             payloads = encode_batch(TickBatch.from_records(part, table))
             producer.send((str(t), p) for t, p in zip(part["instrument_token"], payloads, strict=1))
-        self.sent[0] += len(part)
+        self.sent[:] = self.sent[0] + len(part), len(part)
 
     def send(self, *payloads: bytes) -> None:
         """Send messages as they are."""
@@ -128,24 +128,25 @@ class Bench(NamedTuple):
         return said
 
     def kept_ticks(self) -> int:
-        """Return about how many ticks are kept, in parts or in the journal, headers counted too."""
+        """Return how many ticks are kept, in parts or in the journal."""
         try:
-            manifest = load_manifest(self.journal.parent)
-            sealed = {segment.number for segment in manifest.segments}
-            files = [f for f in self.journal.glob("*.wal") if int(f.stem) not in sealed]
-            journal = sum(file.stat().st_size for file in files)
+            with open_recording(self.journal.parent) as recording:
+                return recording.tick_rows
         except RecordingMissing:  # not made yet
             return 0
-        except FileNotFoundError:  # sealed just now: look again
-            return self.kept_ticks()
-        parts = sum(part.rows for part in manifest.of_kind("ticks"))
-        return parts + journal // self.records.dtype.itemsize
 
     def await_ticks(self, process: subprocess.Popen[bytes], count: int) -> None:
-        """Wait until that many ticks more are kept."""
-        goal = self.kept_ticks() + count
-        await_that(lambda: process.poll() is not None or self.kept_ticks() >= goal)
-        assert process.poll() is None, self.log.read_text()
+        """Wait until all that was sent before is kept, and that many of what was sent last."""
+        self.await_kept(process, self.sent[0] - self.sent[1] + count)
+
+    def await_kept(self, process: subprocess.Popen[bytes], goal: int) -> None:
+        """Wait until that many ticks are kept in all."""
+
+        def there() -> bool:
+            assert process.poll() is None, self.log.read_text()
+            return self.kept_ticks() >= goal
+
+        until(there, lambda: f"{self.kept_ticks()} of {goal} ticks kept: {self.log.read_text()}")
 
     def stop(self, process: subprocess.Popen[bytes], how: signal.Signals) -> tuple[int, float]:
         """Send a signal; returns the exit code and how long it took; one that hangs is an error."""
@@ -191,14 +192,6 @@ class Bench(NamedTuple):
         found: dict[str, Any] = json.loads(done.stdout)
         assert "identical" == found["verdict"]
         return found
-
-
-def await_that(happened: Callable[[], object], limit_s: float = LIMIT_S) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + limit_s
-    while not happened():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.002)
 
 
 @pytest.fixture(scope="session")
@@ -248,7 +241,7 @@ def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         broker.create_topic(SIGNALS, 1)
         (tmp_path / "table.json").write_bytes(msgspec.json.encode(table.to_json()))
         (tmp_path / "rules.yaml").write_text(RULES)
-        made.append(Bench(broker, tmp_path / "run", topic, records, [0], []))
+        made.append(Bench(broker, tmp_path / "run", topic, records, [0, 0], []))
         return made[-1]
 
     yield make

@@ -1,10 +1,10 @@
 """A topic that refuses signals: they die in the ledger, their strategies pause, and it replays."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from waiting import until
 
 from parity.live.ledger import read_ledger
 from parity.recording.runs import RunFolder
@@ -13,14 +13,6 @@ from parity.testing.broker import Broker
 pytestmark = pytest.mark.slow
 Make = Callable[..., Any]
 PRODUCE, NOT_AUTHORIZED = 0, 29  # a request and an error of Kafka's protocol
-
-
-def until(happened: Callable[[], object], limit_s: float = 60) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + limit_s
-    while not happened():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
 
 
 def test_refused_signals_pause_their_strategies(make_bench: Make, own_mock: Broker) -> None:

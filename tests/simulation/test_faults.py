@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from parity.live.dead_letters import QUARANTINE
 from parity.live.runner import FLUSH_LIMIT_S, SETTLE_LIMIT_S
@@ -41,14 +42,6 @@ class Failing:
 def create(config):
     return Failing()
 """
-
-
-def until(happened: Callable[[], object], limit_s: float = 60) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + limit_s
-    while not happened():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
 
 
 def test_run_waits_for_its_broker(make_bench: Make, any_broker: Broker) -> None:

@@ -33,7 +33,7 @@ def kill_at_random(bench: Any, command: str, kills: int, rng: random.Random) -> 
             process.send_signal(signal.SIGTERM)
             time.sleep(rng.uniform(0, 0.5))
         process.kill()
-        code = process.wait(30)
+        code = process.wait(180)
         stopped = (0, 130) if moment == "sealing" else ()  # 130: before it had caught up
         assert code in (-signal.SIGKILL, *stopped), bench.log.read_text()
         found[moment if code < 0 else "ended"] += 1

@@ -7,13 +7,13 @@ between the two is a broker and a process.
 import json
 import random
 import signal
-import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from parity.publishers.redpanda import TickProducer
 from parity.recording.runs import RunFolder
@@ -99,14 +99,6 @@ class Venue:
             self.answered += 1
         with TickProducer(self.broker.bootstrap_servers, FILLED, partition=0) as producer:
             producer.send(("k", message) for message in [*messages, *noise])
-
-
-def until(happened: Callable[[], bool], limit_s: float = 60) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + limit_s
-    while not happened():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.1)
 
 
 def rows(tmp_path: Path) -> list[str]:
