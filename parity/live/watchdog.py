@@ -136,8 +136,7 @@ class Watchdog:
     ) -> None:
         self._left.set()
         self._thread.join()
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        faulthandler.cancel_dump_traceback_later()
+        _disarm()
         faulthandler.unregister(signal.SIGPROF)
         os.close(self._stacks)
         stacks = self._folder / "stacks.txt"
@@ -147,6 +146,13 @@ class Watchdog:
     # -- in a thread of its own
 
     def _watch(self) -> None:
+        try:
+            self._look_on()
+        except Exception as error:  # the thread's last door: the run goes on without it
+            _disarm()  # first: what nobody sets anew ends a healthy run
+            _log.error("watchdog_stopped", reason=repr(error))
+
+    def _look_on(self) -> None:
         looked_s = time.monotonic()
         while not self._left.wait(BEAT_S):
             now_s = time.monotonic()
@@ -186,12 +192,13 @@ class Watchdog:
             name = self._named.most_common(1)[0][0]
             _log.error("strategy_stalls", **self._alarm("strategy_stalls", name, at, now_s))
         if self._call.frame is not None and now_s - self._call.since_s >= self._guard.exit_s:
-            detail = self._alarm("strategy_blocks", _name(at.executor), at, now_s)
-            self._end("strategy_blocks", detail)
+            name = _name(at.executor)
+            self._end("strategy_blocks", lambda: self._alarm("strategy_blocks", name, at, now_s))
 
     def _alarm(
         self, alarm: str, name: str, at: _AtWork, now_s: float, more: dict[str, int] | None = None
     ) -> dict[str, Any]:
+        """Keep an alarm, and return it as the log takes it: its stack is one text there."""
         strategy_id, _, broker = name.rpartition("@")
         detail = {
             "strategy_id": strategy_id,
@@ -202,8 +209,11 @@ class Watchdog:
             "stack": at.stack,
             **(more or {}),
         }
-        self._write(alarm, detail)
-        return detail
+        try:
+            self._write(alarm, detail)
+        except OSError as error:
+            _log.warning("alarm_not_kept", alarm=alarm, reason=str(error))
+        return {**detail, "stack": "\n".join(at.stack)}
 
     def _write(self, alarm: str, detail: dict[str, Any]) -> None:
         line = _encode({"alarm": alarm, "ts": time.time_ns(), **detail}) + b"\n"
@@ -215,11 +225,13 @@ class Watchdog:
         finally:
             os.close(file)
 
-    def _end(self, alarm: str, detail: dict[str, Any]) -> None:
+    def _end(self, alarm: str, detail: Callable[[], dict[str, Any]]) -> None:
         cure = "the journal holds all that was acted on; mend the strategy and start a new run"
-        _log.critical(alarm, exit_code=EXIT_CODE, cure=cure, **detail)
-        sys.stderr.flush()
-        os._exit(EXIT_CODE)
+        try:
+            _log.critical(alarm, exit_code=EXIT_CODE, cure=cure, **detail())
+            sys.stderr.flush()
+        finally:
+            os._exit(EXIT_CODE)
 
     # -- memory
 
@@ -228,9 +240,11 @@ class Watchdog:
             rss_bytes = int(file.read().split()[1]) * _PAGE_BYTES
         if self._stopped_s:
             if now_s - self._stopped_s >= DRAIN_S:
-                self._end("memory_limit", {"rss_mb": rss_bytes // MB, "stopped": False})
+                self._end("memory_limit", lambda: {"rss_mb": rss_bytes // MB, "stopped": False})
         elif rss_bytes > limit_bytes:
             self._stopped_s = now_s
+            taken = f"the process takes {rss_bytes // MB} MB, {limit_bytes // MB} MB are allowed"
+            self.reason = taken
             self._stop()
             held = held_bytes(self._executors())
             name, most = max(held.items(), key=lambda item: item[1], default=("@", 0))
@@ -240,12 +254,13 @@ class Watchdog:
                 "limit_mb": limit_bytes // MB,
                 "held_mb": most // MB,
             }
-            detail = self._alarm("memory_limit", name, at, now_s, sizes)
-            self.reason = (
-                f"{name}: it holds about {most // MB} MB; the process takes {rss_bytes // MB} MB, "
-                f"{limit_bytes // MB} MB are allowed"
-            )
-            _log.critical("memory_limit", **detail)
+            self.reason = f"{name}: it holds about {most // MB} MB; {taken}"
+            _log.critical("memory_limit", **self._alarm("memory_limit", name, at, now_s, sizes))
+
+
+def _disarm() -> None:
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    faulthandler.cancel_dump_traceback_later()
 
 
 class _AtWork(NamedTuple):

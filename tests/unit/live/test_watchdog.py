@@ -1,6 +1,13 @@
 """The watchdog's looks, one by one, at a strategy that does not come back."""
 
+import contextlib
 import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,3 +50,138 @@ def test_a_machine_that_stood_still_ends_no_stall(
     assert ["strategy_stalls", "strategy_went_on 2.4"] == said
     alarms = [json.loads(line) for line in (tmp_path / ALARMS).read_text().splitlines()]
     assert ["strategy_stalls"] == [alarm["alarm"] for alarm in alarms]
+
+
+# A turn of the engine that stalls, on a terminal; behind it the run goes on for more processor time
+# than the timer allows, which a watchdog that is alive puts back with each look.
+_ON_A_TERMINAL = """
+import sys, time
+from pathlib import Path
+from parity.cli.logs import kept_in, log_to_stderr
+from parity.live import watchdog
+
+folder = Path(sys.argv[1])
+(folder / "manifest.json").write_text("{}")
+log_to_stderr("INFO")
+assert sys.stderr.isatty()
+names = {}
+exec(compile("def process(): time.sleep(1.2)", "slow.py", "exec"), {"time": time}, names)
+watchdog._PROCESS = names["process"].__code__
+with kept_in(folder), watchdog.Watchdog(watchdog.Guard(1.0), folder, list, lambda: None):
+    names["process"]()
+    spent_s = time.process_time()
+    while time.process_time() - spent_s < 1.5:
+        pass
+print("went on")
+"""
+
+
+def test_a_stall_on_a_terminal_ends_no_healthy_run(tmp_path: Path) -> None:
+    """The stack is shown to who looks on, kept with the alarm, and the watchdog lives on."""
+    shown, terminal = pty.openpty()
+    said = bytearray()
+
+    def look_on() -> None:
+        with contextlib.suppress(OSError):  # the other end is closed
+            while some := os.read(shown, 4096):
+                said.extend(some)
+
+    reader = threading.Thread(target=look_on)
+    reader.start()
+    command = [sys.executable, "-c", _ON_A_TERMINAL, str(tmp_path)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, timeout=60)
+    os.close(terminal)
+    reader.join()
+    os.close(shown)
+
+    assert (0, b"went on\n") == (done.returncode, done.stdout), said.decode()
+    assert b"strategy_stalls" in said
+    assert b"slow.py:1 process" in said
+    assert b"strategy_went_on" in said
+    assert b"Traceback" not in said
+    [alarm] = [json.loads(line) for line in (tmp_path / ALARMS).read_text().splitlines()]
+    assert "slow.py:1 process" in alarm["stack"]
+
+
+def _log_of(said: list[str]) -> SimpleNamespace:
+    def say(event: str, **_: Any) -> None:
+        said.append(event)
+
+    return SimpleNamespace(warning=say, error=say, critical=say)
+
+
+def test_an_alarm_that_the_disk_refuses_stops_the_run_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Too much memory is a reason, and is said, also where its line cannot be written."""
+    (tmp_path / ALARMS).mkdir()
+    said: list[str] = []
+    monkeypatch.setattr(watchdog, "_log", _log_of(said))
+    dog = Watchdog(Guard(), tmp_path, list, lambda: said.append("stop"))
+
+    dog._weigh(100.0, 1)
+
+    assert ["stop", "alarm_not_kept", "memory_limit"] == said
+    assert "MB are allowed" in dog.reason
+
+
+def test_the_reason_stands_before_it_is_known_who_holds_the_memory(tmp_path: Path) -> None:
+    """A run that is stopped for its memory says so whatever fails behind it."""
+
+    def odd() -> list[Any]:
+        raise RuntimeError("odd")
+
+    dog = Watchdog(Guard(), tmp_path, odd, lambda: None)
+
+    with pytest.raises(RuntimeError, match="odd"):
+        dog._weigh(100.0, 1)
+
+    assert "MB are allowed" in dog.reason
+
+
+def test_a_watchdog_that_fails_takes_its_timers_with_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A run whose watchdog failed is not watched any more, and not ended either."""
+
+    def fail(now_s: float) -> None:
+        raise ValueError("odd look")
+
+    said: list[str] = []
+    monkeypatch.setattr(watchdog, "_log", _log_of(said))
+    dog = Watchdog(Guard(), tmp_path, list, lambda: None)
+    monkeypatch.setattr(dog, "_look", fail)
+
+    with dog:
+        dog._thread.join(10)
+        assert not dog._thread.is_alive()
+        assert (0.0, 0.0) == signal.getitimer(signal.ITIMER_PROF)
+
+    assert ["watchdog_stopped"] == said
+
+
+@pytest.mark.parametrize("broken", ["log", "alarm"])
+def test_the_end_comes_also_where_it_cannot_be_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broken: str
+) -> None:
+    """A strategy that blocks ends the process, whatever becomes of the last words."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ValueError(broken)
+
+    frames: list[Any] = [SimpleNamespace(f_code=watchdog._PROCESS)]
+    at = SimpleNamespace(executor=None, call=frames[0], file="odd.py", line=1, stack=["x"])
+    monkeypatch.setattr(watchdog, "_frames_of", lambda _: frames)
+    monkeypatch.setattr(watchdog, "_at_work", lambda _: at)
+    monkeypatch.setattr(watchdog, "_log", SimpleNamespace(critical=fail))
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    dog = Watchdog(Guard(0.2), tmp_path, list, lambda: None)
+    if broken == "alarm":
+        monkeypatch.setattr(dog, "_alarm", fail)
+
+    dog._look(100.0)
+    with pytest.raises(ValueError, match=broken):  # a real exit does not come back
+        dog._look(100.5)
+
+    assert [watchdog.EXIT_CODE] == ended
