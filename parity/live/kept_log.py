@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -39,26 +40,26 @@ class KeptLog:
         self._folder = folder
         self._bytes_max = bytes_max
         self._waiting: deque[bytes] = deque(maxlen=_WAITING_MAX)
+        self._lock = threading.Lock()  # the watchdog and librdkafka's threads speak, too
 
     def add(self, event: Mapping[str, Any]) -> None:
-        """Append one line; raises nothing."""
-        self._waiting.append(json.dumps(event, default=str).encode() + b"\n")
-        if not (self._folder / _MANIFEST).is_file():
-            return
-        with contextlib.suppress(OSError):
-            self._write()
+        """Append one line, from any thread; raises nothing."""
+        line = json.dumps(event, default=str).encode() + b"\n"
+        with self._lock:
+            self._waiting.append(line)
+            if not (self._folder / _MANIFEST).is_file():
+                return
+            with contextlib.suppress(OSError):
+                self._write()
 
     def _write(self) -> None:
         path = self._folder / FILE
         lines = b"".join(self._waiting)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        file = os.open(path, flags, 0o644)
-        try:
-            full = os.fstat(file).st_size + len(lines) > self._bytes_max
-            if full:
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size + len(lines) > self._bytes_max:
                 path.replace(self._folder / OLDER)
-                os.close(file)
-                file = os.open(path, flags, 0o644)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
             os.write(file, lines)
         finally:
             os.close(file)
