@@ -11,9 +11,9 @@ without. Never here: who is the rightful runner. It is who started last.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from parity.model.errors import ServiceDown
 from parity.publishers import Ends, NotPublished, Receipt, topic_of
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from parity.model.effects import ApprovedSignal
 
+_ROOM_S: Final = 0.1  # for reports that make room in a full queue
 _TRY_S: Final = 1.0  # of a commit; tried again while the broker is away, until it is closed
 
 
@@ -104,13 +105,15 @@ class FencedPublisher:
         return await outcome
 
     async def _send(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            # One that is refused takes its whole transaction with it: then each gets its own.
-            for part in [batch] if await self._sent(batch) else [[one] for one in batch]:
-                if part is not batch:
-                    await self._sent(part, alone=True)
-        self._sender = None
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                # One that is refused takes its whole transaction with it: then each gets its own.
+                for part in [batch] if await self._sent(batch) else [[one] for one in batch]:
+                    if part is not batch:
+                        await self._sent(part, alone=True)
+        finally:
+            self._sender = None
 
     async def _sent(self, batch: Sequence[_Waiting], *, alone: bool = False) -> bool:
         """Send a transaction and tell who waits; False where each is to be sent alone."""
@@ -122,6 +125,11 @@ class FencedPublisher:
             if isinstance(raised, NotPublished) and not alone:
                 return False
             error = raised
+        except Exception as raised:  # nobody is to wait for ever
+            error = ServiceDown(
+                f"{batch[0].topic} at {self._servers}: {raised!r}",
+                cure="start the run again: it sends what is missing",
+            )
         for n, one in enumerate(batch):
             if one.outcome.done():  # nobody waits any more
                 continue
@@ -160,14 +168,11 @@ class FencedPublisher:
         places: dict[int, Receipt] = {}
         try:
             producer.begin_transaction()
-            for n, (signal, topic, _) in enumerate(batch):
-                producer.produce(
-                    topic,
-                    encode_signal(signal, self._run_id),
-                    key=key_of(signal),
-                    headers=dict(headers_of(signal, self._run_id)),
-                    on_delivery=partial(_note, places, n),
-                )
+            try:
+                for n, one in enumerate(batch):
+                    self._produce(producer, one, partial(_note, places, n))
+            except KafkaException as raised:
+                self._refuse(producer, raised, batch[0].topic, unsent=True)
             self._until_committed(producer)
         except KafkaException as raised:
             self._refuse(producer, raised, batch[0].topic)
@@ -177,6 +182,22 @@ class FencedPublisher:
                 cure="start the run again: it reads its output back",
             )
         return [places[n] for n in range(len(batch))]
+
+    def _produce(
+        self, producer: Producer, one: _Waiting, note: Callable[[KafkaError | None, Message], None]
+    ) -> None:
+        signal, topic, _ = one
+        value, headers = encode_signal(signal, self._run_id), headers_of(signal, self._run_id)
+        while True:
+            try:
+                producer.produce(
+                    topic, value, key=key_of(signal), headers=dict(headers), on_delivery=note
+                )
+                return
+            except BufferError:  # back-pressure: reports make room
+                if self._closing:
+                    raise
+                producer.poll(_ROOM_S)
 
     def _until_committed(self, producer: Producer) -> None:
         from confluent_kafka import KafkaException
@@ -198,12 +219,21 @@ class FencedPublisher:
             return False
         return True
 
-    def _refuse(self, producer: Producer, raised: KafkaException, topic: str) -> None:
+    def _refuse(
+        self, producer: Producer, raised: KafkaException, topic: str, *, unsent: bool = False
+    ) -> NoReturn:
         error: KafkaError = raised.args[0]
         text = f"{topic} at {self._servers}: {error.str()}"
-        if error.txn_requires_abort() and self._aborted(producer):
+        fenced = error.code() in (
+            error._FENCED, error.PRODUCER_FENCED, error.INVALID_PRODUCER_EPOCH
+        )  # fmt: skip
+        # What librdkafka itself does not take (too large, say) leaves the transaction open, and
+        # says of it nothing.
+        lost = fenced or error.fatal() or error.code() == error._FATAL
+        spoilt = error.txn_requires_abort() or (unsent and not lost)
+        if spoilt and self._aborted(producer):
             raise NotPublished(text) from None
-        if error.code() in (error._FENCED, error.PRODUCER_FENCED, error.INVALID_PRODUCER_EPOCH):
+        if fenced:
             raise ServiceDown(
                 f"{text}: another runner took over run {self._run_id}",
                 cure="leave it to that one; this one has published nothing since",
