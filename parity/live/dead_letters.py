@@ -119,13 +119,16 @@ class DeadLetters:
         return found
 
     async def settle(self, limit_s: float) -> None:
-        """Wait until no letter waits, at most `limit_s`."""
-        for _ in range(int(limit_s / _LOOK_S)):
-            if not self._waiting:
+        """Wait until no letter waits or nobody sends them, at most `limit_s`."""
+        thread, looks = self._thread, 0
+        while self._waiting and thread is not None and thread.is_alive():
+            if looks >= int(limit_s / _LOOK_S):
                 break
             await asyncio.sleep(_LOOK_S)
+            looks += 1
         if self.open:
-            _log.warning("dead_letters_open", count=self.open, waited_s=limit_s)
+            waited_s = round(looks * _LOOK_S, 2)
+            _log.warning("dead_letters_open", count=self.open, waited_s=waited_s)
 
     def close(self) -> None:
         """Stop sending; what is open is taken up by the next start."""

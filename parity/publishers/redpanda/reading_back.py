@@ -54,24 +54,32 @@ def read_to(
     """Read one partition from (topic, partition, offset) up to `end`.
 
     Raises:
-        ServiceDown: nothing came for `limit_s`.
+        ServiceDown: nothing came for `limit_s`, or an error that the client cannot come back from;
+            the last error is named.
     """
     from confluent_kafka import KafkaError, TopicPartition
 
     consumer.assign([TopicPartition(*place)])
-    deadline = time.monotonic() + limit_s
+    deadline, last = time.monotonic() + limit_s, ""
     while time.monotonic() < deadline:
         for message in consumer.consume(1000, timeout=0.1):
             error = message.error()
             if error is not None:
                 if error.code() == KafkaError._PARTITION_EOF:
                     return  # its end may be a transaction's marker, which is no message
+                last = f": {error.str()}"
+                if error.fatal():
+                    raise _stopped(place, end, last)
                 continue
-            deadline = time.monotonic() + limit_s
+            deadline, last = time.monotonic() + limit_s, ""
             each(message)
             if (message.offset() or 0) + 1 >= end:
                 return
-    raise ServiceDown(
-        f"{place[0]}[{place[1]}]: reading it back stopped before offset {end}",
+    raise _stopped(place, end, last)
+
+
+def _stopped(place: tuple[str, int, int], end: int, why: str) -> ServiceDown:
+    return ServiceDown(
+        f"{place[0]}[{place[1]}]: reading it back stopped before offset {end}{why}",
         cure="start again when the broker is well; nothing was sent",
     )

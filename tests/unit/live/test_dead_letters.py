@@ -106,3 +106,29 @@ def test_what_waits_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     letters, _ = run(folder, Box(refusals=99), [quarantine(n) for n in range(5)], settle_s=0.05)
 
     assert (5, 3) == (letters.open, letters.left)
+
+
+def test_nobody_waits_for_a_thread_that_ended(folder: Path) -> None:
+    """Where the thread stopped for good no letter leaves any more, and the end does not wait."""
+
+    class Broken(Box):
+        def put(
+            self, letters: Sequence[Letter], stopped: Callable[[], bool]
+        ) -> list[tuple[Receipt, bool]]:
+            raise RuntimeError("a defect")
+
+    looks: list[float] = []
+    letters = DeadLetters(lambda recording_id: Broken())
+    letters.begin(folder, None)
+    letters.offer([quarantine(3)])
+    assert letters._thread is not None
+    letters._thread.join(10)
+
+    async def look(seconds: float) -> None:
+        looks.append(seconds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dead_letters.asyncio, "sleep", look)
+        asyncio.run(letters.settle(60))
+
+    assert (0, 1) == (len(looks), letters.open)
