@@ -108,7 +108,8 @@ def _rows(found: dict[str, Any], now: dict[str, Any] | None) -> list[tuple[str, 
             words = [f"{state} {grouped(n)}" for state, n in states if n]
             words.append(f"{grouped(now['delivery']['open'])} on their way")
             rows.append(("signals out", ", ".join(words)))
-        rows.append(("not sealed", sized(now["disk"]["journal_bytes"])))
+        if now["disk"]["journal_bytes"] is not None:
+            rows.append(("not sealed", sized(now["disk"]["journal_bytes"])))
     rows.append(("disk left", sized(found["free_bytes"])))
     verdict, error = found["last_verify"], found["last_error"]
     rows.append(

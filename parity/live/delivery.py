@@ -11,6 +11,7 @@ refuses too often is dead: in the ledger, and handed to the runner as events to 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,7 @@ UNDER_WAY_MAX: Final = 1024
 TRIES_MAX: Final = 3
 RETRY_S: Final = 0.5
 PUBLISHER_FAILED: Final = "publisher_failed"
+_now_s: Final = time.monotonic
 
 _log = structlog.get_logger("parity.live.delivery")
 
@@ -80,6 +82,7 @@ class Delivery:
         self._queue: asyncio.Queue[tuple[ApprovedSignal, int, int]] = asyncio.Queue(queue_max)
         self._slots = asyncio.Semaphore(UNDER_WAY_MAX)
         self.unsettled = 0
+        self._moved_s = 0.0  # the first of those on their way was offered, or a report came
         self.counts: Counter[str] = Counter({DELIVERED: 0, RECOVERED: 0, DEAD: 0})
         self._settled = asyncio.Event()
         self._settled.set()
@@ -137,10 +140,17 @@ class Delivery:
             if (place := self._found.pop(signal.signal_no, None)) is not None:
                 self._write(signal, RECOVERED, place)
                 continue
+            if not self.unsettled:
+                self._moved_s = _now_s()
             self.unsettled += 1
             self._settled.clear()
             offered = 0 if self.telemetry is None else self.telemetry.now()
             await self._queue.put((signal, began, offered))
+
+    @property
+    def waits_s(self) -> float:
+        """For how long signals are on their way and no report came; 0 where none is."""
+        return _now_s() - self._moved_s if self.unsettled else 0.0
 
     async def run(self) -> None:
         """Send what is offered, until cancelled; an error of the ledger ends it."""
@@ -212,6 +222,7 @@ class Delivery:
         finally:
             self._slots.release()
             self.unsettled -= 1
+            self._moved_s = _now_s()
             if not self.unsettled:
                 self._settled.set()
 

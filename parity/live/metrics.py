@@ -159,11 +159,13 @@ def _of_deliveries(seen: Mapping[str, Any]) -> list[Family]:
 
 def _of_the_disk(seen: Mapping[str, Any]) -> list[Family]:
     disk = seen["disk"]
+
+    def asked(key: str) -> list[Row]:
+        return [] if disk[key] is None else [("", {}, disk[key])]
+
     return [
-        ("parity_disk_free_bytes", "gauge", "Left on the recording's disk.",
-         [("", {}, disk["free_bytes"])]),
-        ("parity_journal_bytes", "gauge", "Journaled and not sealed yet.",
-         [("", {}, disk["journal_bytes"])]),
+        ("parity_disk_free_bytes", "gauge", "Left on the recording's disk.", asked("free_bytes")),
+        ("parity_journal_bytes", "gauge", "Journaled and not sealed yet.", asked("journal_bytes")),
         ("parity_pruned_bytes_total", "counter", "Removed by the retention policy.",
          [("", {}, disk["pruned_bytes"])]),
         ("parity_unsynced_events", "gauge", "Journaled, and not known to be on the disk.",

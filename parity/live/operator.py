@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 RATE_S: Final = 10  # over which a rate is taken
 SILENT_S: Final = 60.0  # a source that brought nothing for so long is not healthy
+WAITS_S: Final = 60.0  # nor is a publisher with signals on their way and no report for so long
 _SIDES: Final = {1: "BUY", -1: "SELL"}
 
 _log = structlog.get_logger("parity.live.operator")
@@ -183,15 +184,16 @@ class Operator:
         seen, parts = self._seen(), self._parts
         lag_s, silent_s = self._ages(seen)
         delivery = None if parts.strategies is None else parts.strategies.delivery
-        healthy = {"source": silent_s is None or silent_s < SILENT_S}
+        uptime_s = round(time.monotonic() - self._began, 3)
+        healthy = {"source": (uptime_s if silent_s is None else silent_s) < SILENT_S}
         if delivery is not None:
-            healthy["publisher"] = not delivery.counts["dead"]
+            healthy["publisher"] = not delivery.counts["dead"] and delivery.waits_s < WAITS_S
         if parts.pruner is not None:
             healthy["pruner"] = not parts.pruner.failures
         return {
             "phase": self.phase,
             "pid": os.getpid(),
-            "uptime_s": round(time.monotonic() - self._began, 3),
+            "uptime_s": uptime_s,
             "ticks": seen.ticks,
             "events": {k: n for k, n in sorted(seen.events.items()) if n},
             "ticks_per_second": self._rate(),
@@ -245,14 +247,12 @@ class Operator:
             "errors": executor.errors,
         }  # fmt: skip
 
-    def _disk(self) -> dict[str, int]:
+    def _disk(self) -> dict[str, int | None]:
         parts = self._parts
-        journal = parts.folder / "journal"
-        sizes = [_size(path) for path in journal.glob("*.wal")]
         pruner = parts.pruner
         return {
-            "free_bytes": shutil.disk_usage(parts.folder).free,
-            "journal_bytes": sum(sizes),
+            "free_bytes": _known(lambda: shutil.disk_usage(parts.folder).free),
+            "journal_bytes": _known(lambda: _journal_bytes(parts.folder)),
             "synced_seq": parts.journal.synced_seq,
             "pruned_segments": 0 if pruner is None else pruner.segments,
             "pruned_bytes": 0 if pruner is None else pruner.bytes,
@@ -264,6 +264,17 @@ class _Nobody:
     """The engine of a recorder: it has no strategies."""
 
     executors: Final[list[Executor]] = []
+
+
+def _known(ask: Callable[[], int]) -> int | None:
+    try:
+        return ask()
+    except OSError:  # a disk that is gone hides nothing else from who looks
+        return None
+
+
+def _journal_bytes(folder: Path) -> int:
+    return sum(_size(path) for path in (folder / "journal").glob("*.wal"))
 
 
 def _size(path: Path) -> int:

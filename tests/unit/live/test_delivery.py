@@ -257,3 +257,37 @@ def test_a_kill_before_the_event_of_a_dead_signal_loses_no_pause(
 
     told = [] if journaled else ["publisher_failed", "strategy_paused"]
     assert told == asyncio.run(scenario())
+
+
+def test_how_long_reports_stay_away_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first signal on its way or the last report, and nothing where none is on its way."""
+    now_s = 1000.0
+    monkeypatch.setattr("parity.live.delivery._now_s", lambda: now_s)
+
+    async def scenario() -> list[float]:
+        nonlocal now_s
+        publisher = Faulty(MemoryPublisher("r"), silent_after=2)
+        delivery = Delivery(publisher, tmp_path / "ledger.jsonl", "r", {"paper": "paper"})
+        await delivery.start()
+        waits = [delivery.waits_s]
+        await delivery.offer([signal(1)])
+        now_s += 40
+        await delivery.offer([signal(2), signal(3)])  # the first waits longest
+        waits.append(delivery.waits_s)
+        worker = asyncio.create_task(delivery.run())
+        for _ in range(100):  # turns of the loop, of which each signal takes a few
+            await asyncio.sleep(0)
+        assert 1 == delivery.unsettled
+        waits.append(delivery.waits_s)  # reports came, and one is missing
+        now_s += 70
+        waits.append(delivery.waits_s)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        now_s += 5
+        waits.append(delivery.waits_s)
+        await delivery.close(0.1)
+        return waits
+
+    assert [0.0, 40.0, 0.0, 70.0, 0.0] == asyncio.run(scenario())

@@ -13,7 +13,7 @@ from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
 from parity.live.metrics import BOUNDS_NS, Endpoint, text_of
 from parity.live.notify import Notifier
-from parity.live.operator import Operating, Operator, Parts, Seen
+from parity.live.operator import SILENT_S, WAITS_S, Operating, Operator, Parts, Seen
 from parity.live.runner import Strategies
 from parity.model.effects import ApprovedSignal, Candidate
 from parity.model.values import StrategyConfig
@@ -102,6 +102,7 @@ class Deliveries:
     """What became of signals."""
 
     unsettled = 2
+    waits_s = 0.0
     counts = {"delivered": 5, "recovered": 0, "dead": 1}  # noqa: RUF012  # nobody changes it
 
 
@@ -187,6 +188,49 @@ def test_a_histogram_is_one(operator: Operator) -> None:
         assert 1.0 == dict(buckets)[1_000 / unit]
         assert 2.0 == dict(buckets)[2_500_000 / unit]
         assert 3_001_000_900 / unit == value(found, f"{name}_sum", **per)
+
+
+def test_a_source_that_never_brought_a_tick_is_not_well(operator: Operator) -> None:
+    """Without a tick its silence counts from the start: a topic nobody can reach is seen, too."""
+    operator._seen = lambda: Seen(0, {}, None)
+    fresh = operator.status()
+    operator._began -= SILENT_S
+    later = operator.status()
+
+    assert (True, False) == (fresh["healthy"]["source"], later["healthy"]["source"])
+    assert fresh["silent_s"] is None is later["silent_s"], "there is no last tick"
+
+
+def test_a_publisher_whose_reports_stay_away_is_not_well(operator: Operator) -> None:
+    """Signals that nobody reports on are seen while they wait; they are dead much later."""
+    strategies: Any = operator._parts.strategies
+    deliveries = strategies.delivery
+    deliveries.counts = {"delivered": 5, "recovered": 0, "dead": 0}
+    fine = []
+    for deliveries.waits_s in (0.0, 59.9, WAITS_S):
+        fine.append(operator.status()["healthy"]["publisher"])
+
+    assert [True, True, False] == fine
+
+
+def test_a_disk_that_does_not_answer_hides_nothing_else(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the disk alone knows is unknown, without a row in the scrape; the rest is served."""
+
+    def refuse(path: Path) -> None:
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr("parity.live.operator.shutil.disk_usage", refuse)
+    monkeypatch.setattr("parity.live.operator._size", refuse)
+    disk = operator.status()["disk"]
+    _, found = parsed(operator.metrics())
+
+    assert disk["free_bytes"] is None is disk["journal_bytes"]
+    assert 0 == disk["pruning_failures"] == disk["synced_seq"]
+    names = {name for name, _ in found}
+    assert not {"parity_disk_free_bytes", "parity_journal_bytes"} & names
+    assert {"parity_unsynced_events", "parity_pruned_bytes_total", "latency_ms_sum"} <= names
 
 
 def test_a_recorder_is_scraped_too(operator: Operator) -> None:
