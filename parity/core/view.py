@@ -145,7 +145,7 @@ class Segment:
         self.all_trades = not said & NOT_ALL_TRADES
         self._instruments: list[int] | None = None
         self._by_instrument: ByInstrument | None = None
-        self._reach: list[list[int]] | None = None
+        self._reach: Rows | None = None
         self._views: dict[str, View] = {}
 
     def __len__(self) -> int:
@@ -184,8 +184,9 @@ class Segment:
             column = self.batch.column
             prices = column("price_int"), column("bid_int"), column("ask_int")
             widen(column("inst"), column("flags"), *prices, _REACHING, found)
-            self._reach = found.tolist()
-        return self._reach[dense]
+            self._reach = found
+        row: list[int] = self._reach[dense].tolist()  # of one: a table may be long
+        return row
 
     def view(self, on: str) -> View:
         """Return the ticks that executors on trades, or on quotes, are fed with."""
