@@ -194,5 +194,8 @@ def _kernel_row(kernel: dict[str, Any]) -> tuple[str, str, str]:
     if kernel["error"]:
         return kernel["name"], kernel["error"], ""
     how = "from the cache" if kernel["cached"] else "compiled now"
-    canary = f"canary alive over {kernel['canary']['ticks']} ticks"
+    heard = kernel["canary"]
+    canary = f"canary alive over {heard['ticks']} ticks"
+    if not heard["ticks"]:
+        canary = f"canary compared nothing: {heard['raised']}"
     return kernel["name"], f"{kernel['certificate']}, {canary}, {how}", kernel["path"]

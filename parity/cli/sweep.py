@@ -43,7 +43,7 @@ def run_sweep(
         swept = sweep(reading, variants, specs_of, out=out, runs_dir=runs_dir, progress=tell)
     runs = [one.finished.run for one in swept]
     _say_skipped(swept)
-    for warning in swept[0].finished.warnings:
+    for warning in dict.fromkeys(w for one in swept for w in one.finished.warnings):
         say("warning: ", warning, style="yellow")
     found = [
         variant_json(one.variant.values, row, one.finished.run)

@@ -83,8 +83,9 @@ def sing(kernel: KernelStrategy, driver: DriverCall, *, exact: bool, folder: Pat
         KernelError: they differ; naming tick and field, with both values.
     """
     # A record of Python numbers holds a float where the dtype says integer, and compiled code does
-    # not: only numbers that are stored at every tick are surely those of the dtype. That takes ten
-    # times as long, and is needed where the quick way finds a difference.
+    # not: only numbers that are stored at every tick are surely those of the dtype. That goes over
+    # the whole state at each tick: twice as long with a few fields, forty times with a ring of
+    # thousands. It is needed where the quick way finds a difference.
     canary, difference = _Trial(kernel, stored=False).compare(driver, exact=exact)
     if difference is not None:
         canary, difference = _Trial(kernel, stored=True).compare(driver, exact=exact)

@@ -179,7 +179,11 @@ def backtests(
                 there = made_before(folder, manifest) if len(variants) == 1 else None
                 if there is not None:
                     said = f"{folder}: it holds this run already; nothing was run"
-                    return [Finished(there, 0.0, prepared.skipped, (*warnings, said))]
+                    return [
+                        Finished(
+                            there, 0.0, prepared.skipped, (*warnings, *prepared.warnings, said)
+                        )
+                    ]
                 begun.append((prepared, engine, RunWriter(folder, manifest)))
                 keep_sources(begun[-1][2], prepared)
             began = time.perf_counter()
@@ -201,7 +205,7 @@ def backtests(
                 writer.write(engine.end(reading.end_ns))
                 writer.close(engine.report(), engine.last_seq)
     return [
-        Finished(RunFolder(writer.folder), seconds, prepared.skipped, warnings)
+        Finished(RunFolder(writer.folder), seconds, prepared.skipped, warnings + prepared.warnings)
         for prepared, _, writer in begun
     ]
 
@@ -342,6 +346,7 @@ def _trade(
     with held(run):
         table = _table_of(run, table)
         prepared = prepare(specs, table=table, mode=mode)
+        prepared.log()
         topics = fill_topics(mode, prepared.plans)
         feed = feed._replace(fills=fill_decoders(topics, table, run / "recording"))
         began = time.perf_counter()
@@ -351,7 +356,8 @@ def _trade(
             f"{run}: the fate of the last signals is not known: they were not confirmed",
             cure="start the run again: it reads its output back and sends what is missing",
         )
-    return Finished(RunFolder(run), time.perf_counter() - began, prepared.skipped)
+    seconds = time.perf_counter() - began
+    return Finished(RunFolder(run), seconds, prepared.skipped, prepared.warnings)
 
 
 def _decide(

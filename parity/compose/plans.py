@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
+import structlog
 
 from parity.compose.brokers import BACKTEST, fills_of
 from parity.compose.models import KeptModel, Models
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from parity.settings.drafts import StrategySpec
     from parity.settings.pyfile import PythonFile
 
+_log = structlog.get_logger("parity.compose.plans")
 
 DISABLED: Final = "disabled"  # why a strategy is skipped that a row turns off
 
@@ -41,6 +43,20 @@ class Prepared(NamedTuple):
     skipped: list[dict[str, str]]
     sources: dict[str, str]  # path below source/ -> text
     models: dict[str, bytes]  # sha256 -> bytes
+    unheard: dict[str, str]  # strategy_id -> why the canary of its kernel compared nothing
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person is told of strategies that run."""
+        return tuple(
+            f"strategy {name}: the canary of its kernel compared nothing: {reason}"
+            for name, reason in self.unheard.items()
+        )
+
+    def log(self) -> None:
+        """Say the same in the log, of a run that has one."""
+        for name, reason in self.unheard.items():
+            _log.warning("canary_compared_nothing", strategy=name, reason=reason)
 
 
 class _Source(NamedTuple):
@@ -90,7 +106,7 @@ def gather(
     mode: str = BACKTEST,
 ) -> Prepared:
     """Do the same, where it may be that nothing is left; `skipped` says why."""
-    made = Prepared([], [], [], {}, {})
+    made = Prepared([], [], [], {}, {}, {})
     read = Models() if read is None else read
     for spec in specs:
         _prepare_one(spec, (models or {}).get(spec.strategy_id), read, made, mode)
@@ -127,6 +143,8 @@ def _prepare_one(
         from parity import codegen
 
         driver = codegen.build(built)
+        if not driver.canary.ticks:
+            made.unheard[spec.strategy_id] = driver.canary.raised
     source = _source_of(spec)
     made.sources.update(source.texts)
     checked_by, validator = spec.build_validator(), None

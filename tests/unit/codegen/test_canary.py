@@ -10,17 +10,23 @@ import msgspec
 import numpy as np
 import pytest
 from numba import njit
+from structlog.testing import capture_logs
 
 from parity import codegen
+from parity.cli import doctor
 from parity.codegen import Canary, Interpreter, build
 from parity.codegen.cache import driver_directory
 from parity.codegen.canary import sing
+from parity.compose.modes import backtest
+from parity.compose.plans import prepare
 from parity.model.errors import KernelError
 from parity.model.kernel import KernelStrategy
+from parity.settings.strategies import load_strategies
 from parity.strategies import REGISTRY
 
 from .conftest import kernel_of
 
+ROOT = Path(__file__).resolve().parents[3]
 Load = Callable[[str], ModuleType]
 KERNELS = [name for name in REGISTRY if name.endswith("_kernel")]
 
@@ -156,6 +162,56 @@ def test_a_step_that_plain_python_cannot_run_is_shown(load: Load) -> None:
 
     assert 0 == canary.ticks == canary.candidates
     assert "AttributeError" in canary.raised
+
+
+UNHEARD = """
+import numpy as np
+from parity.model.kernel import KernelStrategy, out_dtype
+
+
+def step(state, params, out, price):
+    state.last = state.ring.sum()
+    return 0
+
+
+def create(parameters):
+    return KernelStrategy(
+        name="unheard", step=step, params=np.array((0,), np.dtype([("none", "i8")], align=True)),
+        state=np.dtype([("last", "f8"), ("ring", "f8", (4,))], align=True), out=out_dtype(),
+        columns=("price",), history=1, describe=lambda said: ("", {}),
+    )
+"""
+
+
+def test_a_run_is_told_where_nothing_was_compared(cache: Path, tmp_path: Path) -> None:
+    """A warning of the backtest and of the log; none where the canary lived."""
+    file = tmp_path / "unheard.py"
+    file.write_text(UNHEARD)
+    prepared = prepare(load_strategies([file]))
+    with capture_logs() as lines:
+        prepared.log()
+        prepare(load_strategies(["momentum_kernel"])).log()
+    finished = backtest(ROOT / "recordings" / "demo", load_strategies([file]), out=tmp_path / "run")
+
+    (said,) = finished.warnings
+    assert said.startswith("strategy unheard: the canary of its kernel compared nothing: Attribute")
+    assert prepared.warnings == (said,)
+    assert ["canary_compared_nothing"] == [line["event"] for line in lines]
+    assert "unheard" == lines[0]["strategy"]
+
+
+@pytest.mark.parametrize(
+    ("canary", "words"),
+    [
+        ({"ticks": 0, "raised": "IndexError: a"}, "canary compared nothing: IndexError: a,"),
+        ({"ticks": 257, "raised": "IndexError: a"}, "canary alive over 257 ticks,"),
+    ],
+)
+def test_doctor_says_where_nothing_was_compared(canary: dict[str, Any], words: str) -> None:
+    """And why; a canary that compared something is alive."""
+    row = {"name": "k", "error": "", "cached": True, "certificate": "portable", "path": "p"}
+
+    assert words in doctor._kernel_row({**row, "canary": canary})[1]
 
 
 def test_numbers_that_the_dtype_changes_are_no_difference(load: Load) -> None:
