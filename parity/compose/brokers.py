@@ -51,6 +51,8 @@ def fill_decoders(
     topics: dict[str, str], table: InstrumentTable, recording: Path
 ) -> dict[str, FillDecoder]:
     """Return who reads each of these topics; what the recording holds already is known to them."""
+    if not topics:
+        return {}
     taken: dict[str, list[str]] = {broker: [] for broker in topics.values()}
     if (recording / MANIFEST).exists():
         with open_recording(recording) as kept:

@@ -322,11 +322,6 @@ def live(
         raise ConfigError(
             f"{feed.recording}: a live run takes no ticks from a recording", cure="use paper"
         )
-    if all(spec.config.active_brokers == (PAPER,) for spec in specs if spec.config.enabled):
-        raise ConfigError(
-            "no strategy trades at a broker other than paper, so nothing would be live",
-            cure="use paper, or give a row `zerodha_trading_enabled: true`",
-        )
     keeping = Keeping(durability, rotation, retention)
     beside = Beside(metrics_port, guard, progress)
     return _trade(LIVE, run, specs, feed, table, seed, checkpoint_ticks, keeping, beside)
@@ -348,6 +343,11 @@ def _trade(
         prepared = prepare(specs, table=table, mode=mode)
         prepared.log()
         topics = fill_topics(mode, prepared.plans)
+        if mode == LIVE and not topics:  # of those that are not skipped
+            raise ConfigError(
+                "no strategy trades at a broker other than paper, so nothing would be live",
+                cure="use paper, or give a row `zerodha_trading_enabled: true`",
+            )
         feed = feed._replace(fills=fill_decoders(topics, table, run / "recording"))
         began = time.perf_counter()
         outcome = _decide(mode, run, prepared, feed, table, seed, checkpoint_ticks, keeping, beside)
@@ -374,12 +374,12 @@ def _decide(
     from parity.live.delivery import Delivery
     from parity.live.heart import Heart
     from parity.live.runner import Limits, Strategies
-    from parity.live.watchdog import signed
+    from parity.live.watchdog import signed, signing
 
     with _left_whole([run]):  # a new run whose strategies the engine refuses is none
         writer = _paper_writer(mode, run, seed, prepared, keeping.durability, feed, table)
         kept = RunFolder(run)
-        planner, sessions = KeptPlanner(kept), kept.sessions()
+        planner, sessions = signing(KeptPlanner(kept)), kept.sessions()
         plans = [signed(plan) for plan in prepared.plans]
         engine = Engine(table, plans, seed=seed, sessions=sessions, planner=planner)
     outlets = outlets_of(mode, prepared.plans)
@@ -465,6 +465,8 @@ def _paper_writer(
     manifest.state = "open"
     if not feed.fenced:  # one life that was open to a second runner is enough
         manifest.settings["fencing"] = feed.fencing
+    if durability == "os":  # likewise one that a power loss could have cut short
+        manifest.settings["durability"] = durability
     # What was said of the end no longer holds; it is said anew at the next one.
     manifest.recording = RecordingReference(path="recording")
     manifest.report, manifest.last_seq, manifest.files = None, 0, {}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from parity.compose.kept import introduce
-from parity.compose.plans import DISABLED
+from parity.compose.plans import DISABLED, INVALID
 from parity.model.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -46,11 +46,13 @@ def operating_of(folder: Path, writer: RunWriter | None, metrics_port: int | Non
 
     kinds = {kept.config["strategy_id"]: kind_of(kept) for kept in writer.manifest.strategies}
     models = {name: True for name, kind in kinds.items() if kind != "rules"}
-    # Only a disabled row, or a model, is a reason to skip a strategy at the start.
+    # A row is skipped that is disabled, or wrong, or whose model cannot be had.
     models |= {
         one["strategy_id"]: False
         for one in writer.manifest.skipped
-        if one["reason"] != DISABLED and one["strategy_id"] not in kinds
+        if one["reason"] != DISABLED
+        and not one["reason"].startswith(INVALID)
+        and one["strategy_id"] not in kinds
     }
     return Operating(folder, introduced, kinds, models, metrics_port, notifier)
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("parity.compose.plans")
 
 DISABLED: Final = "disabled"  # why a strategy is skipped that a row turns off
+INVALID: Final = "invalid: "  # and what stands before what is wrong with a row
 
 
 class Prepared(NamedTuple):
@@ -117,7 +118,7 @@ def _prepare_one(
     spec: StrategySpec, kept: KeptModel | None, read: Models, made: Prepared, mode: str
 ) -> None:
     if spec.refused:
-        made.skipped.append({"strategy_id": spec.strategy_id, "reason": f"invalid: {spec.refused}"})
+        made.skipped.append({"strategy_id": spec.strategy_id, "reason": INVALID + spec.refused})
         return
     if not spec.config.enabled:
         made.skipped.append({"strategy_id": spec.strategy_id, "reason": DISABLED})

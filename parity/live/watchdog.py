@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType, TracebackType
 
     from parity.core.executor import ExecutorPlan
+    from parity.core.roster import Planner
 
 ALARMS: Final = "alarms.jsonl"
 EXIT_CODE: Final = 5
@@ -337,6 +338,15 @@ def _reached(root: object) -> int:
 
 
 _SHARED: Final = (type, type(sys), type(_reached), type(len))
+
+
+def signing(planner: Planner) -> Planner:
+    """Return a planner whose plans are signed."""
+
+    def plans(strategy: Mapping[str, Any]) -> list[ExecutorPlan]:
+        return [signed(plan) for plan in planner(strategy)]
+
+    return plans
 
 
 def signed(plan: ExecutorPlan) -> ExecutorPlan:

@@ -95,8 +95,10 @@ class JournalWriter:
         self._lock = lock_journal(Path(folder))
         try:
             recovered = recover_locked(Path(folder), manifest)
-            if (manifest.state, manifest.durability) != ("open", durability):
-                opened = {"state": "open", "durability": durability}
+            # One life without sync is enough: what it wrote may be lost with the power.
+            weakest = "os" if manifest.durability == "os" else durability
+            if (manifest.state, manifest.durability) != ("open", weakest):
+                opened = {"state": "open", "durability": weakest}
                 update_manifest(Path(folder), lambda m: msgspec.structs.replace(m, **opened))
         except BaseException:
             os.close(self._lock)

@@ -102,7 +102,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         state: "open" while a journal may hold more than the parts, else "sealed".
         order: what seq follows: "ts_event", "ts_recv" or "arrival".
         scales: {"price": n, "quantity": n}, the scale of the DECIMAL columns in Parquet.
-        durability: "fdatasync", "os" (a power loss may cost the end), or "" without a journal.
+        durability: "fdatasync", "os" (a power loss may cost the end), or "" without a journal;
+            "os" as soon as one life of a recording that went on was so.
         extensions: the columns that its ticks have beyond the tick columns.
         origin: of a slice: `recording_id, first_seq, last_seq` of what it was cut from, and how.
         gone: ranges of seqs that are no longer there, in seq order.

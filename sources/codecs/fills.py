@@ -7,6 +7,7 @@ Never here: whose order it was, or what it does to a portfolio.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -59,13 +60,13 @@ class FillDecoder:
     Args:
         broker: whose topic it is; what a message says of it is not asked.
         table: the instruments there are.
-        taken: ids of envelopes that were taken before, oldest first.
+        taken: ids of envelopes that were taken before, oldest first; the newest of them count.
     """
 
     def __init__(self, broker: str, table: InstrumentTable, taken: Iterable[str] = ()) -> None:
         self._broker = broker
         self._table = table
-        self._taken = dict.fromkeys(taken)
+        self._taken = dict.fromkeys(deque(taken, IDS_MAX))
 
     def read(self, payload: bytes | None, broker_ns: int) -> tuple[str, dict[str, Any]]:
         """Return the verb and detail of the control that a message becomes.

@@ -1,5 +1,6 @@
 """Who fills and where signals go, by mode and broker; and which brokers a live run serves."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,3 +46,11 @@ def test_a_live_run_serves_the_brokers_it_began_with() -> None:
         brokers.check_served(live, plans("zerodha", "paper"))
     paper: Any = SimpleNamespace(mode="paper", strategies=kept)
     brokers.check_served(paper, plans("paper"))
+
+
+def test_where_no_topic_says_fills_nothing_is_read(tmp_path: Path) -> None:
+    """A run on paper does not go through the controls of its recording to know none of them."""
+    (tmp_path / brokers.MANIFEST).write_text("no manifest")
+    table: Any = None
+
+    assert {} == brokers.fill_decoders({}, table, tmp_path)

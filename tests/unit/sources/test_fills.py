@@ -111,6 +111,16 @@ def test_the_same_event_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
     decoder.read(message({"id": "e-0"}), 0)  # the oldest was let go
 
 
+def test_a_restart_knows_no_more_ids_than_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a long recording it takes the newest, in their order."""
+    monkeypatch.setattr(fills, "IDS_MAX", 2)
+    decoder = FillDecoder("zerodha", TABLE, ["e-0", "e-1", "e-2", "e-3"])
+    for known in ("e-2", "e-3"):
+        with pytest.raises(Undecodable, match=f"id {known} came before"):
+            decoder.read(message({"id": known}), 0)
+    decoder.read(message({"id": "e-1"}), 0)
+
+
 def test_a_refused_message_uses_up_no_id() -> None:
     """A fill that could not be read may be sent again, mended, under its id."""
     decoder = FillDecoder("zerodha", TABLE)
