@@ -22,7 +22,7 @@ from functools import cache
 from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
 from importlib.machinery import SourceFileLoader as _SourceFileLoader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # Modules that users' files brought in. They leave sys.modules before the next file loads, so that
 # two projects with a `helpers.py` each get their own and an edited one is read again.
 _borrowed: set[str] = set()
+# What a `try` names that an import of its may fail in.
+_TAKES: Final = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
 class Siblings:
@@ -98,7 +100,7 @@ class Siblings:
             named, read = self._named(source, module.__package__ or ""), read + 1
 
     def _named(self, text: str, package: str) -> list[tuple[str, bool]]:
-        """Return the siblings that functions import, and whether a `try` guards it."""
+        """Return the siblings that functions import, and whether a `try` takes what they raise."""
         named: dict[str, bool] = {}
         for node, guarded in _inner_imports(ast.parse(text), inside=False, guarded=False):
             names: list[str] = []
@@ -106,7 +108,12 @@ class Siblings:
                 names = [alias.name for alias in node.names]
             elif package or not node.level:
                 base = "." * node.level + (node.module or "")
-                base = importlib.util.resolve_name(base, package)
+                try:
+                    base = importlib.util.resolve_name(base, package)
+                except ImportError:  # it climbs out of its own package
+                    if not guarded:
+                        raise
+                    continue
                 names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
             named |= {name: guarded and named.get(name, True) for name in names}
         return [(name, named[name]) for name in sorted(named) if self._lies_here(name)]
@@ -170,7 +177,7 @@ class _Loader(_SourceFileLoader):
 def _inner_imports(
     tree: ast.AST, *, inside: bool, guarded: bool
 ) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
-    """Yield the imports inside functions, and whether a `try` there guards each."""
+    """Yield the imports inside functions, and whether a `try` there takes what it raises."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             if inside:
@@ -178,8 +185,19 @@ def _inner_imports(
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from _inner_imports(node, inside=True, guarded=guarded)
         elif isinstance(node, ast.stmt | ast.excepthandler | ast.match_case):
-            tried = guarded or (inside and isinstance(node, ast.Try | ast.TryStar))
+            tried = guarded or (inside and _guards(node))
             yield from _inner_imports(node, inside=inside, guarded=tried)
+
+
+def _guards(node: ast.AST) -> bool:
+    """Say whether a statement takes what an import that fails raises."""
+    if not isinstance(node, ast.Try | ast.TryStar):
+        return False
+    for taken in (handler.type for handler in node.handlers):
+        each = taken.elts if isinstance(taken, ast.Tuple) else [taken]
+        if any(one is None or ast.unparse(one).rpartition(".")[2] in _TAKES for one in each):
+            return True
+    return False
 
 
 @contextmanager

@@ -243,6 +243,43 @@ def test_what_a_file_does_not_import_is_not_run(write: Write, text: str, kept: l
     assert 1 == loaded.strategies[0].create({})
 
 
+@pytest.mark.parametrize(
+    ("handlers", "guards"),
+    [
+        ("except ImportError: pass", True),
+        ("except ModuleNotFoundError: pass", True),
+        ("except (ValueError, ImportError): pass", True),
+        ("except ValueError: pass\n    except Exception as error: pass", True),
+        ("except: pass", True),
+        ("except builtins.ImportError: pass", True),
+        ("except ValueError: pass", False),
+        ("except (ValueError, KeyError): pass", False),
+        ("finally: pass", False),
+    ],
+)
+@pytest.mark.parametrize(
+    "imported", ["import broken", "from pack import broken", "from pack import far"]
+)
+def test_only_who_takes_an_import_error_guards(
+    write: Write, imported: str, handlers: str, guards: bool
+) -> None:
+    """A `try` for something else does not: its function fails when it is called, as its file now.
+
+    What climbs out of its own package is no other.
+    """
+    write("pack/__init__.py", "")
+    write("broken.py", "import there_is_no_such_module\n")
+    write("pack/broken.py", "import there_is_no_such_module\n")
+    write("pack/far.py", "def late():\n    try:\n        from ...out import x\n    " + handlers)
+    text = f"import builtins\ndef late():\n    try:\n        {imported}\n    {handlers}\n"
+    path = write("mine.py", f"{text}def create(config): return 1\n")
+    if guards:
+        assert 1 == load_python_file(path).strategies[0].create({})
+    else:
+        with pytest.raises(ConfigError, match=r"there_is_no_such_module|beyond top-level"):
+            load_python_file(path)
+
+
 # How a helper one level down finds what lies beside it, and the files that this takes.
 LEVELS_DOWN = {
     "inside a function": {

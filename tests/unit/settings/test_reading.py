@@ -183,6 +183,37 @@ def test_another_name_is_no_typo_of_one(near: str) -> None:
     assert [] == built.unread({"slow_period": 1, "slow_peroid": 1})
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("stop_loss", "stop_loss_pct"),
+        ("stop_loss_pct", "stop_loss"),
+        ("position_size", "max_position_size"),
+        ("entry_threshold", "exit_threshold"),
+    ],
+)
+def test_a_word_more_or_another_word_is_no_typo(one: str, other: str) -> None:
+    """However near the letters are: who gives one may mean it, under another key's value."""
+    assert [] == build_reading(lambda c: c.get(other), {one: 1}).unread({one: 1})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("stoploss", "stop_loss"),
+        ("stop_losspct", "stop_loss_pct"),
+        ("stop_loss_", "stop_loss"),
+        ("stop_los_pct", "stop_loss_pct"),
+        ("mni_position", "min_position"),
+    ],
+)
+def test_a_typo_within_a_word_is_one(wrong: str, right: str) -> None:
+    """As is a line between words that was left out, or one too many."""
+    ((name, _, cure),) = build_reading(lambda c: c.get(right), {wrong: 1}).unread({wrong: 1})
+
+    assert (wrong, f"did you mean {right!r}?") == (name, cure)
+
+
 @pytest.mark.parametrize("named", ["", "asked."])
 @pytest.mark.parametrize("backwards", [False, True])
 def test_what_a_factory_must_have_is_set(tmp_path: Path, named: str, backwards: bool) -> None:
