@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
     from parity.model.sessions import SessionClock
 
-# Format 1 knew no deadlines, bars or lifecycle of its own; no state is carried over from it.
+# Older formats know less than an engine needs (format 1: no deadlines, bars or lifecycle): no state
+# is carried over from them.
 SNAPSHOT_FORMAT: Final = 3
 # Ticks looked at together: what is made for them stays in the processor's cache (measured). Of
 # tick objects, which processors are shown, that holds fewer.

@@ -12,6 +12,8 @@ from typing import Final
 # Wide enough for any product formed here; a result that would be rounded raises instead.
 EXACT: Final = DecimalContext(prec=200, traps=[Inexact, InvalidOperation, Overflow])
 # A sum of what was exact one by one always fits.
+# Their text is the thread's: `str` writes the E of an exponent as `capitals` of its context says,
+# in snapshots and in the commissions that are kept; it reads back as equal. Digests have their own.
 # Beside it copy_abs(), never abs() or a sign: those round to the thread's own context, which a
 # strategy may have changed.
 WIDE: Final = DecimalContext(prec=2_000, traps=[Inexact, InvalidOperation, Overflow])
