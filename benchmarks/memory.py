@@ -74,7 +74,7 @@ def replay(folder: Path, cached: bool) -> None:
     source = open_recording(folder, cached=cached)
     plan = generate.plan(*CASES["momentum_kernel"])
     engine = Engine(source.table, [plan])
-    columns = columns_of(Prepared([plan], [], [], {}, {}), source.table)
+    columns = columns_of(Prepared([plan], [], [], {}, {}, {}), source.table)
     for batch in source.batches(columns=columns):
         engine.process(batch)
     most = most_mb()

@@ -62,7 +62,7 @@ def test_bench_cache(benchmark: Any, report: Report, case: str) -> None:
     """Cache to digest, one kernel, beside the driver alone over the same mapped batches."""
     plan = generate.plan(*CASES[case])
     source = generate.recording(cached=True)
-    columns = columns_of(Prepared([plan], [], [], {}, {}), source.table)
+    columns = columns_of(Prepared([plan], [], [], {}, {}, {}), source.table)
     assert columns is not None
 
     def replay() -> None:

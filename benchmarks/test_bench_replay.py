@@ -81,7 +81,7 @@ def test_bench_replay(benchmark: Any, report: Report, case: str, cores: int) -> 
         pytest.skip(f"{cores} CPUs are not here")
     plan = generate.plan(*CASES[case])
     source = generate.recording()
-    columns = columns_of(Prepared([plan], [], [], {}, {}), source.table)
+    columns = columns_of(Prepared([plan], [], [], {}, {}, {}), source.table)
     loop = bare_loop(source, plan, columns)
     said: list[RunReport] = []
 

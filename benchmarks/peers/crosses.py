@@ -169,7 +169,7 @@ def lines(found: list[Found], ticks: int) -> list[str]:
 
 
 def tell(report: Report, found: list[Found], ticks: int) -> None:
-    """Add the bars: ahead of every peer, of the same start and with the same sums."""
+    """Add the bars: ahead of every peer of the same start, whatever it sums."""
     for ours in (WHOLE, ALONE):
         for start in ("file", "memory"):
             mine = [one for one in found if (one.case.name, one.case.start) == (ours, start)]

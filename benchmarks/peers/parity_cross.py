@@ -121,7 +121,7 @@ def main() -> None:
         by_loop(list(recording.batches()), fast, slow)
         return
     plan = planned(form, fast, slow)
-    columns = columns_of(Prepared([plan], [], [], {}, {}), recording.table)
+    columns = columns_of(Prepared([plan], [], [], {}, {}, {}), recording.table)
     first = next(iter(recording.batches(columns=columns, batch_rows=1000)))
     by_engine(plan, [first], recording)  # what a process pays once
     held = []

@@ -30,7 +30,7 @@ def main() -> None:
         for n, t in enumerate(thresholds)
     ]
     recording = open_recording(asked["recording"])
-    columns = columns_of(Prepared(plans, [], [], {}, {}), recording.table)
+    columns = columns_of(Prepared(plans, [], [], {}, {}, {}), recording.table)
     first = next(iter(recording.batches(columns=columns, batch_rows=1000)))
     Engine(recording.table, plans).process(first)  # what a process pays once, for DuckDB and numba
     batches = []
