@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,15 @@ ROOT = Path(__file__).resolve().parents[2]
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.slow
 TICKS = 2000
+WITHIN_S = 60  # a recorder starts and reads, also on a busy machine
+
+
+def _ticks(rec: Path) -> int:
+    """Return how many ticks a recording holds; none where it has not begun."""
+    if not (rec / "manifest.json").exists():
+        return 0
+    with open_recording(rec) as found:
+        return found.tick_rows
 
 
 @pytest.fixture
@@ -43,11 +54,19 @@ def test_a_killed_recorder_keeps_each_payload_once(
         [sys.executable, "-m", "parity", *map(str, options)], cwd=ROOT, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
+    sending = threading.Thread(
+        target=cli, args=("produce", source, "--topic", topic, *at, "--pace", "400")
+    )
     try:
-        assert 0 == cli("produce", source, "--topic", topic, *at, "--pace", "1000").returncode
+        sending.start()
+        until = time.monotonic() + WITHIN_S
+        while not _ticks(rec) and time.monotonic() < until:
+            time.sleep(0.05)
     finally:
         process.kill()
         process.wait()
+        sending.join()
+    assert 0 < _ticks(rec) < TICKS  # the kill came amid the stream
     with TickProducer(broker.bootstrap_servers, topic, partition=0) as producer:
         producer.send([("k", b"poison"), ("k", b"\x00")])
     found = cli(*options, "--exit-at-end")
