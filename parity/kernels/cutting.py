@@ -6,7 +6,6 @@ in a stream. A row where a tick lacks its instant, price or quantity is as if it
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +19,7 @@ from parity.kernels.bar_steps import BAR, bars_state
 from parity.kernels.columns import as_instants, as_integers
 from parity.kernels.exact import EXACT_MAX, WIDE_DENOMINATOR_MAX, divide, wide_divide
 from parity.kernels.indicator import compiled
-from parity.kernels.record import Record, record_of
+from parity.kernels.record import Record, restored
 
 Parameters = Mapping[str, Any]
 _FIELDS: Final = ("start", "end", "open", "high", "low", "close", "count", "volume", "notional",
@@ -276,15 +275,8 @@ class BarStream:
         Raises:
             ValueError: it is another rule's, of other parameters, or no snapshot.
         """
-        where = f"{self._rule.name}: restore"
         own = {"rule": self._rule.name, "integers": list(self._integers)}
-        if not isinstance(state, Mapping) or set(state) != {*own, "state"}:
-            raise ValueError(f"{where}: expected rule, integers, state, was {reprlib.repr(state)}")
-        for name, expected in own.items():
-            if state[name] != expected:
-                raise ValueError(f"{where}: {name}: expected {expected}, was {state[name]}")
-        dtype = bars_state()
-        self._state = Record(record_of(state["state"], dtype, f"{where}: state"), dtype.names or ())
+        self._state = restored(state, own, bars_state(), f"{self._rule.name}: restore")
 
 
 def _expanded(closed: Mapping[str, int]) -> list[ClosedBar]:

@@ -11,7 +11,6 @@ No indicator may read a clock, call a function of libm but sqrt, or let float su
 
 from __future__ import annotations
 
-import reprlib
 from collections import namedtuple
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parity.kernels.columns import as_floats, as_integers
-from parity.kernels.record import Record, record_of
+from parity.kernels.record import Record, restored
 
 Parameters = Mapping[str, Any]
 NAN: Final = float("nan")
@@ -263,20 +262,9 @@ class Stream:
         Raises:
             ValueError: it is another indicator's, of other parameters, or no snapshot.
         """
-        where = f"{self._indicator.name}: restore"
         own = {"indicator": self._indicator.name, "parameters": self._parameters}
-        if not isinstance(state, Mapping) or set(state) != {*own, "state"}:
-            raise ValueError(
-                f"{where}: expected indicator, parameters, state, was {reprlib.repr(state)}"
-            )
-        for name, expected in own.items():
-            if state[name] != expected:
-                raise ValueError(
-                    f"{where}: {name}: expected {expected}, was {state[name]}; restore it into a"
-                    " stream like the one it was taken from"
-                )
         dtype = self._indicator.state(self._parameters)
-        self._state = Record(record_of(state["state"], dtype, f"{where}: state"), dtype.names or ())
+        self._state = restored(state, own, dtype, f"{self._indicator.name}: restore")
 
 
 def room(window: int) -> int:

@@ -71,6 +71,29 @@ def record_of(plain: Any, dtype: np.dtype[Any], where: str) -> npt.NDArray[Any]:
     return values
 
 
+def restored(state: Any, own: Mapping[str, Any], dtype: np.dtype[Any], where: str) -> Record:
+    """Return the record of a stream's snapshot.
+
+    Args:
+        state: the snapshot: what `own` has, and `state`.
+        own: whose it has to be, and of which parameters.
+        dtype: of the record.
+        where: begins the messages.
+
+    Raises:
+        ValueError: it is another one's, of other parameters, or no snapshot.
+    """
+    if not isinstance(state, Mapping) or set(state) != {*own, "state"}:
+        raise ValueError(f"{where}: expected {', '.join(own)}, state, was {reprlib.repr(state)}")
+    for name, expected in own.items():
+        if state[name] != expected:
+            raise ValueError(
+                f"{where}: {name}: expected {expected}, was {state[name]}; restore it into a"
+                " stream like the one it was taken from"
+            )
+    return Record(record_of(state["state"], dtype, f"{where}: state"), dtype.names or ())
+
+
 def _is_int64(value: Any) -> bool:
     return isinstance(value, int) and -(2**63) <= value < 2**63
 
