@@ -78,7 +78,8 @@ def ask(folder: Path, request: dict[str, Any], *, wait_s: float = 10.0) -> dict[
     Args:
         folder: of a run or a recording.
         request: see `parity.live.door`.
-        wait_s: how long the answer may take. What was not journaled by then is not done later.
+        wait_s: how long the answer may take. What was not granted by then is not done later;
+            what was granted as it ended is done all the same, and the recording has it.
 
     Raises:
         RecordingMissing: there is no such folder.
@@ -87,15 +88,17 @@ def ask(folder: Path, request: dict[str, Any], *, wait_s: float = 10.0) -> dict[
     """
     with _connected(folder, wait_s) as connection:
         try:
-            connection.sendall(msgspec.json.encode(request) + b"\n")
+            with contextlib.suppress(ConnectionError):  # who is turned away may be answered already
+                connection.sendall(msgspec.json.encode(request) + b"\n")
             with connection.makefile("rb") as answers:
                 line = answers.readline()
         except TimeoutError:
             raise ServiceDown(
                 f"{folder}: its runner did not answer within {wait_s:g} s",
-                cure=f"it is busy or blocked: its log says with what; parity status {folder}",
+                cure="it is busy or blocked: its log says with what. What was not granted by then "
+                f"is not done later; see which it was: parity status {folder}",
             ) from None
-        except (ConnectionError, BrokenPipeError):
+        except ConnectionError:
             line = b""
     if not line:
         raise ServiceDown(

@@ -3,7 +3,8 @@
 A request is one line of JSON, and so is its answer. What is about a strategy waits for the next
 turn of the runner, is held against the states of that very moment, and is journaled before any
 tick that comes later; the answer names its seq and is given when the journal is synced. What is
-refused here is not journaled, and what hangs up before its turn has asked nothing.
+refused here is not journaled. Who has hung up when its turn comes has asked nothing; who hangs up
+behind that moment is not heard: what it asked for is done.
 
 Never here: what a verb does to a strategy (parity.core.controls).
 """
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import select
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -40,6 +43,8 @@ VERBS: Final = {
 }
 STATUS: Final = "status"
 _CALLERS_MAX: Final = 16
+_AGAIN_S: Final = 1.0  # until callers are taken again where the machine had nothing left for one
+_SPENT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _log = structlog.get_logger("parity.live.door")
 
@@ -72,10 +77,23 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Waiting:
     """A request on its way, and who waits for its answer."""
 
-    def __init__(self, verb: str, detail: dict[str, Any]) -> None:
+    def __init__(self, verb: str, detail: dict[str, Any], line: socket.socket) -> None:
         self.verb = verb
         self.detail = detail
+        self.line = line
         self.answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the caller has closed its end; one that only sends no more still waits.
+
+        The kernel is asked, as the loop may not have got to it yet; nothing of the line is read.
+        """
+        if self.line.fileno() < 0:
+            return True
+        ask = select.poll()
+        ask.register(self.line, 0)  # a hang-up and an error are told unasked
+        return bool(ask.poll(0))
 
     def tell(self, answer: dict[str, Any]) -> None:
         if not self.answer.done():
@@ -105,6 +123,7 @@ class Door:
         self._taken: _Waiting | None = None
         self._listener: socket.socket | None = None
         self._calls: set[asyncio.Task[None]] = set()
+        self._spent = False
 
     async def open(self) -> None:
         """Listen; where no socket can be made the run goes on without, and the log says so."""
@@ -149,7 +168,8 @@ class Door:
         """
         while self._waiting:
             asked = self._waiting.popleft()
-            if asked.answer.done():
+            if asked.gone:
+                asked.tell(_refused("gone", "the caller hung up"))  # its task ends
                 continue
             said = _held(asked, engine)
             if said is None:
@@ -183,32 +203,60 @@ class Door:
             connection, _ = listener.accept()
         except (BlockingIOError, ConnectionError):
             return  # gone again
-        if len(self._calls) >= _CALLERS_MAX:
-            connection.close()
+        except OSError as error:
+            if error.errno not in _SPENT:
+                raise
+            self._pause(listener, error)
             return
+        self._spent = False
         connection.setblocking(False)
+        if len(self._calls) >= _CALLERS_MAX:
+            with connection, contextlib.suppress(OSError):
+                said = f"{_CALLERS_MAX} callers wait already: ask again"
+                connection.send(_line(_refused("busy", said)))
+            return
         call = asyncio.create_task(self._called(connection))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
+
+    def _pause(self, listener: socket.socket, error: OSError) -> None:
+        """Look away for a while: who waits to be accepted would call the loop back at once."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listener)
+        loop.call_later(_AGAIN_S, self._go_on, listener)
+        if not self._spent:
+            _log.warning("control_unavailable", path=str(self._folder / SOCKET), reason=str(error))
+        self._spent = True
+
+    def _go_on(self, listener: socket.socket) -> None:
+        if self._listener is listener:
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
     async def _called(self, connection: socket.socket) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=connection, limit=LINE_BYTES_MAX)
         try:
             with contextlib.suppress(ConnectionError, ValueError):  # ValueError: too long a line
                 while self._listener and (line := await reader.readline()):
-                    answer = await self._answer(line, reader)
-                    writer.write(msgspec.json.encode(answer) + b"\n")
+                    writer.write(_line(await self._answer(line, connection)))
                     await writer.drain()
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def _answer(self, line: bytes, reader: asyncio.StreamReader) -> dict[str, Any]:
+    async def _answer(self, line: bytes, connection: socket.socket) -> dict[str, Any]:
         try:
             request = msgspec.json.decode(line, type=Request)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return _refused("malformed", str(error))
+        try:
+            return await self._answer_to(request, connection)
+        except Exception as error:  # whatever it is, the caller is told, and the run goes on
+            said = f"{type(error).__name__}: {error}"
+            _log.error("control_failed", verb=request.verb, reason=said)
+            return _refused("failed", said)
+
+    async def _answer_to(self, request: Request, connection: socket.socket) -> dict[str, Any]:
         if request.verb == STATUS:
             return self._status()
         if request.verb not in VERBS:
@@ -219,9 +267,9 @@ class Door:
             return _refused("not_built", str(error))
         if self._listener is None:
             return _refused("ending", "the run is ending")
-        asked = _Waiting(VERBS[request.verb], detail)
+        asked = _Waiting(VERBS[request.verb], detail, connection)
         self._waiting.append(asked)
-        return await _unless_gone(asked, reader)
+        return await asked.answer
 
     async def _detail(self, request: Request) -> dict[str, Any]:
         detail: dict[str, Any] = {"strategy_id": request.strategy_id}
@@ -251,20 +299,9 @@ def _held(asked: _Waiting, engine: Engine | None) -> dict[str, Any] | None:
     return _refused(found.reason, said)
 
 
-async def _unless_gone(asked: _Waiting, reader: asyncio.StreamReader) -> dict[str, Any]:
-    """Wait for the answer; a caller that hangs up takes its request back."""
-    gone = asyncio.ensure_future(reader.read(1))
-    either: set[asyncio.Future[Any]] = {asked.answer, gone}
-    try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        gone.cancel()
-        await asyncio.wait({gone})  # the reader has one who waits at a time
-    if not asked.answer.done():
-        asked.answer.cancel()
-        raise ConnectionResetError("the caller hung up")
-    return asked.answer.result()
-
-
 def _refused(reason: str, said: str) -> dict[str, Any]:
     return {"accepted": False, "reason": reason, "said": said}
+
+
+def _line(answer: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(answer) + b"\n"

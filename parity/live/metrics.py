@@ -12,9 +12,12 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 if TYPE_CHECKING:
     from parity.recording.histogram import Durations
 
+_log = structlog.get_logger("parity.live.metrics")
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS_NS: Final = (
     *(round(one * 10**exponent) for exponent in range(3, 10) for one in (1, 2.5, 5)),
@@ -260,10 +263,17 @@ class Endpoint:
         if len(line) == 3 and line[1].split(b"?")[0] == b"/metrics":
             status, body = "405 Method Not Allowed", "GET only\n"
             if line[0] == b"GET":
-                status, body = "200 OK", self._text()
+                status, body = self._scrape()
         data = body.encode()
         head = (
             f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\n"
             f"Content-Length: {len(data)}\r\nConnection: close\r\n\r\n"
         )
         return head.encode() + data
+
+    def _scrape(self) -> tuple[str, str]:
+        try:
+            return "200 OK", self._text()
+        except Exception as error:  # whatever it is, who scrapes is told, and the run goes on
+            _log.error("metrics_failed", reason=f"{type(error).__name__}: {error}")
+            return "500 Internal Server Error", "it failed: the log says why\n"

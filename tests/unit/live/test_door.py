@@ -1,15 +1,19 @@
 """The run's door: requests become controls in their order, refusals are nothing, callers may go."""
 
 import asyncio
+import contextlib
 import os
+import resource
 import socket
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
@@ -195,10 +199,153 @@ def test_who_hangs_up_before_its_turn_has_asked_nothing(tmp_path: Path) -> None:
         request = {"verb": "pause", "strategy_id": "one"}
         with pytest.raises(ServiceDown, match="did not answer within"):
             await asyncio.to_thread(ask, tmp_path, request, wait_s=0.05)
-        await until(lambda: all(one.answer.done() for one in turns.door._waiting))
+        await until(lambda: turns.door._waiting)
         turns.turn()
+        await until(lambda: not turns.door._calls)
 
     assert [] == run(tmp_path, scenario, engine()).controls
+
+
+def test_who_gave_up_while_the_loop_stood_still_has_asked_nothing(tmp_path: Path) -> None:
+    """Nobody has read its line, or its end, when the loop goes on: it is not granted then."""
+
+    async def scenario(turns: Turns) -> None:
+        def give_up() -> None:
+            with pytest.raises(ServiceDown, match="did not answer within"):
+                ask(tmp_path, {"verb": "pause", "strategy_id": "one"}, wait_s=0.05)
+
+        caller = threading.Thread(target=give_up)
+        caller.start()
+        caller.join()  # a strategy holds the loop meanwhile
+        for _ in range(50):
+            await asyncio.sleep(0)
+            turns.turn()
+        await until(lambda: not turns.door._calls)
+
+    assert [] == run(tmp_path, scenario, engine()).controls
+
+
+@pytest.mark.parametrize(("requests", "half"), [(1, True), (2, False), (2, True)])
+def test_who_sends_no_more_or_all_at_once_is_answered(
+    tmp_path: Path, requests: int, half: bool
+) -> None:
+    """The look for a hang-up takes no end of sending for one, and eats no second request."""
+    found: list[dict[str, Any]] = []
+
+    def talk() -> None:
+        lines = [{"verb": verb, "strategy_id": "one"} for verb in ("pause", "resume")[:requests]]
+        with socket.socket(socket.AF_UNIX) as line, address_of(tmp_path) as path:
+            line.settimeout(10)
+            line.connect(path)
+            line.sendall(b"".join(msgspec.json.encode(one) + b"\n" for one in lines))
+            if half:
+                line.shutdown(socket.SHUT_WR)
+            with line.makefile("rb") as answers:
+                found.extend(msgspec.json.decode(answers.readline()) for _ in lines)
+
+    async def scenario(turns: Turns) -> None:
+        task = asyncio.create_task(asyncio.to_thread(talk))
+        await until(lambda: turns.door._waiting)
+        await asyncio.sleep(0.05)  # the end of sending has come, too
+        await turns.until(task)
+        task.result()
+
+    turns = run(tmp_path, scenario, engine())
+
+    assert [True] * requests == [answer["accepted"] for answer in found]
+    assert requests == len(turns.controls)
+
+
+def test_one_caller_too_many_is_told_so(tmp_path: Path) -> None:
+    """Sixteen wait; the next is not left to guess, and the others are served."""
+    found: list[dict[str, Any]] = []
+
+    async def scenario(turns: Turns) -> None:
+        request = {"verb": "pause", "strategy_id": "one"}
+
+        def hold() -> socket.socket:
+            line = socket.socket(socket.AF_UNIX)
+            with address_of(tmp_path) as path:
+                line.connect(path)
+            line.sendall(msgspec.json.encode(request) + b"\n")
+            return line
+
+        lines = [await asyncio.to_thread(hold) for _ in range(16)]
+        await until(lambda: len(turns.door._waiting) == 16)
+        found.append(await asyncio.to_thread(ask, tmp_path, request))
+        for line in lines:
+            line.close()
+        turns.turn()
+        await until(lambda: not turns.door._calls)
+        found.append(await call(turns, tmp_path, verb="status"))
+
+    run(tmp_path, scenario, engine())
+
+    assert "busy" == found[0]["reason"]
+    assert {"here": True} == found[1]
+
+
+def test_what_fails_is_told_and_harms_nobody(tmp_path: Path) -> None:
+    """A status that cannot be had, a replacement the disk refuses: an answer, and a line."""
+    found = []
+
+    def refuse(*_: Any) -> dict[str, Any]:
+        raise OSError(28, "No space left on device")
+
+    async def main() -> None:
+        door = Door(tmp_path, refuse, refuse)
+        await door.open()
+        replace = {"verb": "replace", "strategy_id": "one", "file": "x"}
+        requests = ({"verb": "status"}, replace)
+        found.extend([await asyncio.to_thread(ask, tmp_path, one) for one in requests])
+        await door.close()
+
+    with capture_logs() as logs:
+        asyncio.run(main())
+
+    assert ["failed"] * 2 == [answer["reason"] for answer in found]
+    assert all("No space left" in answer["said"] for answer in found)
+    assert ["control_failed"] * 2 == [line["event"] for line in logs]
+
+
+def test_without_descriptors_the_loop_is_not_spun(tmp_path: Path) -> None:
+    """Who cannot be accepted waits: the run has its loop, one line says so, and it is served."""
+    tries = []
+    found = []
+
+    class Counted(Door):
+        def _accept(self, listener: socket.socket) -> None:
+            tries.append(listener)
+            super()._accept(listener)
+
+    async def main() -> None:
+        door = Counted(tmp_path, lambda: {"here": True})
+        await door.open()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        spent: list[int] = []
+        with socket.socket(socket.AF_UNIX) as line, address_of(tmp_path) as path:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, soft), hard))
+            try:
+                with contextlib.suppress(OSError):
+                    while True:
+                        spent.append(os.open("/dev/null", os.O_RDONLY))
+                line.connect(path)
+                await asyncio.sleep(0.3)
+            finally:
+                for descriptor in spent:
+                    os.close(descriptor)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            found.append(len(tries))
+            line.settimeout(10)
+            line.sendall(b'{"verb": "status"}\n')
+            found.append(await asyncio.to_thread(line.recv, 100))
+        await door.close()
+
+    with capture_logs() as logs:
+        asyncio.run(main())
+
+    assert [1, b'{"here":true}\n'] == found
+    assert ["control_unavailable"] == [line["event"] for line in logs]
 
 
 def test_a_recorder_has_a_door_without_strategies(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
@@ -284,6 +285,32 @@ def test_the_endpoint_answers_for_metrics_alone() -> None:
     assert b"# nothing\n" == body
     assert b"Content-Type: text/plain; version=0.0.4; charset=utf-8" in head
     assert b"Content-Length: 10" in head
+
+
+def test_a_scrape_that_fails_is_a_500() -> None:
+    """Who scrapes is told at once, the log says why, and the next one is served."""
+    texts: list[str] = []
+
+    async def main() -> list[bytes]:
+        endpoint = Endpoint(lambda: texts.pop(), 0)
+        port = await endpoint.open()
+        answers = []
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+            answers.append((await asyncio.wait_for(reader.read(), 10)).split(b"\r\n")[0])
+            writer.close()
+            texts.append("# nothing\n")
+        await endpoint.close()
+        return answers
+
+    with capture_logs() as logs:
+        answers = asyncio.run(main())
+
+    assert [b"HTTP/1.1 500 Internal Server Error", b"HTTP/1.1 200 OK"] == answers
+    assert [("metrics_failed", "IndexError: pop from empty list")] == [
+        (line["event"], line["reason"]) for line in logs
+    ]
 
 
 def test_text_of_counts_what_it_is_given(operator: Operator) -> None:
