@@ -1,14 +1,16 @@
 """A run's signals held against those that another runner said of the same market.
 
 Two runners share no seq, no ids and perhaps no names: a signal is known by instrument, side and
-time. Each is paired at most once, with one of the same strategy first; what has no partner, and
-pairs whose fields differ, are differences, in the order of time. Pure: lists in, an outcome out.
+time. Each is paired at most once, with one of the same strategy; one whose strategy the other side
+does not know, with one that is as strange to it. What has no partner, and pairs whose fields
+differ, are differences, in the order of time. Pure: lists in, an outcome out.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -96,12 +98,16 @@ def hold_against(
             "nothing was compared: neither side has a signal in the time of the run",
             cure="compare a run with what was published while its ticks came",
         )
-    pairs, only_run, only_against = matched(run, against, tolerance.ts_event_ns)
+    within = tolerance.ts_event_ns
+    dropped = {one.strategy_id for one in drops}
+    pairs, only_run, only_against = matched(run, against, within, dropped)
     differences = [_difference(one, None) for one in only_run]
     refused = _by_key(drops)
     for one in only_against:
         near = refused.get((one.instrument_token, one.side), [])
-        why = {d.reason for d in near if abs(d.ts_event - one.ts_event) <= tolerance.ts_event_ns}
+        first = bisect_left(near, one.ts_event - within, key=_ts_of)
+        last = bisect_right(near, one.ts_event + within, key=_ts_of)
+        why = {drop.reason for drop in near[first:last]}
         cause = f"the run dropped it: {', '.join(sorted(why))}" if why else ""
         differences.append(_difference(None, one, cause))
     unequal: Counter[str] = Counter()
@@ -130,19 +136,29 @@ def hold_against(
 
 
 def matched(
-    run: Sequence[Said], against: Sequence[Said], ts_event_ns: int
+    run: Sequence[Said],
+    against: Sequence[Said],
+    ts_event_ns: int,
+    also: Collection[str] = (),
 ) -> tuple[list[tuple[Said, Said]], list[Said], list[Said]]:
-    """Return pairs, and what is left of either side; as many pairs as one strategy allows."""
+    """Return pairs, and what is left of either side; as many pairs as one strategy allows.
+
+    Args:
+        run: signals of the one side.
+        against: and of the other.
+        ts_event_ns: how far a pair may be apart.
+        also: names that the run has, though it has no signal of them.
+    """
     pairs: list[tuple[Said, Said]] = []
-    only_run, only_against = list(run), list(against)
-    for key in (_strategy_of, _nothing_of):  # of the same name first
-        left, right = _by_key(only_run, key), _by_key(only_against, key)
-        only_run, only_against = [], []
-        for group in sorted({*left, *right}):
-            found = _paired(left.get(group, []), right.get(group, []), ts_event_ns)
-            pairs += found[0]
-            only_run += found[1]
-            only_against += found[2]
+    only_run: list[Said] = []
+    only_against: list[Said] = []
+    known = {one.strategy_id for one in run}.union(also) & {one.strategy_id for one in against}
+    left, right = (_by_key(said, lambda one: _name_of(one, known)) for said in (run, against))
+    for group in sorted({*left, *right}):
+        found = _paired(left.get(group, []), right.get(group, []), ts_event_ns)
+        pairs += found[0]
+        only_run += found[1]
+        only_against += found[2]
     return pairs, only_run, only_against
 
 
@@ -164,17 +180,19 @@ def _paired(
     return pairs, only_left, [*only_right, *right[at:]]
 
 
-def _strategy_of(one: Said) -> str:
-    return one.strategy_id
+def _name_of(one: Said, known: Collection[str]) -> tuple[bool, str]:
+    """Return what a signal is grouped by: the name where both sides have it, else nothing."""
+    return (True, one.strategy_id) if one.strategy_id in known else (False, "")
 
 
-def _nothing_of(_: Said) -> str:
-    return ""
+def _ts_of(one: Said) -> int:
+    return one.ts_event
 
 
 def _by_key(said: Iterable[Said], key: Any = None) -> dict[tuple[Any, ...], list[Said]]:
     found: dict[tuple[Any, ...], list[Said]] = defaultdict(list)
-    for one in sorted(said, key=lambda s: (s.ts_event, s.strategy_id, s.seq, s.place)):
+    # What is alike in all of it keeps its order, which is that of the file or topic it is from.
+    for one in sorted(said, key=lambda s: (s.ts_event, s.strategy_id, s.seq)):
         place = (one.instrument_token, one.side)
         found[place if key is None else (*place, key(one))].append(one)
     return found

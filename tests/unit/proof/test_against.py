@@ -109,6 +109,52 @@ def test_the_same_strategy_is_paired_first() -> None:
     assert [("a", "old"), ("b", "b"), ("c", "c")] == [(n["run"], n["against"]) for n in found.names]
 
 
+def test_signals_of_one_time_are_paired_in_the_order_of_their_file() -> None:
+    """Line 10 comes behind line 9, whatever their text says."""
+    run = [said(5, seq=5, price=1.0), said(5, seq=6, price=2.0)]
+    other = [said(5, seq=0, price=float(n), place=f"f:{n + 8}") for n in (1, 2)]
+
+    assert held(run, other).same
+
+
+def test_a_name_that_both_sides_have_is_paired_with_itself_alone() -> None:
+    """Run a, b, a against a, b, b: who said the third is a difference, and no renaming."""
+    run = [said(1, strategy_id="a"), said(2, strategy_id="b"), said(3, strategy_id="a")]
+    other = [said(1, strategy_id="a"), said(2, strategy_id="b"), said(3, strategy_id="b")]
+    found = held(run, other)
+
+    assert (1, 1) == (found.only_run, found.only_against)
+    assert [("a", "a"), ("b", "b")] == [(n["run"], n["against"]) for n in found.names]
+
+
+def test_a_name_that_the_run_only_dropped_under_is_a_name_it_has() -> None:
+    """What it refused of that strategy is told as that, and not as another strategy's."""
+    found = held(
+        [said(1, strategy_id="b")],
+        [said(1, strategy_id="a")],
+        drops=[said(1, strategy_id="a", reason="cooldown")],
+    )
+
+    assert (1, 1) == (found.only_run, found.only_against)
+    assert "the run dropped it: cooldown" in {d.cause for d in found.differences}
+
+
+@given(st.lists(st.integers(0, 30)), st.integers(0, 30), st.integers(0, 5))
+def test_the_cause_is_any_drop_within_the_tolerance(
+    drops: list[int], at: int, ts_event_ns: int
+) -> None:
+    """Bounds included, whatever order the drops come in, against a look at each of them."""
+    found = held(
+        [],
+        [said(at)],
+        drops=[said(ts, reason=f"at {ts}") for ts in drops],
+        tolerance=Tolerance(ts_event_ns),
+    )
+    near = sorted({f"at {ts}" for ts in drops if abs(ts - at) <= ts_event_ns})
+
+    assert (f"the run dropped it: {', '.join(near)}" if near else "") == found.differences[0].cause
+
+
 def test_what_the_run_refused_is_the_cause() -> None:
     """Where only the other side has a signal, the run's own reason for dropping it is named."""
     found = held(
