@@ -106,21 +106,23 @@ def _grid(run: RunFolder, recording: Recording, stretches: int) -> Grid | None:
     return None if span is None else Grid.over(*span, stretches)
 
 
-def span_of(run: RunFolder) -> tuple[int, int] | None:
-    """Return the least and the largest ts_event of the ticks a run saw, ns UTC.
+def span_of(run: RunFolder, until: int | None = None) -> tuple[int, int] | None:
+    """Return the least and the largest ts_event of the ticks a run saw, up to a seq, ns UTC.
 
     None where it saw none, or its recording cannot be read.
     """
     try:
         with open_recording(run.recording_path) as recording:
-            return _span(run, recording)
+            return _span(run, recording, until)
     except ParityError:
         return None
 
 
-def _span(run: RunFolder, recording: Recording) -> tuple[int, int] | None:
+def _span(run: RunFolder, recording: Recording, until: int | None = None) -> tuple[int, int] | None:
     reference, at = run.manifest.recording, pl.col("ts_event").cast(pl.Int64)
     ticks = recording.ticks()
+    if until is not None:
+        ticks = ticks.filter(pl.col("seq") <= until)
     if reference.instruments is not None:
         ticks = ticks.filter(pl.col("instrument_token").is_in(list(reference.instruments)))
     if reference.start_ns is not None:

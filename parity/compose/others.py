@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
+BEHIND: Final = "behind what the open run wrote"
+
+
 def against(
     run: Path,
     other: str,
@@ -34,7 +37,8 @@ def against(
     """Hold a run's approved signals against a file's, or a topic's.
 
     Only what lies in the time of the run's ticks, and of instruments it is about, is compared; the
-    rest is counted. The run's own messages in a topic are left out.
+    rest is counted. The run's own messages in a topic are left out. Of an open run that is what it
+    wrote: a message behind that, which has no partner yet, is counted too.
 
     Args:
         run: its folder.
@@ -44,7 +48,8 @@ def against(
         librdkafka: its settings.
 
     Raises:
-        NothingCompared: the run saw no ticks, or neither side has a signal in their time.
+        NothingCompared: the run saw no ticks, or wrote nothing yet, or neither side has a signal
+            in their time.
         InputRefused: a message is no signal.
         ConfigError: there is no such file or topic.
         ServiceDown: the broker does not answer.
@@ -57,6 +62,7 @@ def against(
             f"{run}: it saw no ticks, or its recording is gone",
             cure="compare a run whose recording is there",
         )
+    written = _written(folder)  # before the signals: those of a part that comes now are more
     ours = _all_said(frames.signals(run))
     # A refusal by the paper broker is of an approved signal, which was published.
     drops = _all_said(frames.drops(run).filter(pl.col("signal_id") == ""))
@@ -75,7 +81,32 @@ def against(
             left_out["instruments the run is not about"] += 1
         else:
             theirs.append(said)
-    return hold_against(ours, theirs, tolerance=tolerance, drops=drops, left_out=left_out)
+    return hold_against(
+        ours,
+        theirs,
+        tolerance=tolerance,
+        drops=drops,
+        left_out=left_out,
+        open_behind=None if written is None else (written, BEHIND),
+    )
+
+
+def _written(run: RunFolder) -> int | None:
+    """Return the ts_event up to which an open run's outputs are on disk; None of a complete one.
+
+    Raises:
+        NothingCompared: none of them are.
+    """
+    if run.manifest.state == "complete":
+        return None
+    flushed = run.flushed_seq()
+    span = span_of(run, until=flushed) if flushed else None
+    if span is None:
+        raise NothingCompared(
+            f"{run.path}: the run is open and wrote nothing yet",
+            cure="compare it behind its first checkpoint",
+        )
+    return span[1]
 
 
 def _tokens(run: RunFolder) -> set[int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -80,6 +80,7 @@ def hold_against(
     tolerance: Tolerance,
     drops: Sequence[Said] = (),
     left_out: Mapping[str, int] | None = None,
+    open_behind: tuple[int, str] | None = None,
 ) -> Against:
     """Pair the signals of two runners and name what differs.
 
@@ -89,6 +90,8 @@ def hold_against(
         tolerance: what still counts as one.
         drops: what the run refused, to say so where the other one has a signal.
         left_out: what was not compared, by reason; told as it is.
+        open_behind: of a run that is open, the ts_event up to which its signals are known, ns, and
+            the reason by which messages behind it without a partner are counted as left out.
 
     Raises:
         NothingCompared: neither has a signal.
@@ -101,15 +104,13 @@ def hold_against(
     within = tolerance.ts_event_ns
     dropped = {one.strategy_id for one in drops}
     pairs, only_run, only_against = matched(run, against, within, dropped)
+    told = Counter(left_out or {})
+    if open_behind is not None:
+        known = [one for one in only_against if one.ts_event <= open_behind[0]]
+        told[open_behind[1]] += len(only_against) - len(known)
+        only_against = known
     differences = [_difference(one, None) for one in only_run]
-    refused = _by_key(drops)
-    for one in only_against:
-        near = refused.get((one.instrument_token, one.side), [])
-        first = bisect_left(near, one.ts_event - within, key=_ts_of)
-        last = bisect_right(near, one.ts_event + within, key=_ts_of)
-        why = {drop.reason for drop in near[first:last]}
-        cause = f"the run dropped it: {', '.join(sorted(why))}" if why else ""
-        differences.append(_difference(None, one, cause))
+    differences += _refused(only_against, drops, within)
     unequal: Counter[str] = Counter()
     for ours, theirs in pairs:
         fields = [name for name in FIELDS if _apart(ours, theirs, name, tolerance)]
@@ -121,11 +122,15 @@ def hold_against(
     return Against(
         same=not differences,
         first_divergence=differences[0] if differences else None,
-        covered={"signals": len(run), "messages": len(against), "matched": len(pairs)},
+        covered={
+            "signals": len(run),
+            "messages": len(pairs) + len(only_against),
+            "matched": len(pairs),
+        },
         only_run=len(only_run),
         only_against=len(only_against),
         unequal={name: unequal[name] for name in FIELDS if unequal[name]},
-        left_out={reason: count for reason, count in (left_out or {}).items() if count},
+        left_out={reason: count for reason, count in told.items() if count},
         tolerance=tolerance._asdict(),
         names=[
             {"run": ours, "against": theirs, "signals": count}
@@ -133,6 +138,20 @@ def hold_against(
         ],
         differences=differences[:DIFFERENCES_SHOWN],
     )
+
+
+def _refused(
+    only_against: Sequence[Said], drops: Sequence[Said], within: int
+) -> Iterator[Divergence]:
+    """Yield what only the other has, with why the run dropped it where it did."""
+    refused = _by_key(drops)
+    for one in only_against:
+        near = refused.get((one.instrument_token, one.side), [])
+        first = bisect_left(near, one.ts_event - within, key=_ts_of)
+        last = bisect_right(near, one.ts_event + within, key=_ts_of)
+        why = {drop.reason for drop in near[first:last]}
+        cause = f"the run dropped it: {', '.join(sorted(why))}" if why else ""
+        yield _difference(None, one, cause)
 
 
 def matched(

@@ -1,6 +1,7 @@
 """`parity diff RUN --against FILE`: an old runner, played by edited messages of a paper run."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typer.testing import CliRunner, Result
 from parity.cli import app
 from parity.sources.synthetic import make_recording
 
-RUNNER = CliRunner(env={"NO_COLOR": "1"})
+RUNNER = CliRunner(env={"NO_COLOR": "1", "PARITY_CHECKPOINT_TICKS": "500"})
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,49 @@ def test_what_lies_outside_is_counted_and_not_compared(run: Path, old: Any) -> N
         "outside the run's time": 1,
         "instruments the run is not about": 1,
     } == found["left_out"]
+
+
+def still_open(run: Path, folder: Path, parts: int) -> Path:
+    """Return a copy of a run as it was when it had written so many parts."""
+    shutil.copytree(run, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest |= {"state": "open", "report": None, "last_seq": 0, "files": {}}
+    manifest["recording"]["content_hash"] = ""
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    for stream in ("candidates", "decisions"):
+        for part in sorted((folder / stream).glob("*.parquet"))[parts:]:
+            part.unlink()
+    return folder
+
+
+@pytest.mark.parametrize("tolerance", ["0ns", "60s"])
+def test_what_an_open_run_did_not_write_yet_is_counted(
+    run: Path, old: Any, tmp_path: Path, tolerance: str
+) -> None:
+    """Its recording goes on behind its last flush: a message of then is no difference yet."""
+    path = old(lambda found: None)
+    within = ("--tolerance", f"time={tolerance}")
+    whole, all_of_it = held(run, path, *within)
+    done, found = held(still_open(run, tmp_path / "open", 1), path, *within)
+
+    assert (0, 0) == (whole.exit_code, done.exit_code), found["first_divergence"]
+    assert {} == all_of_it["left_out"]
+    late = found["left_out"]["behind what the open run wrote"]
+    assert late > 0
+    assert found["covered"]["messages"] == len(messages(run)) - late > 0
+    assert (0, 0) == (found["only_run"], found["only_against"])
+
+
+def test_what_an_open_run_wrote_is_compared(run: Path, old: Any, tmp_path: Path) -> None:
+    """Up to its last flush a message more is a difference; before its first, nothing is there."""
+    change = {"BUY": "SELL", "SELL": "BUY"}[messages(run)[1]["data"]["signal_type"]]
+    path = old(lambda found: found[1]["data"].update(signal_type=change))
+    done, found = held(still_open(run, tmp_path / "open", 1), path)
+    nothing, _ = held(still_open(run, tmp_path / "bare", 0), path)
+
+    assert (1, 1, 1) == (done.exit_code, found["only_run"], found["only_against"])
+    assert 1 == nothing.exit_code
+    assert "wrote nothing yet" in nothing.stderr
 
 
 def test_what_the_run_dropped_is_said(run: Path, old: Any, tmp_path: Path) -> None:
