@@ -4,11 +4,13 @@ Looks are simulated by what a live run leaves on disk between two checkpoints: t
 parts written so far, and an open manifest. A restart after a kill takes parts away again.
 """
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -132,6 +134,37 @@ def test_the_first_difference_is_the_one_of_a_whole_proof(
     assert "different" == last.verdict
     assert last.first_divergence is not None
     assert (seq, "quantity") == (last.first_divergence.seq, last.first_divergence.field)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_checkpoint_that_came_behind_its_part_is_compared(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes_on: bool
+) -> None:
+    """A look between a flush and its checkpoint finds the part alone; the next look finds both."""
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    saved, *_ = sorted((folder / "checkpoints").glob("*.ckpt"))
+    at = [part.stem for part in RunFolder(folder).parts("decisions")].index(saved.stem) + 1
+    body = msgspec.msgpack.decode(saved.read_bytes()[32:])
+    body["state"]["engine"]["counts"][2] += 7
+    edited = msgspec.msgpack.encode(body)
+    saved.write_bytes(hashlib.blake2b(edited, digest_size=32).digest() + edited)
+    alive = [True]
+    monkeypatch.setattr(watching, "is_held", lambda _: alive[0])
+    stages = Stages(folder, tmp_path / "copy", [at, 4 if goes_on else at, 4, 4])
+    (stages.copy / "checkpoints" / saved.name).unlink()
+
+    def go() -> None:
+        stages.go()
+        shutil.copy(saved, stages.copy / "checkpoints")
+        alive[0] = False  # open to its end, or what was edited is named by its hash
+
+    verdicts = list(watched(stages.copy, go))
+
+    first = verdicts[-1].first_divergence
+    assert ["identical", "different"] == [one.verdict for one in verdicts]
+    assert first is not None
+    assert ("checkpoints", int(saved.stem)) == (first.stream, first.seq)
 
 
 def _fallen(parts: list[int]) -> set[int]:
