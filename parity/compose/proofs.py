@@ -42,7 +42,7 @@ def verify(run: Path) -> Verdict:
     """
     folder = RunFolder(run)
     with open_recording(folder.recording_path, cached=False) as recording:
-        _check_recording(folder, recording)
+        check_recording(folder, recording)
         engine, changed = kept_engine(folder, recording)
         verdict = verify_run(folder, recording, engine, changed=changed, delivered=delivered)
         return msgspec.structs.replace(verdict, notes=[*verdict.notes, *_gone(recording)])
@@ -79,7 +79,7 @@ def replay(
     folder.check_outputs()
     today = apply_overrides(specs if specs is not None else todays_specs(folder), overrides)
     with open_recording(folder.recording_path, cached=False) as recording:
-        _check_recording(folder, recording)
+        check_recording(folder, recording)
         prepared = (
             prepare(today, mode=folder.manifest.mode)
             if specs is not None
@@ -251,12 +251,26 @@ def _inputs(a: RunManifest, b: RunManifest) -> list[str]:
     return found
 
 
-def _check_recording(run: RunFolder, recording: Recording) -> None:
-    recording.check_files(always=True)
-    noted = run.manifest.recording.content_hash
+def check_recording(
+    run: RunFolder, recording: Recording, *, seen: int = 0, last: bool = True
+) -> None:
+    """Hold a recording against what a run read, or wrote.
+
+    Args:
+        run: as it is now.
+        recording: the run's, as it is now.
+        seen: a proof has what came up to this seq; it may be gone.
+        last: no look follows: every file is hashed again, and all of them are the run's.
+
+    Raises:
+        RecordingCorrupt: a file is not what was written, is gone, or is of another recording.
+    """
+    recording.check_files(always=last)  # parts never change: else each is hashed when it is new
+    noted = run.manifest.recording.content_hash if last else ""
     read = not noted or noted == recording.content_hash()
-    if not read or run.manifest.mode != "backtest":
-        # A run saw all of its own recording when it came in, whatever was lost of it since.
+    needed = any(gone.last_seq > seen for gone in recording.manifest.gone)
+    # A run saw all of its own recording when it came in, whatever was lost of it since.
+    if needed and (not read or run.manifest.mode != "backtest"):
         refuse_gone(recording.manifest, recording.path, str(run.path))
     if not read:
         raise RecordingCorrupt(

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from parity.compose.proofs import delivered, kept_engine
-from parity.model.errors import RecordingCorrupt
+from parity.compose.proofs import check_recording, delivered, kept_engine
+from parity.model.errors import ConfigError
 from parity.proof.following import Following
-from parity.recording.gone import refuse_gone
 from parity.recording.holding import is_held
 from parity.recording.reader import open_recording
-from parity.recording.retention import pruned_to
 from parity.recording.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.proof.replayer import Verdict
-    from parity.recording.reader import Recording
 
 ENDED: Final = "its process ended before the run was complete: start it again, it goes on"
 
@@ -40,6 +37,7 @@ def watched(run: Path, wait: Callable[[], None]) -> Iterator[Verdict]:
         wait: called between two looks.
 
     Raises:
+        ConfigError: the run is a backtest at work, which is proved at its end.
         NothingCompared: the run ended and nothing was there to compare.
         RecordingMissing: the run is not there.
         RecordingCorrupt: a file is not what was written, or was pruned before it was looked at.
@@ -49,10 +47,18 @@ def watched(run: Path, wait: Callable[[], None]) -> Iterator[Verdict]:
         lives = is_held(run)  # before the manifest: a run is complete before it is let go of
         folder = RunFolder(run)
         over = folder.manifest.state == "complete" or not lives
+        if folder.manifest.mode == "backtest" and folder.manifest.state != "complete":
+            raise ConfigError(
+                f"--watch: it goes with a live or paper run, {run} is an open backtest",
+                cure=f"wait for its end: parity verify {run}",
+            )
         # An open run has a recording before its first part.
         if over or folder.flushed_seq() > (0 if following is None else following.seq):
             with open_recording(folder.recording_path, cached=False) as recording:
-                _check(folder, recording, following, last=over)
+                seen = 0 if following is None else following.seq
+                if over:
+                    folder.check_outputs()
+                check_recording(folder, recording, seen=seen, last=over)
                 if following is None:
                     following = Following(*kept_engine(folder, recording))
                 moved = following.advance(folder, recording)
@@ -65,20 +71,3 @@ def watched(run: Path, wait: Callable[[], None]) -> Iterator[Verdict]:
         if over:
             return
         wait()
-
-
-def _check(
-    run: RunFolder, recording: Recording, following: Following | None, *, last: bool
-) -> None:
-    # Parts never change: each is hashed when it is new, and all of them again at the end.
-    recording.check_files(always=last)
-    if last:
-        run.check_outputs()
-        noted = run.manifest.recording.content_hash
-        if noted and noted != recording.content_hash():
-            raise RecordingCorrupt(
-                f"{recording.path}: it is not the recording that {run.path} wrote",
-                cure="restore the recording the run names in its manifest.json",
-            )
-    if pruned_to(recording.manifest) > (0 if following is None else following.seq):
-        refuse_gone(recording.manifest, recording.path, str(run.path))

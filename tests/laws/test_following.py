@@ -22,6 +22,7 @@ from parity.compose.modes import paper
 from parity.compose.proofs import verify
 from parity.compose.watching import watched
 from parity.core.engine import Engine
+from parity.model.errors import ConfigError
 from parity.model.events import EventBatch
 from parity.recording.holding import held, is_held
 from parity.recording.reader import open_recording
@@ -180,6 +181,16 @@ def test_a_run_whose_process_is_gone_ends_the_watch(run: Path, tmp_path: Path) -
     assert "identical" == found.verdict
     assert any("process ended" in note for note in found.notes)
     assert any("the run is open" in note for note in found.notes)
+
+
+def test_a_backtest_at_work_is_not_watched(run: Path, tmp_path: Path) -> None:
+    """It holds no folder and is proved at its end: it is refused, and not said to have ended."""
+    stages = Stages(run, tmp_path / "copy", [2, 4, 4])
+    manifest = json.loads((stages.copy / MANIFEST).read_text())
+    (stages.copy / MANIFEST).write_text(json.dumps(manifest | {"mode": "backtest"}))
+
+    with pytest.raises(ConfigError, match="goes with a live or paper run"):
+        list(watched(stages.copy, stages.go))
 
 
 def test_asking_whether_a_run_is_held_lets_it_go_at_once(tmp_path: Path) -> None:
