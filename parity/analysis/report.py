@@ -50,8 +50,10 @@ def report_of(run: RunFolder, verdict: Mapping[str, Any] | None = None) -> Repor
     """
     notes: list[str] = []
     statistics, curves = pl.DataFrame(), pl.DataFrame()
+    span: tuple[int, int] | None = None
     try:
         (found,) = results.results_of([run])
+        span = found.span
         statistics, curves = results.statistics(found), results.equity(found)
         notes += [
             f"{name} at {broker} came with a control that is pruned: its cash at the start, and "
@@ -78,7 +80,7 @@ def report_of(run: RunFolder, verdict: Mapping[str, Any] | None = None) -> Repor
         "verdict": None if verdict is None else dict(verdict),
         "notes": notes,
     }
-    return Report(values, curves, results.span_of(run))
+    return Report(values, curves, span)
 
 
 def _statistics(frame: pl.DataFrame) -> dict[str, Any]:

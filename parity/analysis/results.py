@@ -17,7 +17,7 @@ from parity.analysis.books import ZERO, Book, Key, books_of
 from parity.analysis.equity import COLUMNS, POINTS, Account, Grid, drawdown, trace
 from parity.analysis.frames import INSTANT, SIDE, exact_column
 from parity.core.money import WIDE
-from parity.model.errors import ParityError, RecordingCorrupt
+from parity.model.errors import RecordingCorrupt
 from parity.model.values import SIDE_NAMES
 from parity.proof.replayer import run_events
 from parity.recording.reader import open_recording
@@ -39,13 +39,15 @@ MONEY: Final = ("pnl", "realised", "unrealised", "commission", "notional", "max_
 class Results(NamedTuple):
     """Books and curves of a run; an account of None is the total.
 
-    `unknown` are those whose cash at the start is the default, as nothing says it any more.
+    `unknown` are those whose cash at the start is the default, as nothing says it any more; `span`
+    is as `span_of` gives it.
     """
 
     run: RunFolder
     books: list[Book]
     accounts: dict[Key | None, Account]
     unknown: list[Key]
+    span: tuple[int, int] | None
 
 
 def results_of(runs: Sequence[RunFolder], stretches: int = STRETCHES) -> list[Results]:
@@ -62,21 +64,26 @@ def results_of(runs: Sequence[RunFolder], stretches: int = STRETCHES) -> list[Re
     first = runs[0]
     with open_recording(first.recording_path) as recording:
         table, controls = recording.table, cache(recording.controls)
-        found = [_booked(run, table, controls) for run in runs]
+        span = _span(first, recording)
+        found = [_booked(run, table, controls, span) for run in runs]
         accounts = [account for one in found for account in one.accounts.values()]
-        grid = _grid(first, recording, stretches)
-        if grid is not None:
+        if span is not None:
+            grid = Grid.over(*span, stretches)
             trace(accounts, run_events(first, recording, COLUMNS), table, grid)
     return found
 
 
 def _booked(
-    run: RunFolder, table: InstrumentTable, controls: Callable[[], Sequence[Control]]
+    run: RunFolder,
+    table: InstrumentTable,
+    controls: Callable[[], Sequence[Control]],
+    span: tuple[int, int] | None,
 ) -> Results:
     unknown: list[Key] = []
+    began = cache(lambda: frames.began(run.path))  # of a run without added ones not read at all
 
     def added(key: Key) -> Mapping[str, Any] | None:
-        found = _added(run, key, controls())
+        found = _added(key, began().get(key), controls())
         if found is None:
             unknown.append(key)
         return found
@@ -84,12 +91,11 @@ def _booked(
     books = books_of(run.manifest, table, frames.filled_rows(run.path), added)
     accounts: dict[Key | None, Account] = {b.key: Account([b], table) for b in books}
     accounts[None] = Account(books, table)
-    return Results(run, books, accounts, unknown)
+    return Results(run, books, accounts, unknown, span)
 
 
-def _added(run: RunFolder, key: Key, controls: Sequence[Control]) -> Mapping[str, Any] | None:
+def _added(key: Key, began: int | None, controls: Sequence[Control]) -> Mapping[str, Any] | None:
     """Return the parameters of a strategy as its control gave them; None where that is pruned."""
-    began = frames.began(run.path).get(key)
     for control in controls:
         # One that was refused has no executor that began with it.
         if control.verb == "strategy_added" and control.seq == began:
@@ -100,22 +106,17 @@ def _added(run: RunFolder, key: Key, controls: Sequence[Control]) -> Mapping[str
     return None
 
 
-def _grid(run: RunFolder, recording: Recording, stretches: int) -> Grid | None:
-    """Return a grid over the times of the ticks the run saw."""
-    span = _span(run, recording)
-    return None if span is None else Grid.over(*span, stretches)
-
-
 def span_of(run: RunFolder, until: int | None = None) -> tuple[int, int] | None:
     """Return the least and the largest ts_event of the ticks a run saw, up to a seq, ns UTC.
 
-    None where it saw none, or its recording cannot be read.
+    None where it saw none.
+
+    Raises:
+        RecordingCorrupt: a part of its recording cannot be read, or is not as it was.
+        RecordingMissing: the recording, or one of its parts, is not there.
     """
-    try:
-        with open_recording(run.recording_path) as recording:
-            return _span(run, recording, until)
-    except ParityError:
-        return None
+    with open_recording(run.recording_path) as recording:
+        return _span(run, recording, until)
 
 
 def _span(run: RunFolder, recording: Recording, until: int | None = None) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from parity.cli.console import counted, grouped, show, table_of, width
+from parity.model.errors import ParityError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,7 +42,12 @@ def show_run(run: RunFolder) -> None:
     show_skipped(manifest.skipped)
     if sessions:
         show("")
-        show_sessions(sessions, span_of(run))
+        span = None
+        try:
+            span = span_of(run)
+        except ParityError as error:
+            show(f"all days of the sessions: {error.message}")
+        show_sessions(sessions, span)
 
 
 def show_sessions(sessions: Sequence[Mapping[str, Any]], span: tuple[int, int] | None) -> None:

@@ -50,6 +50,8 @@ def against(
     Raises:
         NothingCompared: the run saw no ticks, or wrote nothing yet, or neither side has a signal
             in their time.
+        RecordingCorrupt: its recording is damaged.
+        RecordingMissing: or gone.
         InputRefused: a message is no signal.
         ConfigError: there is no such file or topic.
         ServiceDown: the broker does not answer.
@@ -58,10 +60,7 @@ def against(
     folder.check_outputs()
     span = span_of(folder)
     if span is None:
-        raise NothingCompared(
-            f"{run}: it saw no ticks, or its recording is gone",
-            cure="compare a run whose recording is there",
-        )
+        raise NothingCompared(f"{run}: it saw no ticks", cure="compare a run that saw some")
     written = _written(folder)  # before the signals: those of a part that comes now are more
     ours = _all_said(frames.signals(run))
     # A refusal by the paper broker is of an approved signal, which was published.

@@ -168,6 +168,21 @@ def test_what_an_open_run_did_not_write_yet_is_counted(
     assert (0, 0) == (found["only_run"], found["only_against"])
 
 
+def test_a_recording_that_is_damaged_or_gone_is_no_run_without_ticks(
+    run: Path, old: Any, tmp_path: Path
+) -> None:
+    """Exit code 3 and its name: nothing was compared for another reason than none being there."""
+    copy = shutil.copytree(run, tmp_path / "copy")
+    (part, *_) = (copy / "recording" / "ticks").iterdir()
+    part.write_bytes(part.read_bytes()[:-40])
+    damaged, _ = held(copy, old(lambda found: None))
+    shutil.rmtree(copy / "recording")
+    gone, _ = held(copy, old(lambda found: None))
+
+    assert (3, 3) == (damaged.exit_code, gone.exit_code)
+    assert part.name in damaged.stderr.replace("\n", "")
+
+
 def test_what_an_open_run_wrote_is_compared(run: Path, old: Any, tmp_path: Path) -> None:
     """Up to its last flush a message more is a difference; before its first, nothing is there."""
     change = {"BUY": "SELL", "SELL": "BUY"}[messages(run)[1]["data"]["signal_type"]]
