@@ -44,15 +44,18 @@ def status_of(folder: Path) -> dict[str, Any]:
         "last_error": last_error(folder),
         "now": now,
     }
-    found |= _of_run(folder) if is_run(folder) else _of_recording(folder)
+    found |= _of_run(folder, lives=now is not None) if is_run(folder) else _of_recording(folder)
     if now is not None:
         found["strategies"], found["last_seq"] = now["strategies"], now["last_seq"]
     return found
 
 
-def _of_run(folder: Path) -> dict[str, Any]:
+def _of_run(folder: Path, *, lives: bool) -> dict[str, Any]:
     run = RunFolder(folder)
     manifest = run.manifest
+    strategies: list[dict[str, Any]] = []  # a living runner says them itself
+    if not lives:
+        strategies = _reported(manifest) if manifest.report is not None else _read(run)
     return {
         "kind": "run",
         "mode": manifest.mode,
@@ -60,7 +63,7 @@ def _of_run(folder: Path) -> dict[str, Any]:
         "started": manifest.started,
         "last_seq": manifest.last_seq or run.flushed_seq(),
         "last_verify": kept_verdict(folder),
-        "strategies": _reported(manifest) if manifest.report is not None else _read(run),
+        "strategies": strategies,
     }
 
 

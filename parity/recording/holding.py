@@ -90,10 +90,14 @@ def hold(folder: Path) -> int:
 
 
 def is_held(folder: Path) -> bool:
-    """Return whether a process holds a folder, on this machine; one that is absent is not held."""
+    """Return whether a process holds a folder, on this machine; one that is absent is not held.
+
+    Raises:
+        OSError: it cannot be told: the folder may not be read, say, or no descriptor is left.
+    """
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

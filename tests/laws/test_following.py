@@ -197,6 +197,9 @@ def test_asking_whether_a_run_is_held_lets_it_go_at_once(tmp_path: Path) -> None
     """A probe neither keeps a runner out nor makes a folder."""
     assert not is_held(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    with pytest.raises(OSError, match="symbolic links"):
+        is_held(tmp_path / "round")  # it cannot be told, which is no answer
     with held(tmp_path / "run"):
         assert is_held(tmp_path / "run")
         (tmp_path / "run" / "kept").touch()
