@@ -151,23 +151,28 @@ def allotted(
     """
     named = {s["signal_id"]: number for number, s in enumerate(signals)}
     waiting: dict[tuple[int, str], deque[list[Any]]] = defaultdict(deque)
+    entries: dict[tuple[int, str, int], list[Any]] = {}  # what stands in the queues, by number
     parts: dict[int, list[tuple[float, float, int, float]]] = defaultdict(list)
     events = [(s["seq"], 0, number, s) for number, s in enumerate(signals)]
     events += [(f["seq"], 1, number, f) for number, f in enumerate(fills)]
     lost = 0
     for _, is_fill, number, row in sorted(events, key=lambda e: e[:3]):
-        queue = waiting[row["instrument_token"], row["side"]]
+        place = (row["instrument_token"], row["side"])
+        queue = waiting[place]
         if not is_fill:
             row["seq_no"], row["sign"] = number, 1 if row["side"] == "BUY" else -1
-            queue.append([number, row["quantity"]])
+            entries[*place, number] = one = [number, row["quantity"]]
+            queue.append(one)
             continue
         if (whose := named.get(row["of"])) is not None:
-            queue = deque(one for one in queue if one[0] == whose) or deque([[whose, np.inf]])
+            queue = deque([entries.get((*place, whose)) or [whose, np.inf]])
         left = row["quantity"]
         lost += not any(one[1] > _EMPTY for one in queue)
         while queue and left > _EMPTY:
             if queue[0][1] <= _EMPTY:  # filled by one that named it
-                queue.popleft()
+                done = queue.popleft()
+                if whose is None:  # else it still stands in its own queue
+                    del entries[*place, done[0]]
                 continue
             part = min(left, queue[0][1])
             share = row["commission"] * part / row["quantity"]
