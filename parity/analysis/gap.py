@@ -96,11 +96,13 @@ def gaps_of(run: RunFolder) -> list[Gap]:
     exact = pl.col("ts_event").to_physical()  # datetime holds no ns
     signals = frames.signals(run.path).with_columns(exact)
     fills = fills.with_columns(exact)
-    tokens = signals["instrument_token"].unique().to_list()
-    offered = {token: Offered.of(run, token) for token in tokens}
+    of_key = {
+        key: (pl.col("strategy_id") == key[0]) & (pl.col("broker") == key[1]) for key in outside
+    }
+    told_of = signals.filter(pl.any_horizontal(of_key.values()))  # the others' ticks stay unread
+    offered = {token: Offered.of(run, token) for token in told_of["instrument_token"].unique()}
     found = []
-    for key in sorted(outside):
-        mine = (pl.col("strategy_id") == key[0]) & (pl.col("broker") == key[1])
+    for key, mine in sorted(of_key.items(), key=lambda one: one[0]):
         kept = keys.get(key)
         terms = Terms.of({} if kept is None else kept.config.get("parameters") or {})
         own = signals.filter(mine).to_dicts()
