@@ -105,7 +105,7 @@ def introduce(writer: RunWriter, spec: StrategySpec) -> dict[str, Any]:
         ConfigError: it is disabled, or cannot be built; then no control may be journaled.
     """
     prepared = prepare([spec])
-    prepared.log()
+    prepared.warn()
     keep_sources(writer, prepared)
     strategy: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(prepared.kept[0]))
     return strategy

@@ -341,7 +341,7 @@ def _trade(
     with held(run):
         table = _table_of(run, table)
         prepared = prepare(specs, table=table, mode=mode)
-        prepared.log()
+        prepared.warn()
         topics = fill_topics(mode, prepared.plans)
         if mode == LIVE and not topics:  # of those that are not skipped
             raise ConfigError(

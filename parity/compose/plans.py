@@ -54,7 +54,7 @@ class Prepared(NamedTuple):
             for name, reason in self.unheard.items()
         )
 
-    def log(self) -> None:
+    def warn(self) -> None:
         """Say the same in the log, of a run that has one."""
         for name, reason in self.unheard.items():
             _log.warning("canary_compared_nothing", strategy=name, reason=reason)

@@ -189,8 +189,8 @@ def test_a_run_is_told_where_nothing_was_compared(cache: Path, tmp_path: Path) -
     file.write_text(UNHEARD)
     prepared = prepare(load_strategies([file]))
     with capture_logs() as lines:
-        prepared.log()
-        prepare(load_strategies(["momentum_kernel"])).log()
+        prepared.warn()
+        prepare(load_strategies(["momentum_kernel"])).warn()
     finished = backtest(ROOT / "recordings" / "demo", load_strategies([file]), out=tmp_path / "run")
 
     (said,) = finished.warnings
