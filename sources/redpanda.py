@@ -424,7 +424,9 @@ class RedpandaSource:
 
     def _report(self, error: KafkaError) -> None:
         # librdkafka reconnects by itself, and says so with every try; a fatal one ends the reader.
-        self._last_error = error.str()
+        # That all are down follows each try that failed, and hides why it did.
+        if error.code() != error._ALL_BROKERS_DOWN or not self._last_error:
+            self._last_error = error.str()
         if error.code() not in _away():
             _log.warning("broker_error", servers=self._servers, error=error.str())
         elif self._consumer is not None and not self._lost_at:

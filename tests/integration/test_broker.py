@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from real_kafka import need_kafka
 
 from parity.testing.broker import Broker, BrokerError, kafka_jars, start, start_broker
 
@@ -96,17 +97,6 @@ def processes_of(folder: Path) -> list[str]:
 def left_of(folder: Path) -> list[str]:
     """What is left of the brokers started with `folder`: processes and temporary folders."""
     return [*processes_of(folder), *map(str, folder.glob("parity-*"))]
-
-
-def need_kafka() -> None:
-    """Skip the test, saying why, where no Kafka can be started; fail where one is required."""
-    try:
-        kafka_jars.find_java()
-        kafka_jars.kafka_jars(lambda _: None)
-    except BrokerError as error:
-        if os.environ.get("PARITY_REQUIRE_KAFKA") == "1":
-            raise
-        pytest.skip(f"no real Kafka: {error}")
 
 
 def check_round_trip(broker: Broker, topic: str) -> None:

@@ -71,8 +71,19 @@ def admin_of(servers: str, given: Mapping[str, Any]) -> AdminClient:
     return AdminClient({"bootstrap.servers": servers, **shared}, logger=LIBRDKAFKA_LOG)
 
 
-def no_answer(servers: str, limit_s: float, error: Exception) -> ServiceDown:
-    """Return the error of a broker that did not answer in time."""
+def no_answer(
+    servers: str, limit_s: float, error: Exception, client: Producer | None = None
+) -> ServiceDown:
+    """Return the error of a broker that did not answer in time.
+
+    Args:
+        servers: where it was to be.
+        limit_s: how long it had.
+        error: what the call said, which is hardly more than that.
+        client: whose own words of it are logged first: why each try to connect failed.
+    """
+    if client is not None:
+        client.poll(0)
     return ServiceDown(
         f"Redpanda at {servers}: no answer within {limit_s:g} s: {error.args[0].str()}",
         cure="start the broker, or correct bootstrap.servers and the security settings",

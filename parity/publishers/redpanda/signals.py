@@ -77,7 +77,7 @@ class RedpandaPublisher:
         try:
             await asyncio.to_thread(producer.list_topics, timeout=self._connect_limit_s)
         except KafkaException as error:
-            raise no_answer(self._servers, self._connect_limit_s, error) from None
+            raise no_answer(self._servers, self._connect_limit_s, error, producer) from None
         self._producer = producer
 
     async def publish(

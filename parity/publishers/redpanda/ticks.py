@@ -62,7 +62,7 @@ class TickProducer:
         try:
             self._producer.list_topics(timeout=connect_limit_s)
         except KafkaException as error:
-            raise no_answer(bootstrap_servers, connect_limit_s, error) from None
+            raise no_answer(bootstrap_servers, connect_limit_s, error, self._producer) from None
 
     def create_topic(self, partitions: int) -> None:
         """Create the topic; one that is there already stays as it is.

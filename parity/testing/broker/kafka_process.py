@@ -1,10 +1,10 @@
 """Owns one Apache Kafka node (KRaft: broker and controller in one) for a process that may die.
 
-`python -m parity.testing.broker.kafka_process FOLDER JAVA JARS PORT CONTROLLER_PORT CLUSTER_ID`
-formats the folder, runs Java and speaks the line protocol. Commands: ``down`` (kill -9, what is
-stored stays), ``up``, ``stop``. It stands between the owner and Java because the kernel's
-parent-death signal follows the *thread* that started a process: only a process of one thread may
-rely on it.
+`python -m parity.testing.broker.kafka_process FOLDER JAVA JARS PORT CONTROLLER_PORT TLS_PORT ID`
+formats the folder (ID is the cluster's), runs Java and speaks the line protocol. Commands: ``down``
+(kill -9, what is stored stays), ``up``, ``stop``. It stands between the owner and Java because the
+kernel's parent-death signal follows the *thread* that started a process: only a process of one
+thread may rely on it.
 
 No import of confluent_kafka belongs here, nor any choice between kinds of broker.
 """
@@ -37,11 +37,11 @@ _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+listeners={listeners}
+advertised.listeners={listeners}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,TLS:SSL
 log.dirs={folder}/data
 log.retention.ms=-1
 log.cleaner.dedupe.buffer.size=16777216
@@ -58,6 +58,15 @@ share.coordinator.state.topic.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 """
+
+# A listener beside the plain one; a key of its own for each node, made by Java's keytool.
+_TLS_PROPERTIES = """\
+listener.name.tls.ssl.keystore.type=PKCS12
+listener.name.tls.ssl.keystore.location={folder}/tls.p12
+listener.name.tls.ssl.keystore.password={password}
+listener.name.tls.ssl.key.password={password}
+"""
+_TLS_PASSWORD = "parity"  # keytool wants one; the folder is its owner's alone
 
 # To the console, which goes to kafka.log: one file then also has what the JVM itself says.
 _LOGGING = """\
@@ -80,12 +89,18 @@ class KafkaNode:
         jars: the folder of Kafka's jars.
         port: for clients, on the loopback interface.
         controller_port: for itself.
+        tls_port: for clients that speak TLS; 0 is none.
         cluster_id: 16 bytes in base64url; tells this node from another one on the same port.
+
+    Attributes:
+        ca: the certificate that clients of its TLS listener must trust.
     """
 
     def __init__(
-        self, folder: Path, java: str, jars: str, port: int, controller_port: int, cluster_id: str
-    ) -> None:
+        self, folder: Path, java: str, jars: str, port: int, controller_port: int, tls_port: int,
+        cluster_id: str,
+    ) -> None:  # fmt: skip
+        self.ca = folder / "ca.pem"
         self._folder = folder
         self._port = port
         self._cluster_id = cluster_id
@@ -99,9 +114,15 @@ class KafkaNode:
             "-Dlog4j2.disable.jmx=true",
         ]
         self._settings = str(folder / "server.properties")
+        self._tls = bool(tls_port)
+        ports = {"PLAINTEXT": port, "CONTROLLER": controller_port}
+        ports |= {"TLS": tls_port} if tls_port else {}
+        listeners = ",".join(f"{name}://127.0.0.1:{at}" for name, at in ports.items())
         self._properties = _PROPERTIES.format(
-            folder=folder, port=port, controller_port=controller_port
+            folder=folder, listeners=listeners, controller_port=controller_port
         )
+        if tls_port:
+            self._properties += _TLS_PROPERTIES.format(folder=folder, password=_TLS_PASSWORD)
 
     def format(self) -> None:
         """Write the settings and let Kafka format its data folder.
@@ -111,18 +132,15 @@ class KafkaNode:
         """
         (self._folder / "tmp").mkdir()
         (self._folder / "log4j2.properties").write_text(_LOGGING)
+        if self._tls:
+            self._make_certificate()
         Path(self._settings).write_text(self._properties)
-        process = self._spawn(
-            "-XX:TieredStopAtLevel=1",  # it lives for a second
+        command = [
+            *(*self._java, "-XX:TieredStopAtLevel=1"),  # it lives for a second
             *("kafka.tools.StorageTool", "format", "--standalone"),
             *(f"--cluster-id={self._cluster_id}", "--config", self._settings),
-        )
-        try:
-            code = process.wait(FORMAT_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            raise BrokerError(f"formatting took over {FORMAT_LIMIT_S:g} s") from None
-        if code != 0:
-            raise BrokerError(f"formatting ended with code {code}")
+        ]
+        self._wait_for("formatting", command)
 
     def start(self) -> None:
         """Run Kafka and wait until its port answers.
@@ -132,7 +150,7 @@ class KafkaNode:
         """
         if self._is_running():
             return
-        process = self._spawn("kafka.Kafka", self._settings)
+        process = self._spawn([*self._java, "kafka.Kafka", self._settings])
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
             code = process.poll()
@@ -162,10 +180,33 @@ class KafkaNode:
     def _is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def _spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def _make_certificate(self) -> None:
+        # keytool comes with Java. What it signs itself is its own authority: clients trust that.
+        keytool = str(Path(self._java[0]).resolve().with_name("keytool"))
+        store = ["-keystore", str(self._folder / "tls.p12"), "-storepass", _TLS_PASSWORD]
+        self._wait_for("making a key", [
+            *(keytool, "-genkeypair", "-alias", "broker", "-storetype", "PKCS12", *store),
+            *("-keyalg", "EC", "-groupname", "secp256r1", "-validity", "2"),
+            *("-dname", "CN=127.0.0.1", "-ext", "san=ip:127.0.0.1", "-ext", "bc=ca:true"),
+        ])  # fmt: skip
+        self._wait_for("exporting the certificate", [
+            *(keytool, "-exportcert", "-rfc", "-alias", "broker", "-file", str(self.ca), *store)
+        ])  # fmt: skip
+
+    def _wait_for(self, what: str, command: Sequence[str]) -> None:
+        try:
+            code = self._spawn(command).wait(FORMAT_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            raise BrokerError(f"{what} took over {FORMAT_LIMIT_S:g} s") from None
+        except OSError as error:
+            raise BrokerError(f"{what}: {error}") from None
+        if code != 0:
+            raise BrokerError(f"{what} ended with code {code}")
+
+    def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with open(self._folder / "kafka.log", "ab") as log:
             self._process = subprocess.Popen(
-                [*self._java, *arguments],
+                command,
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -182,12 +223,13 @@ def _die_with_parent() -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Own a Kafka node until the owner stops or dies; the arguments are those of the module."""
-    folder, java, jars, port, controller_port, cluster_id = arguments
-    node = KafkaNode(Path(folder), java, jars, int(port), int(controller_port), cluster_id)
+    folder, java, jars, *ports, cluster_id = arguments
+    port, controller_port, tls_port = map(int, ports)
+    node = KafkaNode(Path(folder), java, jars, port, controller_port, tls_port, cluster_id)
 
     def start() -> Answer:
         node.format()
-        return up()
+        return {**up(), "ca": str(node.ca)}
 
     def up() -> Answer:
         node.start()

@@ -13,6 +13,7 @@ import socket
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from parity.testing.broker.admin import await_ready, await_topic, request_topic
@@ -38,6 +39,14 @@ _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 @dataclass(frozen=True, slots=True)
+class TlsListener:
+    """Where a broker's clients speak TLS, and the file of the authority that they must trust."""
+
+    bootstrap_servers: str
+    ca: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Broker:
     """A broker of the Kafka API; leaving the ``with`` block stops it.
 
@@ -45,11 +54,13 @@ class Broker:
         bootstrap_servers: where clients connect.
         kind: who answers there.
         describe: one line for people.
+        tls: its other listener, where one was asked for.
     """
 
     bootstrap_servers: str
     kind: BrokerKind
     describe: str
+    tls: TlsListener | None = None
     _process: OwnedProcess | None = field(default=None, repr=False, compare=False)
 
     def __enter__(self) -> Self:
@@ -171,6 +182,7 @@ def start_broker(
     *,
     prefer: Literal["auto", BrokerKind] = "auto",
     require: Literal["kafka"] | None = None,
+    tls: bool = False,
     progress: Progress | None = None,
 ) -> Broker:
     """Start a broker of the Kafka API, or connect to the one that is there.
@@ -180,6 +192,7 @@ def start_broker(
             Apache Kafka when Java and its jars can be had, else the mock in the confluent-kafka
             wheel. The other words take that one or fail.
         require: ``kafka`` refuses the mock. With ``auto``, PARITY_REQUIRE_KAFKA=1 says the same.
+        tls: give it a TLS listener, too; with ``prefer="kafka"`` only.
         progress: told in one line each what takes a while, and why a broker was not taken.
 
     Returns:
@@ -195,10 +208,12 @@ def start_broker(
     tell = progress or _silent
     if prefer not in ("auto", "external", "kafka", "mock"):
         raise BrokerError(f"prefer: expected auto, external, kafka or mock, was {prefer!r}")
+    if tls and prefer != "kafka":
+        raise BrokerError(f"tls: prefer={prefer!r} has no such listener", cure="prefer='kafka'")
     if prefer == "external" or (prefer == "auto" and _external_servers()):
         return _external()
     if prefer == "kafka":
-        return _kafka(tell)
+        return _kafka(tell, tls=tls)
     mock_refused = require == "kafka" or (prefer == "auto" and _kafka_required())
     if prefer == "mock":
         if mock_refused:
@@ -248,17 +263,18 @@ def _mock() -> Broker:
         process.hello["bootstrap_servers"],
         "mock",
         f"mock cluster inside the confluent-kafka wheel (librdkafka {version})",
+        None,
         process,
     )
 
 
-def _kafka(progress: Progress) -> Broker:
+def _kafka(progress: Progress, *, tls: bool = False) -> Broker:
     java = find_java()
     jars = str(kafka_jars(progress))
     progress(f"starting Apache Kafka {KAFKA_VERSION}")
     for tries_left in reversed(range(_PORT_TRIES)):
         try:
-            return _kafka_node(java, jars)
+            return _kafka_node(java, jars, tls=tls)
         except BrokerError as error:
             # A port that was free a moment ago can be another's by the time Java binds it.
             if tries_left == 0 or "Address already in use" not in str(error):
@@ -266,13 +282,14 @@ def _kafka(progress: Progress) -> Broker:
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def _kafka_node(java: str, jars: str) -> Broker:
-    port, controller_port = _free_ports(2)
+def _kafka_node(java: str, jars: str, *, tls: bool) -> Broker:
+    port, controller_port, *others = _free_ports(3 if tls else 2)
+    (tls_port,) = others or [0]
     cluster_id = _cluster_id()
     limit_s = FORMAT_LIMIT_S + START_LIMIT_S + ANSWER_LIMIT_S
     process = OwnedProcess(
         "parity.testing.broker.kafka_process",
-        [java, jars, str(port), str(controller_port), cluster_id],
+        [java, jars, str(port), str(controller_port), str(tls_port), cluster_id],
         name="kafka",
         hello_limit_s=limit_s,
     )
@@ -286,7 +303,8 @@ def _kafka_node(java: str, jars: str) -> Broker:
             raise BrokerError(f"kafka: {error}\n{tail}") from error
         raise
     described = f"Apache Kafka {KAFKA_VERSION} (KRaft, one node, pid {process.pid})"
-    return Broker(servers, "kafka", described, process)
+    listener = TlsListener(f"127.0.0.1:{tls_port}", Path(process.hello["ca"])) if tls else None
+    return Broker(servers, "kafka", described, listener, process)
 
 
 def _free_ports(count: int) -> list[int]:
