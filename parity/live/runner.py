@@ -18,7 +18,7 @@ import numpy as np
 import structlog
 
 from parity.core.own_state import SnapshotUnavailable
-from parity.live.clock import anchored_clock
+from parity.live.clock import ClockSteps, anchored_clock
 from parity.live.operator import Seen
 from parity.live.telemetry import CHECKPOINT, Telemetry, telemetry_of
 from parity.model.effects import ApprovedSignal, Effect
@@ -158,6 +158,7 @@ class Runner:
         self._stop = stop
         self._limits = limits or Limits()
         self._clock = clock or anchored_clock()
+        self._steps = ClockSteps()
         self._telemetry = telemetry or (Telemetry() if operator is None else operator.telemetry)
         self._ticks = self._signals = 0
         self._counts = {"gap": 0, "quarantine": 0}
@@ -274,7 +275,8 @@ class Runner:
         pruned = [] if self._pruner is None else self._pruner.notes()
         told = [] if self._letters is None else self._letters.notes()
         dead = [] if self._strategies is None else self._strategies.delivery.notes()
-        notes = [*dead, *pruned, *told, *notes, *self._beats(records, now)]
+        ours = [*self._steps.notes(), *dead, *pruned, *told]
+        notes = [*ours, *notes, *self._beats(records, now)]
         if self._operator is not None:
             # First of all: they were held against the states that there are now.
             notes = [*self._operator.notes(), *notes]

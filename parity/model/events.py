@@ -17,8 +17,9 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     """A journaled decision of the outside; a barrier that detect never crosses.
 
     Verbs so far: ``gap`` (a position was skipped), ``resumed`` (a runner went on after a stop or
-    a kill), ``quarantine`` (an undecodable or refused message; its detail holds stream, offset,
-    reason and payload), ``dead_lettered`` (where such messages were sent to), ``heartbeat``
+    a kill), ``clock_step`` (the machine's clock was set; ours did not move), ``quarantine`` (an
+    undecodable or refused message; its detail holds stream, offset, reason and payload),
+    ``dead_lettered`` (where such messages were sent to), ``heartbeat``
     (nothing but its time), ``raw`` (the payloads of the messages behind it, for a codec that is
     mended later; the engine leaves it out), ``fill`` (an order filled outside; its time moves its
     executor's clock alone),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parity.live.clock import anchored_clock
+from parity.live.clock import ClockSteps, anchored_clock
 from parity.live.runner import Limits, Outcome
 from parity.live.start import start
 from parity.model.errors import ServiceDown
@@ -208,3 +208,28 @@ def test_clock_never_goes_back() -> None:
     times = [clock() for _ in range(1000)]
 
     assert times == sorted(times)
+
+
+def test_clock_steps_are_told_once_each() -> None:
+    """Beyond a second, ahead or behind, since the last; a process that stood still is none."""
+    second = 10**9
+    wall, monotonic = [100 * second], [5 * second]
+    steps = ClockSteps(
+        lambda: wall[0], lambda: monotonic[0] if len(monotonic) == 1 else monotonic.pop()
+    )
+
+    def note(wall_s: float, *monotonic_s: float) -> list[tuple[float, float]]:
+        wall[0] = int(wall_s * second)
+        monotonic[:] = [int(s * second) for s in reversed(monotonic_s)]
+        return [
+            (n.detail["stepped_ns"] / second, n.detail["apart_ns"] / second) for n in steps.notes()
+        ]
+
+    assert [] == note(160, 65)
+    assert [] == note(161, 65)  # a second is not above a second
+    assert [(1.5, 1.5)] == note(162.5, 66)
+    assert [] == note(163.5, 67)
+    assert [(-3600, -3598.5)] == note(163.5 - 3600, 67)
+    assert [(3598.5, 0)] == note(163, 68)
+    assert [] == note(164, 69, 99)  # thirty seconds between the two looks, before the wall's or
+    assert [] == note(194, 69, 99)  # behind it
