@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 QUEUE_MAX: Final = 1024
 UNDER_WAY_MAX: Final = 1024
+MOMENT_S: Final = 0.25
+AGAIN_S: Final = 5.0
 TRIES_MAX: Final = 3
 RETRY_S: Final = 0.5
 PUBLISHER_FAILED: Final = "publisher_failed"
@@ -82,6 +84,7 @@ class Delivery:
         self._queue: asyncio.Queue[tuple[ApprovedSignal, int, int]] = asyncio.Queue(queue_max)
         self._slots = asyncio.Semaphore(UNDER_WAY_MAX)
         self.unsettled = 0
+        self._slow_until_s = 0.0  # no checkpoint waits again before then
         self._moved_s = 0.0  # the first of those on their way was offered, or a report came
         self.counts: Counter[str] = Counter({DELIVERED: 0, RECOVERED: 0, DEAD: 0})
         self._settled = asyncio.Event()
@@ -172,6 +175,19 @@ class Delivery:
             return False
         self._ledger.sync()
         return True
+
+    async def quiet(self) -> bool:
+        """Return whether every offered signal is in the ledger, having waited a moment for it.
+
+        A publisher that is slow or gone holds back whoever needs the quiet, and nobody else: where
+        the moment was not enough, calls of the next AGAIN_S seconds do not wait.
+        """
+        if self.unsettled and _now_s() < self._slow_until_s:
+            return False
+        if await self.settle(MOMENT_S):
+            return True
+        self._slow_until_s = _now_s() + AGAIN_S
+        return False
 
     def abandon(self) -> None:
         """Send nothing more and let nobody wait: what is open is sent after a restart."""

@@ -198,6 +198,29 @@ def test_full_queue_makes_the_loop_wait_until_abandoned(tmp_path: Path) -> None:
     assert (True, False) == asyncio.run(scenario())
 
 
+def test_a_silent_publisher_is_waited_for_a_moment_only(tmp_path: Path) -> None:
+    """Who needs all signals settled waits once, is then refused at once, and served once it is."""
+
+    async def scenario() -> tuple[bool, bool, bool]:
+        delivery = Delivery(
+            Faulty(MemoryPublisher("r"), silent_after=0), tmp_path / "l", "r", {"paper": "paper"}
+        )
+        await delivery.start()
+        worker = asyncio.create_task(delivery.run())
+        before = await delivery.quiet()
+        await delivery.offer([signal(1)])
+        waited = await delivery.quiet()
+        again = delivery.quiet()
+        with pytest.raises(StopIteration) as refused:  # it ends without giving the loop a turn
+            again.send(None)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        await delivery.close(0.1)
+        return before, waited, refused.value.value
+
+    assert (True, False, False) == asyncio.run(scenario())
+
+
 def test_damaged_or_foreign_ledger_is_refused(tmp_path: Path) -> None:
     """A bad line before the last is corruption; a ledger of another run is not taken for ours."""
     ledger = tmp_path / "ledger.jsonl"
