@@ -96,7 +96,7 @@ def _rows(found: dict[str, Any], now: dict[str, Any] | None) -> list[tuple[str, 
             )
         )
         if now["lag_s"] is not None:
-            rows.append(("lag", f"{now['lag_s']:.3f} s behind the venue"))
+            rows.append(("lag", f"{_lag(now['lag_s'])} behind the venue"))
         if now["silent_s"] is not None:
             rows.append(("last tick", f"{_span(now['silent_s'])} ago"))
         ill = [stage for stage, fine in now["healthy"].items() if not fine]
@@ -170,6 +170,10 @@ def _latency(stages: dict[str, dict[str, float]]) -> RenderableType:
             values = (one[key] for key in ("p50", "p99", "p99_9", "max"))
             table.add_row(stage, grouped(int(one["count"])), *(f"{ms:.3f}" for ms in values))
     return table
+
+
+def _lag(seconds: float) -> str:
+    return f"{seconds:.3f} s" if abs(seconds) < 60 else _span(seconds)
 
 
 def _span(seconds: float) -> str:
