@@ -94,6 +94,9 @@ class TimedSource:
         self._began = time.perf_counter_ns()
         return Arrivals(_decoded(self._decode, self._messages.payloads, lo, hi), [], {0: hi})
 
+    def took(self, ns: int) -> None:
+        """Its batches are what they are."""
+
     def stop(self) -> None:
         """Ends by itself."""
 

@@ -80,6 +80,9 @@ class LiveSource(Protocol):
     async def take(self, wait_s: float) -> Arrivals | None:
         """Return what came; nothing in it after `wait_s` of silence; None after the last."""
 
+    def took(self, ns: int) -> None:
+        """Learn how long strategies took for the last take; never told where there are none."""
+
     def stop(self) -> None:
         """Read no further; what was read already can still be taken."""
 

@@ -16,6 +16,7 @@ import numpy as np
 from parity.model.errors import ConfigError
 from parity.model.ticks import NO_TS_RECV, SEQUENCER_BITS, UNDELIVERED
 from parity.sources.arrivals import Arrivals, Note, Place, Stream
+from parity.sources.portions import Portions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -53,6 +54,7 @@ class PacedSource:
         self._pieces: Iterator[Arrivals] = iter(())
         self._started = 0.0
         self._handed = 0
+        self._portions = Portions(_BATCH_ROWS)
         self._stopped = False
 
     def start_at(self, positions: Mapping[Stream, int]) -> None:
@@ -99,6 +101,10 @@ class PacedSource:
         self._handed += 0 if arrived is None else len(arrived.records)
         return arrived
 
+    def took(self, ns: int) -> None:
+        """Let the next batch be as large as strategies are done with soon."""
+        self._portions.took(ns)
+
     def stop(self) -> None:
         """End at the next take."""
         self._stopped = True
@@ -112,16 +118,19 @@ class PacedSource:
         for batch in self._recording.batches():
             records, notes = self._records(batch, row)
             row += len(batch.ticks)
-            for lo in range(0, max(len(records), 1), rows):
-                part = records[lo : lo + rows].copy()
+            lo, hi = 0, -1
+            while hi < len(records):
+                hi = lo + self._portions.size(min(rows, len(records) - lo))
+                part = records[lo:hi].copy()
                 mine = [
                     note._replace(row=note.row - lo)
                     for note in notes
-                    if lo <= note.row < lo + rows or (note.row == len(records) <= lo + rows)
+                    if lo <= note.row < hi or note.row == len(records) == hi
                 ]
                 if len(part) or mine:
                     end = int(part["offset"][-1]) + 1 if len(part) else row
                     yield Arrivals(part, mine, {self._id: end})
+                lo = hi
 
     def _records(self, batch: EventBatch, first_row: int) -> tuple[npt.NDArray[Any], list[Note]]:
         records = batch.ticks.to_records()

@@ -25,6 +25,7 @@ import structlog
 from parity.model.errors import ConfigError, ParityError, ServiceDown, did_you_mean
 from parity.sources.arrivals import Arrivals, Decoder, EventDecoder, Note, Place, Stream
 from parity.sources.decoding import Messages, decode_messages
+from parity.sources.portions import Portions, cut
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message
@@ -107,6 +108,7 @@ class RedpandaSource:
         self._connect_limit_s = connect_limit_s
         self._queue: deque[Messages] = deque()
         self._queue_batches_max = queue_batches_max
+        self._portions = Portions(BATCH_MESSAGES_MAX)
         self._space = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -179,7 +181,7 @@ class RedpandaSource:
         self._thread.start()
 
     async def take(self, wait_s: float) -> Arrivals | None:
-        """Return the next batch, decoded; an empty one after `wait_s` of silence; None at the end.
+        """Return the next portion, decoded; an empty one after `wait_s`; None at the end.
 
         Raises:
             ServiceDown: the consumer cannot go on; after everything read before was taken.
@@ -198,6 +200,10 @@ class RedpandaSource:
                 self._waiter = None
         if self._queue:
             messages = self._queue.popleft()
+            size = self._portions.size(len(messages.payloads))
+            if size < len(messages.payloads):
+                messages, rest = cut(messages, size)
+                self._queue.appendleft(rest)
             self._space.set()
             return decode_messages(self._decoder, messages, self._readers, self._keep_raw)
         if not self._ended:
@@ -205,6 +211,10 @@ class RedpandaSource:
         if self._failure is not None:
             raise self._failure
         return None
+
+    def took(self, ns: int) -> None:
+        """Let the next batch be as large as strategies are done with soon."""
+        self._portions.took(ns)
 
     def stop(self) -> None:
         """Stop polling; what was read already can still be taken."""

@@ -232,6 +232,9 @@ class Payloads:
         self._decode(self._payloads[at], records, 0, 0, at)
         return self._arrivals(records, [], {0: at + 1})
 
+    def took(self, ns: int) -> None:
+        """Its batches are what they are."""
+
     def stop(self) -> None:
         """Ends by itself."""
 

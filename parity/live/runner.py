@@ -323,7 +323,7 @@ class Runner:
         """Let the engine decide and offer what it approved; `began` is 0 of what is no news."""
         effects = strategies.engine.process(batch)
         if began:
-            self._telemetry.mark("decide")
+            self._source.took(self._telemetry.mark("decide"))
         if effects:
             strategies.writer.write(effects)
             approved = [effect for effect in effects if isinstance(effect, ApprovedSignal)]

@@ -84,13 +84,14 @@ class Telemetry:
         """A turn begins: its ticks have their ts_recv now."""
         self.began = self._at = self.now()
 
-    def mark(self, stage: str) -> None:
-        """What ran since the last mark was this stage."""
+    def mark(self, stage: str) -> int:
+        """What ran since the last mark was this stage; returns how long, in ns."""
         now = self.now()
         spent = now - self._at
         self._at = now
         self.stages[stage].add(spent)
         self._spent[stage] += spent
+        return spent
 
     def skip(self) -> None:
         """What ran since the last mark was none of the stages."""

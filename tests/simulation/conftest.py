@@ -184,6 +184,12 @@ class Bench(NamedTuple):
         assert {"delivered", "recovered"} >= {line.state for line in ledger}
         return len(approved)
 
+    def digests(self) -> list[tuple[str, str, str]]:
+        """Return what each executor said and decided, as the report of the ended run has it."""
+        report = RunFolder(self.folder).manifest.report
+        assert report is not None
+        return [(e.strategy_id, e.candidate_digest, e.decision_digest) for e in report.executors]
+
     def verify(self) -> dict[str, Any]:
         """Return what `parity verify` says, which must be identical."""
         words = [sys.executable, "-m", "parity", "verify", str(self.folder), "--json"]

@@ -14,7 +14,6 @@ from waiting import until
 
 from parity.live.clock import CLOCK_STEP
 from parity.recording.reader import open_recording
-from parity.recording.runs import RunFolder
 from parity.testing.broker import Broker
 
 pytestmark = pytest.mark.slow
@@ -53,7 +52,7 @@ def test_hours_forth_and_back_move_no_decision(
     assert (np.diff(here["ts_recv"]) >= 0).all()
     assert began < here["ts_recv"][0]
     assert here["ts_recv"][-1] < ended
-    assert digests(undisturbed.folder) == digests(bench.folder)
+    assert undisturbed.digests() == bench.digests()
     assert bench.check_signals() == bench.verify()["covered"]["deliveries"] > 0
 
 
@@ -66,10 +65,3 @@ def ticks(folder: Path) -> np.ndarray:
     """Return the ticks of a recording."""
     with open_recording(folder) as recording:
         return np.concatenate([batch.ticks.to_records() for batch in recording.batches()])
-
-
-def digests(folder: Path) -> list[Any]:
-    """Return what each executor of a run said and decided, as its report has it."""
-    report = RunFolder(folder).manifest.report
-    assert report is not None
-    return [(e.strategy_id, e.candidate_digest, e.decision_digest) for e in report.executors]

@@ -134,6 +134,9 @@ class Silent:
         ticks = dummy_records(1, stream=0) if self.taken == 1 else dummy_records(0)
         return Arrivals(ticks, [], {0: 1})
 
+    def took(self, ns: int) -> None:
+        """Its batches are what they are."""
+
     def stop(self) -> None:
         """Read no further."""
 

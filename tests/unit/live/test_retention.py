@@ -73,6 +73,9 @@ class Paused:
             part.rows for part in manifest.of_kind("ticks")
         )
 
+    def took(self, ns: int) -> None:
+        """Its batches are what they are."""
+
     def stop(self) -> None:
         """Nothing to stop."""
 

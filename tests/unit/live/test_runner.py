@@ -59,6 +59,9 @@ class Script:
             raise arrived
         return arrived
 
+    def took(self, ns: int) -> None:
+        """Its batches are what they are."""
+
     def stop(self) -> None:
         """Note the stop."""
         self.stopped = True
