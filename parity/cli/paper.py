@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,8 +105,10 @@ def command(
     raw = (dead_letters, keep_raw)
     settings = live_settings(servers, topics, *rotation, *kept, codec, tz, *raw, metrics)
     specs = specs_of(strategies, overrides, skip_invalid=skip_invalid)
-    if pace is not None and recording is None:
-        raise ConfigError("--pace: it goes with --recording", cure="name a recording")
+    of_topics = {"--topics": topics, "--codec": codec, "--tz": tz, "--dead-letters": dead_letters,
+                 "--keep-raw": keep_raw, "--exit-at-end": exit_at_end or None,
+                 "--from": None if start_from == "latest" else start_from}  # fmt: skip
+    _refuse_mixed(recording, pace, of_topics)
     table = table_of(instrument_table or recording, run / "recording")
     from parity.cli.logs import log_to_stderr
     from parity.compose.modes import paper
@@ -116,6 +118,22 @@ def command(
     read = {"recording": recording, "pace": pace, "sessions": load_overlays(sessions)}
     feed = feed_of(settings, begin, exit_at_end, **read)
     carry_out(paper, run, specs, feed, table, seed, settings, as_json, verify=verify)
+
+
+def _refuse_mixed(
+    recording: Path | None, pace: float | None, of_topics: Mapping[str, object]
+) -> None:
+    """Refuse options that would be passed over in silence."""
+    if recording is None:
+        if pace is not None:
+            raise ConfigError("--pace: it goes with --recording", cure="name a recording")
+        return
+    given = [name for name, value in of_topics.items() if value is not None]
+    if given:
+        raise ConfigError(
+            f"{', '.join(given)}: no topic is read where --recording names the ticks",
+            cure=f"leave out {'it' if len(given) == 1 else 'them'}, or --recording",
+        )
 
 
 def carry_out(

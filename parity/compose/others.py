@@ -66,7 +66,9 @@ def against(
     # A refusal by the paper broker is of an approved signal, which was published.
     drops = _all_said(frames.drops(run).filter(pl.col("signal_id") == ""))
     about = {one.instrument_token for one in (*ours, *drops)} | _tokens(folder)
-    first, last = span[0] - tolerance.ts_event_ns, span[1] + tolerance.ts_event_ns
+    # A heartbeat behind the last tick may have made a signal due.
+    end = max([span[1], *(one.ts_event for one in (*ours, *drops))])
+    first, last = span[0] - tolerance.ts_event_ns, end + tolerance.ts_event_ns
     theirs: list[Said] = []
     left_out: Counter[str] = Counter()
     own = None if Path(other).is_file() else folder.manifest.run_id

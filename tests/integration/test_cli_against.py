@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from parity.analysis import frames
 from parity.cli import app
+from parity.compose import others
+from parity.recording.runs import RunFolder
 from parity.sources.synthetic import make_recording
 
 RUNNER = CliRunner(env={"NO_COLOR": "1", "PARITY_CHECKPOINT_TICKS": "500"})
@@ -135,6 +138,20 @@ def test_what_lies_outside_is_counted_and_not_compared(run: Path, old: Any) -> N
         "outside the run's time": 1,
         "instruments the run is not about": 1,
     } == found["left_out"]
+
+
+def test_a_signal_that_came_due_behind_the_last_tick_is_compared(
+    run: Path, old: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A heartbeat makes it: the run's time reaches to its last signal where ticks ended before."""
+    seen = others.span_of(RunFolder(run))
+    last = max(one.ts_event for one in others._all_said(frames.signals(run)))
+    assert seen is not None
+    monkeypatch.setattr(others, "span_of", lambda *_, **__: (seen[0], last - 1))
+    done, found = held(run, old(lambda _: None))
+
+    assert 0 == done.exit_code
+    assert ({}, len(messages(run))) == (found["left_out"], found["covered"]["messages"])
 
 
 def still_open(run: Path, folder: Path, parts: int) -> Path:
