@@ -24,20 +24,22 @@ from parity.live.delivery import Delivery
 from parity.live.runner import Limits, Outcome, Strategies
 from parity.live.start import start
 from parity.model.events import EventBatch
-from parity.model.ticks import TICK_DTYPE, TickBatch
+from parity.model.ticks import TickBatch
 from parity.publishers.memory import MemoryPublisher
 from parity.recording.journal import JournalWriter
 from parity.recording.runs import RecordingReference, RunManifest, RunWriter
 from parity.recording.sequencer import Sequencer
 from parity.recording.writer import create_recording
 from parity.sources import synthetic
-from parity.sources.arrivals import Arrivals
 from parity.sources.codecs.native import NativeDecoder, encode_batch
+from parity.sources.decoding import Messages as Poll
+from parity.sources.decoding import decode_messages
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.report import Report
+    from parity.sources.arrivals import Arrivals
 
 TURNS = {1: 20_000, 10: 5_000, 100: 1_000, 1000: 200}  # by ticks a batch
 STRATEGIES = {"momentum_kernel": generate.MOMENTUM, "momentum": generate.MOMENTUM}
@@ -62,7 +64,7 @@ class TimedSource:
         self.turns_ns: list[int] = []
         self._messages = messages
         self._batch = batch
-        self._decode = NativeDecoder(messages.table).decode_into
+        self._decoder = NativeDecoder(messages.table)
         self._at = 0
         self._began = 0
 
@@ -92,7 +94,7 @@ class TimedSource:
             return None
         self._at = hi
         self._began = time.perf_counter_ns()
-        return Arrivals(_decoded(self._decode, self._messages.payloads, lo, hi), [], {0: hi})
+        return _decoded(self._decoder, self._messages.payloads, lo, hi)
 
     def took(self, ns: int) -> None:
         """Its batches are what they are."""
@@ -104,11 +106,11 @@ class TimedSource:
         """Nothing to let go of."""
 
 
-def _decoded(decode: Callable[..., None], payloads: Sequence[bytes], lo: int, hi: int) -> Any:
-    records = np.zeros(hi - lo, TICK_DTYPE)
-    for row in range(hi - lo):
-        decode(payloads[lo + row], records, row, 0, lo + row)
-    return records
+def _decoded(decoder: NativeDecoder, payloads: Sequence[bytes], lo: int, hi: int) -> Arrivals:
+    """Read one poll's messages, as the source of a broker does."""
+    count = hi - lo
+    poll = Poll(list(payloads[lo:hi]), [0] * count, list(range(lo, hi)), [0] * count, [])
+    return decode_messages(decoder, poll)
 
 
 def run_writer(folder: Path) -> RunWriter:
@@ -182,7 +184,7 @@ class Stages(NamedTuple):
     """The parts of the live path, without the loop around them."""
 
     messages: Messages
-    decode: Callable[..., None]
+    decoder: NativeDecoder
     sequencer: Sequencer
     journal: JournalWriter
     engine: Engine
@@ -191,7 +193,7 @@ class Stages(NamedTuple):
     def turn(self, lo: int, hi: int, clock: Callable[[], int]) -> list[int]:
         """Carry payloads lo..hi through; return perf_counter_ns before, between and behind."""
         at = [time.perf_counter_ns()]
-        records = _decoded(self.decode, self.messages.payloads, lo, hi)
+        records = _decoded(self.decoder, self.messages.payloads, lo, hi).records
         at.append(time.perf_counter_ns())
         records["ts_recv"] = clock()
         records = self.sequencer.sequence(records)
@@ -223,7 +225,7 @@ def test_bench_live_stages(
     with JournalWriter(folder, durability="os") as journal:
         stages = Stages(
             messages,
-            NativeDecoder(messages.table).decode_into,
+            NativeDecoder(messages.table),
             Sequencer(messages.table),
             journal,
             Engine(messages.table, [generate.plan(strategy, STRATEGIES[strategy])]),

@@ -99,6 +99,8 @@ class Decoder(Protocol):
         dtype: of the records it fills: the `tick_dtype` of its instrument table.
         split: None where a message is one tick; else it gives the parts of a message (none of a
             heartbeat), each of which `decode_into` reads, or raises Undecodable for all of it.
+        read_many: None, or what fills the records of payloads, streams, offsets and broker times in
+            ms as `decode_into` would, where it can: it returns the rows that are left to that.
     """
 
     dtype: np.dtype[Any]
@@ -106,6 +108,10 @@ class Decoder(Protocol):
     @property
     def split(self) -> Callable[[bytes | None], Sequence[bytes]] | None:
         """What gives the parts of a message."""
+
+    @property
+    def read_many(self) -> Callable[..., Sequence[int]] | None:
+        """What reads many messages at once."""
 
     def decode_into(
         self,

@@ -64,7 +64,8 @@ def decode_messages(
         records, starts = _decode_parts(decoder, messages, refusals, events)
     streams, offsets, notes = messages.streams, messages.offsets, messages.gaps
     positions = {note.detail["stream"]: note.detail["next_offset"] for note in notes}
-    positions.update((s, offset + 1) for s, offset in zip(streams, offsets, strict=True))
+    last = dict(zip(streams, offsets, strict=True))  # of each stream; offsets rise in it
+    positions.update((stream, offset + 1) for stream, offset in last.items())
     if starts is not None:
         notes = _in_rows(messages, refusals, starts, events)
     if keep_raw is not None:
@@ -96,11 +97,13 @@ def _decode(
     # A third of the cost of np.zeros for a structured dtype.
     records = np.frombuffer(bytearray(len(payloads) * decoder.dtype.itemsize), decoder.dtype)
     decode_into = decoder.decode_into
-    row = 0
-    for at, payload in enumerate(payloads):
+    left: Sequence[int] = range(len(payloads))
+    if decoder.read_many is not None:
+        left = decoder.read_many(payloads, streams, offsets, broker_ms, records)
+    for at in left:
         try:
-            decode_into(payload, records, row, streams[at], offsets[at], broker_ms[at] * 1_000_000)
-            row += 1
+            place = (streams[at], offsets[at], broker_ms[at] * 1_000_000)
+            decode_into(payloads[at], records, at, *place)
         except Undecodable as refused:
             refusals.append((at, str(refused)))
     if not refusals:
@@ -108,7 +111,7 @@ def _decode(
     counts = np.ones(len(payloads) + 1, np.int64)
     counts[0] = 0
     counts[[at + 1 for at, _ in refusals]] = 0
-    return records[:row], counts.cumsum().tolist()
+    return records[counts[1:] != 0], counts.cumsum().tolist()
 
 
 def _decode_parts(

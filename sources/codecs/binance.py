@@ -74,6 +74,7 @@ class BinanceDecoder:
     """
 
     split = None
+    read_many = None
 
     def __init__(self, table: InstrumentTable) -> None:
         self._filler = Filler(table)

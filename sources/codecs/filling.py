@@ -113,12 +113,11 @@ class Filler:
         dtype: of the records.
         wire: the type of wire values, the table's extension columns included.
         extensions: of the table.
+        kept_flags: the bits of the flags that stay.
     """
 
     def __init__(self, table: InstrumentTable, *, keep_verdicts: bool = False) -> None:
-        self._kept_flags = (
-            0xFFFF_FFFF if keep_verdicts else ~(flag.SEQUENCER_BITS | flag.NO_TS_RECV)
-        )
+        self.kept_flags = 0xFFFF_FFFF if keep_verdicts else ~(flag.SEQUENCER_BITS | flag.NO_TS_RECV)
         self.dtype = table.tick_dtype
         self.extensions = table.extensions
         self.wire: Any = wire_of(table.extensions)
@@ -177,7 +176,7 @@ class Filler:
                 at_price[price], at_quantity[quantity], wire.side, at_price[bid], at_price[ask],
                 at_quantity[bid_quantity], at_quantity[ask_quantity], at_quantity[volume],
                 open_interest or 0, -1 if trade_id is None else trade_id,
-                flags & self._kept_flags, stream, offset, 0,
+                flags & self.kept_flags, stream, offset, 0,
             )  # fmt: skip
             if beyond:
                 self._beyond.pack_into(buffer, row * self._size + _RECORD.size, *beyond)

@@ -75,6 +75,8 @@ class KiteDecoder:
         zone: of naive times; None refuses them.
     """
 
+    read_many = None
+
     def __init__(self, table: InstrumentTable, *, zone: dt.tzinfo | None = None) -> None:
         self._filler = Filler(table)
         self.dtype = self._filler.dtype

@@ -53,6 +53,8 @@ class KiteBinaryDecoder:
         table: gives each token its scales; a token that is not in it is refused.
     """
 
+    read_many = None
+
     def __init__(self, table: InstrumentTable) -> None:
         self._filler = Filler(table)
         self.dtype = self._filler.dtype

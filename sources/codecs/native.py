@@ -23,9 +23,10 @@ from parity.model.errors import InputRefused
 from parity.sources.codecs import Undecodable, market_tick
 from parity.sources.codecs.exact import LIMIT, decimal_text
 from parity.sources.codecs.filling import DECIMALS, Filler, Wire, wire_of
+from parity.sources.codecs.native_rows import NativeRows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from parity.model.extensions import Extension
     from parity.model.instruments import InstrumentTable
@@ -47,6 +48,7 @@ class NativeDecoder:
     """
 
     split = None
+    read_many: Callable[..., Sequence[int]] | None = None
 
     def __init__(
         self, table: InstrumentTable, *, packing: str = JSON, keep_verdicts: bool = False
@@ -56,6 +58,8 @@ class NativeDecoder:
         self._fill = self._filler.fill
         self._packing = packing
         self._decode = _MODULES[packing].Decoder(self._filler.wire).decode
+        if packing == JSON and not table.extensions:
+            self.read_many = NativeRows(table, self._filler.kept_flags).read
 
     def decode_into(
         self,
