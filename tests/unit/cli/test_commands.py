@@ -483,24 +483,3 @@ def test_what_a_strategy_raised_is_shown(tmp_path: Path) -> None:
 def test_values_of_a_moment_are_words(value: object, text: str) -> None:
     """Words stand beside each other; numbers are JSON, whichever kind of list they came in."""
     assert text == moments._text(value)
-
-
-@pytest.mark.parametrize(
-    ("given", "named"),
-    [
-        (("--topics", "t", "--codec", "kite"), "--topics, --codec"),
-        (("--from", "earliest"), "--from"),
-        (("--exit-at-end",), "--exit-at-end"),
-        (("--no-dead-letters",), "--dead-letters"),
-    ],
-)
-def test_options_of_topics_do_not_go_with_a_recording(
-    given: tuple[str, ...], named: str, tmp_path: Path
-) -> None:
-    """Nothing that was asked for is passed over in silence: exit 2, the options by name."""
-    words = ("paper", tmp_path / "run", "--strategies", "momentum")
-    code, _, said = run(*words, "--recording", ROOT / "recordings" / "demo", *given)
-
-    assert 2 == code
-    assert f"{named}: no topic is read where --recording names the ticks" in " ".join(said.split())
-    assert not (tmp_path / "run").exists()
