@@ -64,7 +64,7 @@ class RedpandaSource:
         events: topics of events beside those of ticks, and who reads one message of each. Without
             positions they start at their ends: what was filled before a run is not the run's.
         start: "earliest", "latest", or positions (partitions not in them start at the earliest).
-        partitions: pins this reader to some partitions of every topic.
+        partitions: pins this reader to some partitions of every topic of ticks.
         exit_at_end: end at the offsets that were the ends at the start.
         settings: librdkafka settings, passed through (SASL, TLS, fetch.wait.max.ms …).
         connect_limit_s: how long the first answer may take.
@@ -282,7 +282,8 @@ class RedpandaSource:
                     cure=f"create it; {did_you_mean(topic, known)}" if known else "create it",
                 )
             there = sorted(known[topic].partitions)
-            wanted = there if self._partitions is None else sorted(self._partitions)
+            every = self._partitions is None or topic in self._events
+            wanted = there if every else sorted(self._partitions or ())
             absent = sorted({*wanted} - {*there})
             if absent:
                 raise ConfigError(

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from parity.proof.against import Tolerance
+    from parity.proof.diff import Comparison
 
 EXAMPLE = (
     "Examples:\n\nparity diff runs/first runs/second\n\nparity diff runs/first runs/second --json"
+    "\n\nparity diff runs/all --shard runs/a --shard runs/b"
     "\n\nparity diff runs/today --against old_runner.jsonl --tolerance time=5ms "
     "--tolerance price=0.05"
 )
@@ -47,25 +49,43 @@ def command(
             help="Of --against: time=5ms, price=0.05, quantity=1, confidence=any. Default: exact.",
         ),
     ] = None,
+    shards: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--shard",
+            metavar="RUN",
+            help="Instead of B: a run on some --partitions; all of them together. Repeatable.",
+        ),
+    ] = None,
     servers: Servers = None,
     as_json: Json = False,
 ) -> None:
     """Compare two runs record by record; name the first tick, strategy and field that differ.
 
     With --against the run's signals are held against another runner's, by instrument, side and
-    time. Exit code 0 means the same; 1 different or nothing compared.
+    time. With --shard it is held against the union of runs on partitions of the same topics.
+    Exit code 0 means the same; 1 different or nothing compared.
     """
-    if (b is None) == (against is None):
-        raise ConfigError("diff: expected a second run, or --against", cure="give one of the two")
+    if (b is not None) + (against is not None) + bool(shards) != 1:
+        raise ConfigError(
+            "diff: expected a second run, --against or --shard", cure="give one of the three"
+        )
     if against is not None:
         _against(a, against, _tolerance(tolerance or []), servers, as_json)
         return
     if tolerance:
         raise ConfigError("--tolerance: it goes with --against", cure="runs are compared exactly")
-    assert b is not None
-    from parity.compose.proofs import diff
+    if b is not None:
+        from parity.compose.proofs import diff
 
-    found = diff(a, b)
+        _show(diff(a, b), a, str(b), as_json)
+    else:
+        from parity.compose.unions import diff_union
+
+        _show(diff_union(a, shards or []), a, "the shards", as_json)
+
+
+def _show(found: Comparison, a: Path, b: str, as_json: bool) -> None:
     if as_json:
         show_json(found.to_json())
     else:

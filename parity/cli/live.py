@@ -19,6 +19,7 @@ from parity.cli.options import (
     KeepRaw,
     Metrics,
     Overrides,
+    Partitions,
     RotateMb,
     RotateS,
     Seed,
@@ -32,6 +33,7 @@ from parity.cli.options import (
     VerifyAtEnd,
     feed_of,
     live_settings,
+    partitions_of,
     specs_of,
     start_of,
     table_of,
@@ -60,6 +62,7 @@ def command(
     overrides: Overrides = None,
     skip_invalid: SkipInvalid = False,
     topics: Topics = None,
+    partitions: Partitions = None,
     codec: Codec = None,
     tz: CodecTz = None,
     dead_letters: DeadLetters = None,
@@ -83,7 +86,7 @@ def command(
     What BROKER.orders.filled says was filled enters the portfolios; strategies at the paper broker
     are filled on paper. Without --confirm nothing is started. Else as `parity paper`.
     """
-    begin = start_of(start_from)
+    begin, pins = start_of(start_from), {"partitions": partitions_of(partitions)}
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
     raw = (dead_letters, keep_raw)
     settings = live_settings(servers, topics, *rotation, *kept, codec, tz, *raw, metrics)
@@ -100,7 +103,7 @@ def command(
     from parity.compose.sessions import load_overlays
 
     log_to_stderr(settings.log_level)
-    feed = feed_of(settings, begin, exit_at_end, sessions=load_overlays(sessions))
+    feed = feed_of(settings, begin, exit_at_end, sessions=load_overlays(sessions), **pins)
     carry_out(live, run, specs, feed, table, seed, settings, as_json, verify=verify)
 
 

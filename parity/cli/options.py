@@ -97,6 +97,14 @@ KeepRaw = Annotated[
         help="Whether the payloads are recorded too, so that they can be decoded anew.",
     ),
 ]
+Partitions = Annotated[
+    str | None,
+    typer.Option(
+        "--partitions",
+        metavar="N,…|N-N",
+        help="Read only these of each topic: one runner of several, with strategies of its own.",
+    ),
+]
 StartFrom = Annotated[
     str,
     typer.Option(
@@ -302,6 +310,27 @@ def start_of(text: str) -> str:
             f"--from: expected earliest or latest, was {text!r}", cure=did_you_mean(text, _FROM)
         )
     return text
+
+
+def partitions_of(text: str | None) -> tuple[int, ...] | None:
+    """Return the partitions of --partitions, rising; None where it is not given.
+
+    >>> partitions_of("4,0-2")
+    (0, 1, 2, 4)
+    """
+    if text is None:
+        return None
+    found: set[int] = set()
+    for word in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,5})(?:-(\d{1,5}))?\s*", word, re.ASCII)
+        low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if low > high or found & {*range(low, high + 1)}:
+            raise ConfigError(
+                f"--partitions: expected numbers and ranges, each once, was {text!r}",
+                cure="write 0,1 or 0-1",
+            )
+        found |= {*range(low, high + 1)}
+    return tuple(sorted(found))
 
 
 def table_of(given: Path | None, recording: Path) -> InstrumentTable:

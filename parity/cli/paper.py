@@ -20,6 +20,7 @@ from parity.cli.options import (
     KeepRaw,
     Metrics,
     Overrides,
+    Partitions,
     RotateMb,
     RotateS,
     Seed,
@@ -34,6 +35,7 @@ from parity.cli.options import (
     feed_of,
     guard_of,
     live_settings,
+    partitions_of,
     retention_of,
     rotation_of,
     specs_of,
@@ -66,6 +68,7 @@ def command(
     overrides: Overrides = None,
     skip_invalid: SkipInvalid = False,
     topics: Topics = None,
+    partitions: Partitions = None,
     codec: Codec = None,
     tz: CodecTz = None,
     dead_letters: DeadLetters = None,
@@ -100,7 +103,7 @@ def command(
     An open run of the same configuration goes on from its own recorded offsets. SIGINT and SIGTERM
     end it and seal its recording; with --verify it is proved then, and 1 means it was not.
     """
-    begin = start_of(start_from)
+    begin, pins = start_of(start_from), {"partitions": partitions_of(partitions)}
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
     raw = (dead_letters, keep_raw)
     settings = live_settings(servers, topics, *rotation, *kept, codec, tz, *raw, metrics)
@@ -116,7 +119,7 @@ def command(
 
     log_to_stderr(settings.log_level)
     read = {"recording": recording, "pace": pace, "sessions": load_overlays(sessions)}
-    feed = feed_of(settings, begin, exit_at_end, **read)
+    feed = feed_of(settings, begin, exit_at_end, **read, **pins)
     carry_out(paper, run, specs, feed, table, seed, settings, as_json, verify=verify)
 
 

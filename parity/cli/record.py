@@ -18,6 +18,7 @@ from parity.cli.options import (
     KeepDays,
     KeepRaw,
     Metrics,
+    Partitions,
     RotateMb,
     RotateS,
     Servers,
@@ -26,6 +27,7 @@ from parity.cli.options import (
     Topics,
     feed_of,
     live_settings,
+    partitions_of,
     retention_of,
     rotation_of,
     start_of,
@@ -47,6 +49,7 @@ def command(
         typer.Argument(metavar="REC", help="Folder of the recording; one that is open goes on."),
     ],
     topics: Topics = None,
+    partitions: Partitions = None,
     codec: Codec = None,
     tz: CodecTz = None,
     dead_letters: DeadLetters = None,
@@ -66,7 +69,7 @@ def command(
 
     SIGINT and SIGTERM end it and seal the recording.
     """
-    begin = start_of(start_from)
+    begin, pins = start_of(start_from), {"partitions": partitions_of(partitions)}
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
     raw = (dead_letters, keep_raw)
     settings = live_settings(servers, topics, *rotation, *kept, codec, tz, *raw, metrics)
@@ -75,7 +78,7 @@ def command(
     from parity.compose.modes import record
 
     log_to_stderr(settings.log_level)
-    feed = feed_of(settings, begin, exit_at_end)
+    feed = feed_of(settings, begin, exit_at_end, **pins)
     with kept_in(recording), told("record") as tell:
         found = record(
             recording,

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from parity.compose.beginning import created_by
 from parity.recording.reader import open_recording
+from parity.sources.pinned import PinnedSource
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.compose.sessions import Overlays
+    from parity.compose.shards import Shard
     from parity.live.dead_letters import DeadLetters
     from parity.live.operator import Operating
     from parity.live.runner import Limits, Outcome, Strategies
@@ -50,6 +52,8 @@ class Feed(NamedTuple):
         dead_letters: send what cannot be decoded to `<topic>.dlq`.
         fenced: signals go in transactions, so that one runner at a time can send those of a run.
         fills: topics of fills from outside, which a live mode adds, and who reads each.
+        partitions: of each tick topic, rising, where this is one runner of several; None is all.
+        shard: what follows from these, known once the broker was asked.
     """
 
     topics: Sequence[str] = ()
@@ -66,6 +70,8 @@ class Feed(NamedTuple):
     keep_raw: bool = False
     fenced: bool = False
     fills: Mapping[str, FillDecoder] = MappingProxyType({})
+    partitions: tuple[int, ...] | None = None
+    shard: Shard | None = None
 
     @property
     def reading(self) -> dict[str, str]:
@@ -103,9 +109,15 @@ def run_live(
     progress: Callable[[dict[str, int]], None] | None,
     guard: Guard | None = None,
 ) -> Outcome:
-    """Run a live mode from its feed to its end, or until SIGINT or SIGTERM; `None` records only."""
+    """Run a live mode from its feed to its end, or until SIGINT or SIGTERM; `None` records only.
+
+    Raises:
+        ParityError: a shard's partitions are no longer what they were; all is sealed.
+    """
     from parity.live.start import start
     from parity.live.supervisor import stop_on_signals
+
+    source = source_of(feed, table)
 
     async def main() -> Outcome:
         stop = asyncio.Event()
@@ -113,7 +125,7 @@ def run_live(
             return await start(
                 folder,
                 table,
-                source_of(feed, table),
+                source,
                 created_by=created_by(),
                 stop=stop,
                 strategies=strategies,
@@ -123,10 +135,14 @@ def run_live(
                 rotation=keeping.rotation,
                 retention=keeping.retention,
                 letters=letters_of(feed),
+                shard=None if feed.shard is None else feed.shard.kept,
                 progress=progress,
             )
 
-    return asyncio.run(main())
+    outcome = asyncio.run(main())
+    if isinstance(source, PinnedSource) and source.ended is not None:
+        raise source.ended
+    return outcome
 
 
 @contextmanager
@@ -166,16 +182,21 @@ def source_of(feed: Feed, table: InstrumentTable) -> LiveSource:
     from parity.sources.codecs.registry import decoder_of
     from parity.sources.redpanda import RedpandaSource
 
-    return RedpandaSource(
+    source = RedpandaSource(
         feed.bootstrap,
         feed.topics,
         decoder_of(feed.codec, table, feed.tz),
         events=feed.fills,
         start=feed.start_from,
+        partitions=feed.partitions,
         exit_at_end=feed.exit_at_end,
         settings=feed.librdkafka,
         keep_raw={"codec": feed.codec, "tz": feed.tz} if feed.keep_raw else None,
     )
+    if feed.shard is None:
+        return source
+    partitioner = feed.shard.partitioner if feed.shard.placed else None
+    return PinnedSource(source, feed.shard.counts, feed.shard.look, partitioner=partitioner)
 
 
 def publisher_of(feed: Feed, run: Path, run_id: str) -> Publisher:

@@ -23,6 +23,7 @@ from parity.settings.strategies import spec_of
 from parity.settings.validators import validator_of
 
 if TYPE_CHECKING:
+    from parity.compose.shards import Admit
     from parity.core.executor import ExecutorPlan
     from parity.recording.runs import RunFolder, RunWriter
     from parity.settings.drafts import StrategySpec
@@ -95,16 +96,19 @@ def _prepared(
     return prepared
 
 
-def introduce(writer: RunWriter, spec: StrategySpec) -> dict[str, Any]:
+def introduce(writer: RunWriter, spec: StrategySpec, admit: Admit | None = None) -> dict[str, Any]:
     """Keep a strategy in a run and return what a control that brings it carries as `strategy`.
 
     To be called before the control is journaled: behind it every start and every proof of the run
     builds the strategy from what is kept here.
 
     Raises:
-        ConfigError: it is disabled, or cannot be built; then no control may be journaled.
+        ConfigError: it is disabled, cannot be built, or is refused by `admit`, as it is for another
+            runner; then no control may be journaled.
     """
     prepared = prepare([spec])
+    if admit is not None:
+        admit(prepared.plans)
     prepared.warn()
     keep_sources(writer, prepared)
     strategy: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(prepared.kept[0]))

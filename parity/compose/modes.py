@@ -30,6 +30,7 @@ from parity.compose.models import Models
 from parity.compose.operating import Beside, operating_of
 from parity.compose.plans import Prepared, prepare
 from parity.compose.sessions import kept_sessions, live_sessions, recorded_sessions
+from parity.compose.shards import admitting, pinned
 from parity.core.engine import Engine
 from parity.model.errors import ConfigError, ServiceDown
 from parity.proof.replayer import backtest_events
@@ -340,7 +341,9 @@ def _trade(
 ) -> Finished:
     with held(run):
         table = _table_of(run, table)
+        feed = pinned(feed, run / "recording")
         prepared = prepare(specs, table=table, mode=mode)
+        admitting(feed.shard, table)(prepared.plans)
         prepared.warn()
         topics = fill_topics(mode, prepared.plans)
         if mode == LIVE and not topics:  # of those that are not skipped
@@ -389,7 +392,8 @@ def _decide(
     heart = Heart(table) if feed.recording is None else None  # a pace has another time
     strategies = Strategies(engine, writer, delivery, heart)
     limits = Limits(checkpoint_ticks=checkpoint_ticks)
-    operating = operating_of(run, writer, beside.metrics_port)
+    admit = admitting(feed.shard, table)
+    operating = operating_of(run, writer, beside.metrics_port, admit)
     folder, seen = run / "recording", (beside.progress, beside.guard)
     return run_live(folder, table, feed, keeping, operating, strategies, limits, *seen)
 
@@ -418,6 +422,7 @@ def record(
     Arguments and errors as for paper().
     """
     with held(folder):
+        feed = pinned(feed, folder, placed=False)  # without strategies nothing hangs on it
         keeping = Keeping(durability, rotation, retention)
         operating = operating_of(folder, None, metrics_port)
         outcome = run_live(folder, table, feed, keeping, operating, None, None, progress)

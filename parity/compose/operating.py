@@ -13,6 +13,7 @@ from parity.model.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from parity.compose.shards import Admit
     from parity.live.notify import Notifier
     from parity.live.operator import Operating
     from parity.live.watchdog import Guard
@@ -27,13 +28,16 @@ class Beside(NamedTuple):
     progress: Callable[[dict[str, int]], None] | None = None
 
 
-def operating_of(folder: Path, writer: RunWriter | None, metrics_port: int | None) -> Operating:
+def operating_of(
+    folder: Path, writer: RunWriter | None, metrics_port: int | None, admit: Admit | None = None
+) -> Operating:
     """Return how a run or a recording is operated.
 
     Args:
         folder: which this process holds.
         writer: of the run; None of a recorder.
         metrics_port: of its endpoint; 0 is any that is free, None is none.
+        admit: refuses strategies that are not for this run.
     """
     from parity.live.operator import Operating
 
@@ -42,7 +46,7 @@ def operating_of(folder: Path, writer: RunWriter | None, metrics_port: int | Non
         return Operating(folder, metrics_port=metrics_port, notifier=notifier)
 
     def introduced(strategy_id: str, file: str, overrides: Sequence[str]) -> dict[str, Any]:
-        return introduce_from(writer, strategy_id, file, overrides)
+        return introduce_from(writer, strategy_id, file, overrides, admit)
 
     kinds = {kept.config["strategy_id"]: kind_of(kept) for kept in writer.manifest.strategies}
     models = {name: True for name, kind in kinds.items() if kind != "rules"}
@@ -75,12 +79,16 @@ def notifier_of(environment: Mapping[str, str]) -> Notifier:
 
 
 def introduce_from(
-    writer: RunWriter, strategy_id: str, file: str, overrides: Sequence[str]
+    writer: RunWriter,
+    strategy_id: str,
+    file: str,
+    overrides: Sequence[str],
+    admit: Admit | None = None,
 ) -> dict[str, Any]:
     """Keep a strategy of a file in a run; return what a control carries of it.
 
     Raises:
-        ConfigError: the file, the strategy or an override is wrong.
+        ConfigError: the file, the strategy or an override is wrong, or it is not for this run.
     """
     from parity.settings.strategies import load_strategies
 
@@ -90,4 +98,4 @@ def introduce_from(
         raise ConfigError(
             f"{file}: no strategy {strategy_id!r} in it", cure=did_you_mean(strategy_id, found)
         )
-    return introduce(writer, found[strategy_id])
+    return introduce(writer, found[strategy_id], admit)

@@ -104,7 +104,7 @@ def replay(
     left_out = [] if planner is not None else _brought(engine)
     today_is = fingerprint(models=bool(prepared.models))
     changed = changes(folder.manifest.fingerprint, today_is)
-    changed += _changed(then, now) + _changed(brought.then, brought.now)
+    changed += changed_strategies(then, now) + changed_strategies(brought.then, brought.now)
     keys = sorted({*then, *now, *brought.now})
     found = compare(streams_of(folder), replayed.streams, keys=keys, ticks=replayed.ticks)
     first = found.first_divergence
@@ -141,8 +141,8 @@ def diff(a: Path, b: Path) -> Comparison:
         )
     ticks = min(_ticks(run_a.manifest), _ticks(run_b.manifest))
     changed = changes(run_a.manifest.fingerprint, run_b.manifest.fingerprint)
-    changed += _changed(then, now) + _inputs(run_a.manifest, run_b.manifest)
-    changed += _overtaken(run_a) + _overtaken(run_b)
+    changed += changed_strategies(then, now) + _inputs(run_a.manifest, run_b.manifest)
+    changed += overtaken(run_a) + overtaken(run_b)
     keys = sorted(_ran(run_a.manifest) | _ran(run_b.manifest))
     found = compare(streams_of(run_a), streams_of(run_b), keys=keys, ticks=ticks)
     first = found.first_divergence or _shorter(run_a.manifest, run_b.manifest)
@@ -156,7 +156,7 @@ def diff(a: Path, b: Path) -> Comparison:
     )
 
 
-def _overtaken(run: RunFolder) -> list[str]:
+def overtaken(run: RunFolder) -> list[str]:
     """Name the strategies of a run some of whose ticks came behind a heartbeat of a later time."""
     report = run.manifest.report
     found = [] if report is None else [e for e in report.executors if e.overtaken]
@@ -204,9 +204,10 @@ def _shorter(a: RunManifest, b: RunManifest) -> Divergence | None:
     )
 
 
-def _changed(
+def changed_strategies(
     then: dict[tuple[str, str], KeptStrategy], now: dict[tuple[str, str], KeptStrategy]
 ) -> list[str]:
+    """Return in what strategies of two runs differ, by (strategy_id, broker)."""
     found: list[str] = []
     for key in sorted({*then, *now}):
         a, b = then.get(key), now.get(key)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
@@ -47,6 +47,7 @@ async def start(
     rotation: Rotation | None = None,
     retention: Retention | None = None,
     letters: DeadLetters | None = None,
+    shard: Mapping[str, Any] | None = None,
     max_skew_ns: int = MAX_SKEW_NS,
     progress: Callable[[dict[str, int]], None] | None = None,
 ) -> Outcome:
@@ -65,6 +66,7 @@ async def start(
         rotation: when a segment ends, and is sealed.
         retention: how much of it is held; older segments go while the run goes on.
         letters: where undecodable messages go; None keeps them in the recording alone.
+        shard: of a new recording, which partitions of which it has; None is all of them.
         max_skew_ns: how far ts_event may be ahead of ts_recv.
         progress: called with counts after each turn of the loop.
 
@@ -73,14 +75,12 @@ async def start(
         ConfigError: the recording is in use, or the source does not fit it.
     """
     if not (goes_on := (folder / MANIFEST).exists()):
-        await _create(folder, table, source, created_by, durability)
+        await _create(folder, table, source, created_by, durability, shard)
     pruner = Pruner(folder, retention, anchored_clock())
     sealer = BackgroundSealer(folder, _sealing_failed, then=pruner)
     journal = _journal(folder, rotation or Rotation(), durability, sealer)
     try:
-        recorded = open_recording(folder) if goes_on else None
-        table = table if recorded is None else recorded.table
-        await _place(source, folder, recorded)
+        recorded, table = await _place(source, folder, table, goes_on)
         journal.append(np.zeros(0, table.tick_dtype), (), source.positions())
         parts = Parts(folder, source, journal, strategies, pruner)
         runner = Runner(
@@ -106,19 +106,32 @@ async def start(
 
 
 async def _create(
-    folder: Path, table: InstrumentTable, source: LiveSource, created_by: str, durability: str
+    folder: Path,
+    table: InstrumentTable,
+    source: LiveSource,
+    created_by: str,
+    durability: str,
+    shard: Mapping[str, Any] | None,
 ) -> None:
     await source.connect()
     made = {"created_by": created_by, "durability": durability}
-    create_recording(folder, table, streams=source.streams, **made)
+    create_recording(folder, table, streams=source.streams, shard=shard, **made)
 
 
-async def _place(source: LiveSource, folder: Path, recorded: Recording | None) -> None:
-    """Let the source begin where the recording ends, and call its streams by their ids there."""
+async def _place(
+    source: LiveSource, folder: Path, table: InstrumentTable, goes_on: bool
+) -> tuple[Recording | None, InstrumentTable]:
+    """Let the source begin where the recording ends, and call its streams by their ids there.
+
+    Returns:
+        The recording that goes on, if it does, and its instruments.
+    """
+    recorded = open_recording(folder) if goes_on else None
     if recorded is not None:
         source.start_at(recorded.next_positions())
         await source.connect()
     source.name_streams(add_streams(folder, source.streams))
+    return recorded, table if recorded is None else recorded.table
 
 
 def _journal(

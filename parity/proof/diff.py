@@ -6,7 +6,7 @@ error. Never here: running anything again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -128,7 +128,13 @@ def grouped(rows: Iterable[Row], *, whole: bool = False) -> dict[Key, list[Row]]
 
 
 def compare(
-    a: Streams, b: Streams, *, keys: Sequence[Key], ticks: int, whole: bool = False
+    a: Streams,
+    b: Streams,
+    *,
+    keys: Sequence[Key],
+    ticks: int,
+    whole: bool = False,
+    numbered_alike: bool = True,
 ) -> Comparison:
     """Compare the records of the given executors.
 
@@ -138,6 +144,7 @@ def compare(
         keys: every executor that ran in either.
         ticks: ticks that both runs saw.
         whole: compare also what was written beside the records (a run with its replay).
+        numbered_alike: one seq is one event in both; else only the times of records compare.
 
     Raises:
         NothingCompared: no ticks, or no executors.
@@ -149,20 +156,33 @@ def compare(
         )
     covered = {"ticks": ticks, "strategies": len(keys), "candidates": 0, "signals": 0, "fills": 0}
     found: list[Divergence] = []
+    clock = _seq if numbered_alike else _time
     for stream in STREAMS:
         for key in keys:
             rows_a, rows_b = a[stream].get(key, []), b[stream].get(key, [])
-            first = next(_differences(stream, key, rows_a, rows_b, whole), None)
+            first = next(_differences(stream, key, rows_a, rows_b, whole, clock), None)
             if first is not None:
                 found.append(first)
             _count(covered, stream, rows_a)
-    first = min(found, key=_order, default=None)
+    first = min(found, key=_order if numbered_alike else _order_in_time, default=None)
     return Comparison(same=first is None, first_divergence=first, covered=covered)
 
 
 def _order(divergence: Divergence) -> tuple[int, int, str, str]:
     stream = STREAMS.index(divergence.stream)
     return divergence.seq, stream, divergence.strategy_id, divergence.broker
+
+
+def _order_in_time(divergence: Divergence) -> tuple[int, int, str, str]:
+    return divergence.ts_event, *_order(divergence)[1:]
+
+
+def _seq(row: Row) -> tuple[Any, ...]:
+    return row["seq"], row.get("ts_event") or 0
+
+
+def _time(row: Row) -> tuple[Any, ...]:
+    return row["ts_event"], row["ordinal"], row["instrument_token"]
 
 
 def _count(covered: dict[str, int], stream: str, rows: Sequence[Row]) -> None:
@@ -174,15 +194,19 @@ def _count(covered: dict[str, int], stream: str, rows: Sequence[Row]) -> None:
 
 
 def _differences(
-    stream: str, key: Key, rows_a: Sequence[Row], rows_b: Sequence[Row], whole: bool
+    stream: str,
+    key: Key,
+    rows_a: Sequence[Row],
+    rows_b: Sequence[Row],
+    whole: bool,
+    clock: Callable[[Row], tuple[Any, ...]],
 ) -> Iterator[Divergence]:
     for row_a, row_b in zip_longest(rows_a, rows_b):
         if row_a is None or row_b is None:
             yield _only_one(stream, key, row_a, row_b)
         elif (row_a["record"] or b"") != (row_b["record"] or b""):
-            if (row_a.get("ts_event"), row_a["seq"]) != (row_b.get("ts_event"), row_b["seq"]):
-                earlier_is_a = row_a["seq"] < row_b["seq"]
-                pair = (row_a, None) if earlier_is_a else (None, row_b)
+            if clock(row_a) != clock(row_b):
+                pair = (row_a, None) if clock(row_a) < clock(row_b) else (None, row_b)
                 yield _only_one(stream, key, *pair)
             else:
                 yield _field(stream, key, row_a, row_b)

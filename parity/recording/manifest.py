@@ -26,7 +26,7 @@ MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
 _changing = threading.Lock()
 # Left out of the text where empty, so that a recording without them reads as it always did.
-_LEFT_OUT: Final = ("extensions", "origin", "gone")
+_LEFT_OUT: Final = ("extensions", "origin", "gone", "shard")
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -107,6 +107,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         extensions: the columns that its ticks have beyond the tick columns.
         origin: of a slice: `recording_id, first_seq, last_seq` of what it was cut from, and how.
         gone: ranges of seqs that are no longer there, in seq order.
+        shard: of one runner of several: its `partitions`, `of` how many by topic, and the
+            `partitioner`.
     """
 
     recording_id: str
@@ -124,6 +126,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     extensions: list[Extension] = []
     origin: dict[str, Any] = {}
     gone: list[Gone] = []
+    shard: dict[str, Any] = {}
 
     @property
     def table(self) -> InstrumentTable:

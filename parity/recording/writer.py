@@ -56,6 +56,7 @@ def create_recording(
     created_by: str,
     streams: Iterable[tuple[str, int]] = (),
     durability: str = "fdatasync",
+    shard: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Make an empty open recording, for a JournalWriter to fill.
 
@@ -66,6 +67,7 @@ def create_recording(
         created_by: for people: program, version, what it was asked.
         durability: as the JournalWriter will have it.
         streams: (topic, partition) in the order of their dense ids; `add_streams` adds later ones.
+        shard: the partitions of topics it has, where it is one of several; None is all.
 
     Raises:
         ConfigError: the folder holds something, or an argument is not known.
@@ -85,6 +87,7 @@ def create_recording(
         streams=[Stream(n, topic, part) for n, (topic, part) in enumerate(streams)],
         durability=durability,
         extensions=list(table.extensions),
+        shard=dict(shard or {}),
     )
     for name in _FOLDERS:
         (folder / name).mkdir(exist_ok=True)

@@ -104,6 +104,14 @@ def test_an_instant_is_taken_to_the_nanosecond(text: str, ns: int) -> None:
     assert ns == options.instant(text, "--start")
 
 
+@pytest.mark.parametrize("text", ["", "a", "1,1", "0-2,1", "3-1", "-1", "0,", "١"])
+def test_partitions_are_numbers_and_ranges_each_once(text: str) -> None:
+    """Anything else is refused with an example; what is right comes out rising."""
+    with pytest.raises(ConfigError, match="--partitions: expected numbers and ranges"):
+        options.partitions_of(text)
+    assert (0, 1, 2, 5) == options.partitions_of(" 5, 0-2")
+
+
 def test_an_end_before_the_start_is_refused() -> None:
     """An empty range is a mistake, not a backtest of nothing."""
     code, _, said = run(
