@@ -82,6 +82,7 @@ def kept_in(folder: Path) -> Iterator[None]:
     import structlog
 
     from parity.live.kept_log import KeptLog
+    from parity.recording.holding import FolderHeld
 
     kept = KeptLog(folder)
 
@@ -93,6 +94,8 @@ def kept_in(folder: Path) -> Iterator[None]:
     structlog.configure(processors=[*before[:-1], keep, before[-1]])
     try:
         yield
+    except FolderHeld:
+        raise  # the log is that of the runner who has the folder, and nothing happened to it
     except ParityError as error:
         now = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
         said = {"error": error.message, "cure": error.cure, "exit_code": error.exit_code}

@@ -35,6 +35,10 @@ class DiskRefused(ParityError):
     exit_code = 4
 
 
+class FolderHeld(ConfigError):
+    """Another process is at work in the folder."""
+
+
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Make a folder where it is not there, and keep other runners out of it.
@@ -42,7 +46,8 @@ def held(folder: Path) -> Iterator[None]:
     A folder that is still empty at the end is removed: a start that failed leaves nothing.
 
     Raises:
-        ConfigError: another runner holds it, or it is no folder.
+        FolderHeld: another runner holds it.
+        ConfigError: it is no folder.
         DiskRefused: the disk refused a write meanwhile.
     """
     try:
@@ -82,7 +87,7 @@ def hold(folder: Path) -> int:
                 time.sleep(_TRY_S)
                 continue
             os.close(descriptor)
-            raise ConfigError(
+            raise FolderHeld(
                 f"{folder}: another runner is at work in it",
                 cure="stop that one first, or name another folder",
             ) from None
