@@ -10,6 +10,7 @@ import msgspec
 from parity.compose.verdicts import kept_verdict
 from parity.live.calling import ask
 from parity.live.kept_log import last_error
+from parity.model.effects import PAPER
 from parity.model.errors import RecordingMissing, ServiceDown
 from parity.recording.reader import open_recording
 from parity.recording.runs import RunFolder, is_run
@@ -123,8 +124,9 @@ def _read(run: RunFolder) -> list[dict[str, Any]]:
         kind = row["kind"]
         if kind == "approved":
             mine["signals"] += 1
-        elif kind == "dropped":
-            mine["drops"][row["reason"]] = mine["drops"].get(row["reason"], 0) + 1
+        elif kind in ("dropped", "refused"):  # an order's refusal counts as a drop, as in reports
+            reason = row["reason"] if kind == "dropped" else PAPER + row["reason"]
+            mine["drops"][reason] = mine["drops"].get(reason, 0) + 1
         elif kind == "fill":
             mine["fills"] += 1
         elif kind == "failure":

@@ -43,3 +43,23 @@ def test_a_living_run_is_asked_and_its_decisions_are_not_read(tmp_path: Path) ->
     assert (said, 7, True) == (found["strategies"], found["last_seq"], found["alive"])
     with pytest.raises(RecordingCorrupt):
         status_of(run)  # nobody is there to be asked
+
+
+def test_a_killed_run_counts_what_its_report_would(tmp_path: Path) -> None:
+    """From the decisions alone: signals, drops by reason, refused orders among them, and fills."""
+    run = tmp_path / "run"
+    make_recording(tmp_path / "rec", seed=5, ticks=2_000)
+    with open_recording(tmp_path / "rec") as read:
+        table = read.table
+    rows = load_strategies(
+        ["low_frequency_demo", "mean_reversion"], ["low_frequency_demo.min_interval_seconds=60"]
+    )
+    paper(run, rows, Feed(recording=tmp_path / "rec"), table=table)
+    reported = {one["strategy_id"]: one for one in status_of(run)["strategies"]}
+    manifest = json.loads((run / MANIFEST).read_text())
+    (run / MANIFEST).write_text(json.dumps(manifest | {"state": "open", "report": None}))
+
+    read_out = {one["strategy_id"]: one for one in status_of(run)["strategies"]}
+
+    assert "paper_short_not_allowed" in reported["low_frequency_demo"]["drops"]
+    assert reported == read_out
