@@ -1,5 +1,6 @@
 """Three runners on six partitions are, together, the one run that reads all of them."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -26,8 +27,10 @@ from parity.recording.reader import open_recording
 from parity.recording.runs import RunFolder
 from parity.settings.strategies import load_strategies
 from parity.sources import synthetic
-from parity.sources.codecs.native import encode_batch
+from parity.sources.codecs.fills import FillDecoder
+from parity.sources.codecs.native import NativeDecoder, encode_batch
 from parity.sources.pinned import PARTITIONERS, partition_of
+from parity.sources.redpanda import RedpandaSource
 from parity.testing.broker import Broker
 from parity.testing.broker.admin import read_topic
 
@@ -231,6 +234,26 @@ def test_instruments_are_where_the_producers_put_them(desk: Desk, partitioner: s
         assert {*first} == found
     with open_recording(desk.folder / "wrong" / "recording") as kept:
         assert "sealed" == kept.manifest.state
+
+
+def test_topics_of_fills_are_read_whole(desk: Desk) -> None:
+    """What is pinned are the partitions of ticks: a fill may be on any partition of its topic."""
+    fills = f"{desk.topic}.orders.filled"
+    desk.broker.create_topic(fills, 2)
+    source = RedpandaSource(
+        desk.broker.bootstrap_servers,
+        [desk.topic],
+        NativeDecoder(desk.table),
+        events={fills: FillDecoder("zerodha", desk.table)},
+        partitions=(3, 5),
+    )
+
+    async def found() -> list[tuple[str, int]]:
+        await source.connect()
+        await source.close()
+        return source.streams
+
+    assert [(desk.topic, 3), (desk.topic, 5), (fills, 0), (fills, 1)] == asyncio.run(found())
 
 
 @pytest.mark.kafka

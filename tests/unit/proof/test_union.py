@@ -102,6 +102,13 @@ def test_other_ticks_are_named_by_their_partition() -> None:
     assert "end of t[1]: 6 -> none" in alone.changed
 
 
+def test_topics_of_fills_are_nobodys_partitions() -> None:
+    """A live run has read them too, to wherever they ended then; no shard is held to that."""
+    beside = WHOLE._replace(ends={**WHOLE.ends, ("zerodha.orders.filled", 0): 12})
+
+    assert union(beside, [A, B]).same
+
+
 def test_an_executor_more_or_less_is_a_difference() -> None:
     """One that said nothing leaves no record to compare, and is missed all the same."""
     silent = msgspec.structs.replace(B.executors[0], strategy_id="c", candidate_digest=Chain().hex)
