@@ -58,6 +58,7 @@ def kafka() -> Iterator[Broker]:
         pytest.skip(f"no Kafka: {error}")
     with started:
         started.create_topic(SIGNALS, 1)
+        started.create_topic("paper.orders.filled", 1)
         yield started
 
 

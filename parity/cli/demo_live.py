@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from parity.testing.broker import Broker
 
 SIGNALS_TOPIC: Final = "paper.signals.raw"
+FILLS_TOPIC: Final = "paper.orders.filled"
 PARTITIONS: Final = 2
 PARTITIONER: Final = "murmur2"  # as Java's clients choose: the two instruments lie apart
 PACE: Final = 16_000.0  # ticks a second
@@ -87,6 +88,7 @@ class Desk:
         self.topic = f"demo.ticks{own}"
         broker.create_topic(self.topic, PARTITIONS)
         broker.create_topic(SIGNALS_TOPIC, 1)
+        broker.create_topic(FILLS_TOPIC, 1)
         self._command = [
             *("paper", str(folder), "--strategies", str(strategies)),
             *("--topics", self.topic, "--from", "earliest"),

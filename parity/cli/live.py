@@ -19,6 +19,7 @@ from parity.cli.options import (
     KeepRaw,
     Metrics,
     Overrides,
+    PaperFills,
     Partitions,
     RotateMb,
     RotateS,
@@ -67,6 +68,7 @@ def command(
     tz: CodecTz = None,
     dead_letters: DeadLetters = None,
     keep_raw: KeepRaw = None,
+    paper_fills: PaperFills = None,
     start_from: StartFrom = "latest",
     exit_at_end: ExitAtEnd = False,
     instrument_table: TableSource = None,
@@ -89,7 +91,9 @@ def command(
     begin, pins = start_of(start_from), {"partitions": partitions_of(partitions)}
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
     raw = (dead_letters, keep_raw)
-    settings = live_settings(servers, topics, *rotation, *kept, codec, tz, *raw, metrics)
+    settings = live_settings(
+        servers, topics, *rotation, *kept, codec, tz, *raw, metrics, paper_fills
+    )
     specs = specs_of(strategies, overrides, skip_invalid=skip_invalid)
     if not confirm:
         raise ConfigError(

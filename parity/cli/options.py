@@ -90,6 +90,13 @@ DeadLetters = Annotated[
         help="Whether messages that cannot be decoded go to <topic>.dlq, each once; they do.",
     ),
 ]
+PaperFills = Annotated[
+    bool | None,
+    typer.Option(
+        "--paper-fills/--no-paper-fills",
+        help="Whether fills on paper are published to paper.orders.filled; they are.",
+    ),
+]
 KeepRaw = Annotated[
     bool | None,
     typer.Option(
@@ -202,6 +209,7 @@ def live_settings(
     dead_letters: bool | None,
     keep_raw: bool | None = None,
     metrics_port: int | None = None,
+    paper_fills: bool | None = None,
 ) -> Settings:
     """Return the settings of a command that records."""
     return settings_of(
@@ -216,6 +224,7 @@ def live_settings(
         dead_letters=dead_letters,
         keep_raw=keep_raw,
         metrics_port=metrics_port,
+        paper_fills=paper_fills,
     )
 
 
@@ -234,6 +243,7 @@ def feed_of(settings: Settings, start_from: str, exit_at_end: bool, **more: Any)
         dead_letters=settings.dead_letters,
         keep_raw=settings.keep_raw,
         fenced=settings.fencing == "transactional",
+        paper_fills=settings.paper_fills,
         **more,
     )
 

@@ -20,6 +20,7 @@ from parity.cli.options import (
     KeepRaw,
     Metrics,
     Overrides,
+    PaperFills,
     Partitions,
     RotateMb,
     RotateS,
@@ -73,6 +74,7 @@ def command(
     tz: CodecTz = None,
     dead_letters: DeadLetters = None,
     keep_raw: KeepRaw = None,
+    paper_fills: PaperFills = None,
     start_from: StartFrom = "latest",
     exit_at_end: ExitAtEnd = False,
     instrument_table: TableSource = None,
@@ -98,7 +100,7 @@ def command(
     verify: VerifyAtEnd = False,
     as_json: Json = False,
 ) -> None:
-    """Run strategies on live ticks with paper fills, and publish to paper.signals.raw.
+    """Run strategies on live ticks with paper fills; publish to paper.signals.raw and the fills.
 
     An open run of the same configuration goes on from its own recorded offsets. SIGINT and SIGTERM
     end it and seal its recording; with --verify it is proved then, and 1 means it was not.
@@ -106,7 +108,9 @@ def command(
     begin, pins = start_of(start_from), {"partitions": partitions_of(partitions)}
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
     raw = (dead_letters, keep_raw)
-    settings = live_settings(servers, topics, *rotation, *kept, codec, tz, *raw, metrics)
+    settings = live_settings(
+        servers, topics, *rotation, *kept, codec, tz, *raw, metrics, paper_fills
+    )
     specs = specs_of(strategies, overrides, skip_invalid=skip_invalid)
     of_topics = {"--topics": topics, "--codec": codec, "--tz": tz, "--dead-letters": dead_letters,
                  "--keep-raw": keep_raw, "--exit-at-end": exit_at_end or None,

@@ -108,6 +108,9 @@ def _rows(found: dict[str, Any], now: dict[str, Any] | None) -> list[tuple[str, 
             words = [f"{state} {grouped(n)}" for state, n in states if n]
             words.append(f"{grouped(now['delivery']['open'])} on their way")
             rows.append(("signals out", ", ".join(words)))
+            fills = (now["delivery"].get("fills_by_state") or {}).items()
+            if words := [f"{state} {grouped(n)}" for state, n in fills if n]:
+                rows.append(("fills out", ", ".join(words)))
         if now["disk"]["journal_bytes"] is not None:
             rows.append(("not sealed", sized(now["disk"]["journal_bytes"])))
     rows.append(("disk left", sized(found["free_bytes"])))

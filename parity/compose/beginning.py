@@ -35,8 +35,8 @@ def columns_of(prepared: Prepared, table: InstrumentTable) -> list[str]:
     return sorted(wanted)
 
 
-# of a live run's settings, what it cannot go on without: the same ticks, and the same days
-_LIVE: Final = ("overlays", "topics", "codec", "codec_tz")
+# of a live run's settings, what it cannot go on without: the same ticks, days and outputs
+_LIVE: Final = ("overlays", "topics", "codec", "codec_tz", "paper_fills")
 _STRATEGY_COLUMNS: Final = (
     "seq",
     "ts_event",

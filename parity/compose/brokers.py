@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from parity.core.orders import OUTSIDE
 from parity.model.errors import ConfigError
+from parity.publishers import fills_topic_of
 from parity.recording.manifest import MANIFEST
 from parity.recording.reader import open_recording
 from parity.settings.rows import BROKERS
@@ -41,10 +42,15 @@ def outlets_of(mode: str, plans: Iterable[ExecutorPlan]) -> dict[str, str]:
     return dict.fromkeys(BROKERS, PAPER)  # whatever the row's own broker
 
 
+def fills_on_paper(mode: str, plans: Iterable[ExecutorPlan]) -> bool:
+    """Return whether the paper broker fills any of these."""
+    return any(fills_of(mode, plan.broker) == PAPER for plan in plans)
+
+
 def fill_topics(mode: str, plans: Iterable[ExecutorPlan]) -> dict[str, str]:
     """Return the topics that say what was filled outside, each with its broker."""
     outside = {plan.broker for plan in plans if fills_of(mode, plan.broker) == OUTSIDE}
-    return {f"{broker}.orders.filled": broker for broker in sorted(outside)}
+    return {fills_topic_of(broker): broker for broker in sorted(outside)}
 
 
 def fill_decoders(

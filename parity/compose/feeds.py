@@ -51,6 +51,7 @@ class Feed(NamedTuple):
         keep_raw: keep the payloads in the recording.
         dead_letters: send what cannot be decoded to `<topic>.dlq`.
         fenced: signals go in transactions, so that one runner at a time can send those of a run.
+        paper_fills: publish what the paper broker filled.
         fills: topics of fills from outside, which a live mode adds, and who reads each.
         partitions: of each tick topic, rising, where this is one runner of several; None is all.
         shard: what follows from these, known once the broker was asked.
@@ -69,6 +70,7 @@ class Feed(NamedTuple):
     dead_letters: bool = True
     keep_raw: bool = False
     fenced: bool = False
+    paper_fills: bool = True
     fills: Mapping[str, FillDecoder] = MappingProxyType({})
     partitions: tuple[int, ...] | None = None
     shard: Shard | None = None

@@ -22,7 +22,14 @@ from parity.compose.beginning import (
     new_run_id,
     other_configuration,
 )
-from parity.compose.brokers import LIVE, PAPER, fill_decoders, fill_topics, outlets_of
+from parity.compose.brokers import (
+    LIVE,
+    PAPER,
+    fill_decoders,
+    fill_topics,
+    fills_on_paper,
+    outlets_of,
+)
 from parity.compose.engines import AUTO, rows_max_of
 from parity.compose.feeds import Keeping, publisher_of, run_live
 from parity.compose.kept import KeptPlanner
@@ -69,12 +76,15 @@ MODES: Final[dict[str, Mode]] = {
     "backtest": Mode("recording", "paper broker", "run folder", "none: names what it read"),
     "verify": Mode("recording of the run", "paper broker, recomputed", "none", "none"),
     "paper": Mode(
-        "Redpanda, or a recording at a pace", "paper broker", "paper.signals.raw, or files", "full"
+        "Redpanda, or a recording at a pace",
+        "paper broker",
+        "paper.signals.raw and paper.orders.filled, or files",
+        "full",
     ),
     "live": Mode(
         "Redpanda",
         "{broker}.orders.filled; of paper executors the paper broker",
-        "{broker}.signals.raw",
+        "{broker}.signals.raw; paper.orders.filled",
         "full",
     ),
     "record": Mode("Redpanda", "none", "none", "full, no strategies"),
@@ -351,7 +361,9 @@ def _trade(
                 "no strategy trades at a broker other than paper, so nothing would be live",
                 cure="use paper, or give a row `zerodha_trading_enabled: true`",
             )
-        feed = feed._replace(fills=fill_decoders(topics, table, run / "recording"))
+        decoders = fill_decoders(topics, table, run / "recording")
+        on_paper = feed.paper_fills and fills_on_paper(mode, prepared.plans)
+        feed = feed._replace(fills=decoders, paper_fills=on_paper)
         began = time.perf_counter()
         outcome = _decide(mode, run, prepared, feed, table, seed, checkpoint_ticks, keeping, beside)
     if not outcome.settled:
@@ -386,9 +398,10 @@ def _decide(
         plans = [signed(plan) for plan in prepared.plans]
         engine = Engine(table, plans, seed=seed, sessions=sessions, planner=planner)
     outlets = outlets_of(mode, prepared.plans)
-    ledger = run / "deliveries" / "ledger.jsonl"
-    run_id = writer.manifest.run_id
-    delivery = Delivery(publisher_of(feed, run, run_id), ledger, run_id, outlets)
+    ledgers, run_id = run / "deliveries", writer.manifest.run_id
+    fills = ledgers / "fills.jsonl" if feed.paper_fills else None
+    publisher = publisher_of(feed, run, run_id)
+    delivery = Delivery(publisher, ledgers / "ledger.jsonl", run_id, outlets, fills=fills)
     heart = Heart(table) if feed.recording is None else None  # a pace has another time
     strategies = Strategies(engine, writer, delivery, heart)
     limits = Limits(checkpoint_ticks=checkpoint_ticks)
@@ -454,6 +467,7 @@ def _paper_writer(
     fresh.settings = {"durability": durability, "topics": feed.names, "fencing": feed.fencing}
     fresh.settings |= feed.reading
     fresh.settings |= {"fills": sorted(feed.fills)} if feed.fills else {}
+    fresh.settings |= {"paper_fills": True} if feed.paper_fills else {}
     fresh.settings |= {"overlays": feed.sessions} if feed.sessions else {}
     if not (run / MANIFEST).exists():
         fresh.settings |= kept_sessions(live_sessions(table, feed.recording, feed.sessions or {}))

@@ -12,6 +12,7 @@ from parity.compose.fingerprint import changes, fingerprint
 from parity.compose.kept import KeptPlanner, prepare_kept, prepare_today, todays_specs
 from parity.compose.plans import prepare
 from parity.core.engine import Engine
+from parity.core.orders import OUTSIDE
 from parity.model.errors import NothingCompared, RecordingCorrupt
 from parity.proof.diff import Comparison, Divergence, compare, streams_of
 from parity.proof.following import verify_run
@@ -287,19 +288,23 @@ def _gone(recording: Recording) -> list[str]:
 
 
 def delivered(run: RunFolder) -> dict[str, int]:
-    """Hold a paper or live run's ledger against its approved signals; return what was delivered."""
+    """Hold a run's ledgers against its signals and paper fills; return what was delivered."""
     if run.manifest.mode not in PUBLISHING:
         return {}
-    from parity.live.ledger import check_ledger
+    from parity.live.ledger import FillLine, check_ledger
+    from parity.publishers import event_id_of
 
-    approved = {
-        row["signal_no"]: row["signal_id"]
-        for row in run.rows("decisions")
-        if row["kind"] == "approved"
-    }
-    return check_ledger(
-        run.path / "deliveries" / "ledger.jsonl",
-        run.manifest.run_id,
-        approved,
-        complete=run.manifest.state == "complete",
-    )
+    run_id, complete = run.manifest.run_id, run.manifest.state == "complete"
+    approved: dict[int, str] = {}
+    filled: dict[int, str] = {}
+    for row in run.rows("decisions"):
+        if row["kind"] == "approved":
+            approved[row["signal_no"]] = row["signal_id"]
+        elif row["kind"] == "fill" and row["reason"] != OUTSIDE:
+            filled[len(filled) + 1] = event_id_of(run_id, len(filled) + 1)
+    folder = run.path / "deliveries"
+    counts = check_ledger(folder / "ledger.jsonl", run_id, approved, complete=complete)
+    if run.manifest.settings.get("paper_fills"):
+        fills = check_ledger(folder / "fills.jsonl", run_id, filled, FillLine, complete=complete)
+        counts |= {f"fill_{name}": count for name, count in fills.items()}
+    return counts

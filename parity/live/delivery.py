@@ -2,7 +2,8 @@
 
 A signal's line enters the ledger when its report comes, never before. A kill in between leaves a
 signal that was sent and not written down; so on start the outputs are read back by run and number,
-and what is found there is written down as recovered instead of sent again.
+and what is found there is written down as recovered instead of sent again. Fills of the paper
+broker go the same way, beside the signals, with numbers and a ledger of their own.
 
 A full queue makes `offer` wait, which pauses the source: nothing is dropped. What a publisher
 refuses too often is dead: in the ledger, and handed to the runner as events to journal.
@@ -12,23 +13,33 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from parity.live.ledger import DEAD, DELIVERED, RECOVERED, Ledger, LedgerHead, LedgerLine, State
-from parity.model.errors import ConfigError
-from parity.publishers import NotPublished, Publisher, Receipt
+from parity.core.orders import OUTSIDE
+from parity.live.lane import Lane, label_of
+from parity.live.ledger import DEAD, DELIVERED, FillLine, LedgerLine
+from parity.model.effects import ApprovedSignal, Effect, Fill
+from parity.publishers import (
+    NotPublished,
+    PaperFill,
+    Publisher,
+    Receipt,
+    event_id_of,
+    fills_topic_of,
+    topic_of,
+)
 from parity.sources.arrivals import Note
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from parity.live.telemetry import Telemetry
-    from parity.model.effects import ApprovedSignal
     from parity.model.events import Control
+    from parity.publishers import Outgoing
 
 QUEUE_MAX: Final = 1024
 UNDER_WAY_MAX: Final = 1024
@@ -37,6 +48,7 @@ AGAIN_S: Final = 5.0
 TRIES_MAX: Final = 3
 RETRY_S: Final = 0.5
 PUBLISHER_FAILED: Final = "publisher_failed"
+PAPER: Final = "paper"  # the broker that fills on paper, whatever broker a row names
 _now_s: Final = time.monotonic
 
 _log = structlog.get_logger("parity.live.delivery")
@@ -50,14 +62,15 @@ class Delivery:
         ledger: path of the ledger, in the run's folder.
         run_id: stands in each message.
         outlets: by an executor's broker, the broker whose output its signals go to.
+        fills: path of the ledger of fills on paper; None publishes none.
         queue_max: signals between the loop and the publisher.
         tries_max: how often a refused signal is offered before it is dead.
         retry_s: pause before the second try; it doubles.
 
     Attributes:
-        failures: details of dead signals that `notes` has not handed over yet.
+        failures: details of the dead that `notes` has not handed over yet.
         unsettled: how many are on their way.
-        counts: of those whose fate became known since the start, by it.
+        fill_count: of the fills on paper that the run has had; a checkpoint keeps it.
         telemetry: where the time to each report is counted; None counts none.
     """
 
@@ -68,6 +81,7 @@ class Delivery:
         run_id: str,
         outlets: Mapping[str, str],
         *,
+        fills: Path | None = None,
         queue_max: int = QUEUE_MAX,
         tries_max: int = TRIES_MAX,
         retry_s: float = RETRY_S,
@@ -75,80 +89,96 @@ class Delivery:
         self.failures: deque[dict[str, Any]] = deque()
         self.telemetry: Telemetry | None = None
         self._publisher = publisher
-        self._path = ledger
         self._run_id = run_id
         self._outlets = dict(outlets)
-        self._outputs = sorted(set(outlets.values()))
+        topics = [topic_of(broker) for broker in sorted(set(outlets.values()))]
+        self._signals = Lane(ledger, LedgerLine, topics)
+        self._fills = None if fills is None else Lane(fills, FillLine, [fills_topic_of(PAPER)])
+        self._lanes = [self._signals] + ([] if self._fills is None else [self._fills])
+        self.fill_count = 0
         self._tries_max = tries_max
         self._retry_s = retry_s
-        self._queue: asyncio.Queue[tuple[ApprovedSignal, int, int]] = asyncio.Queue(queue_max)
+        self._queue: asyncio.Queue[tuple[Outgoing, int, int]] = asyncio.Queue(queue_max)
         self._slots = asyncio.Semaphore(UNDER_WAY_MAX)
         self.unsettled = 0
         self._slow_until_s = 0.0  # no checkpoint waits again before then
         self._moved_s = 0.0  # the first of those on their way was offered, or a report came
-        self.counts: Counter[str] = Counter({DELIVERED: 0, RECOVERED: 0, DEAD: 0})
         self._settled = asyncio.Event()
         self._settled.set()
         self._abandoned = False
-        self._found: dict[int, Receipt] = {}
-        self._journaled: set[int] = set()  # dead signals whose event is in the journal
-        self._ledger: Ledger | None = None
 
     async def start(self) -> None:
-        """Connect, open the ledger, and read the outputs back where a run goes on.
+        """Connect, open the ledgers, and read the outputs back where a run goes on.
 
         Raises:
             ServiceDown: the publisher cannot connect or be read back.
-            RecordingCorrupt: the ledger is damaged.
-            ConfigError: the ledger belongs to another run.
+            RecordingCorrupt: a ledger is damaged.
+            ConfigError: a ledger belongs to another run.
         """
         await self._publisher.start()
-        ledger = self._ledger = Ledger(self._path)
-        if ledger.head is None:
-            ledger.begin(LedgerHead(self._run_id, await self._publisher.ends(self._outputs)))
-            return
-        if ledger.head.run_id != self._run_id:
-            raise ConfigError(
-                f"{self._path}: belongs to run {ledger.head.run_id}, not to {self._run_id}",
-                cure="name the run's own folder",
-            )
-        self._found = await self._publisher.read_back(self._run_id, self._unread(ledger))
+        for lane in self._lanes:
+            await lane.start(self._publisher, self._run_id)
 
-    def _unread(self, ledger: Ledger) -> dict[str, dict[int, int]]:
-        # From behind the last delivered offset of each partition: reports come in offset order.
-        assert ledger.head is not None
-        starts = {topic: dict(partitions) for topic, partitions in ledger.head.starts.items()}
-        for line in ledger.lines.values():
-            if line.offset >= 0:
-                partitions = starts.setdefault(line.topic, {})
-                partitions[line.partition] = max(partitions.get(line.partition, 0), line.offset + 1)
-        return starts
+    def outgoing(self, effects: Iterable[Effect]) -> list[Outgoing]:
+        """Return what of these effects is to be published, in order, fills with their numbers."""
+        found: list[Outgoing] = []
+        for effect in effects:
+            if isinstance(effect, ApprovedSignal):
+                found.append(effect)
+            elif (
+                self._fills is not None
+                and isinstance(effect, Fill)
+                and not effect.reason  # of an order that ended without one
+                and effect.kind != OUTSIDE
+            ):
+                self.fill_count += 1
+                event_id = event_id_of(self._run_id, self.fill_count)
+                found.append(PaperFill(self.fill_count, event_id, effect))
+        return found
 
-    async def offer(self, signals: Iterable[ApprovedSignal], began: int = 0) -> None:
-        """Queue signals in order, leaving out those in the ledger or found at the outputs.
+    @property
+    def counts(self) -> dict[str, int]:
+        """Of signals whose fate became known since the start, by it."""
+        return dict(self._signals.counts)
+
+    @property
+    def fill_counts(self) -> dict[str, int] | None:
+        """The same of fills on paper; None where they are not published."""
+        return None if self._fills is None else dict(self._fills.counts)
+
+    @property
+    def dead(self) -> int:
+        """How many signals and fills died since the start."""
+        return sum(lane.counts[DEAD] for lane in self._lanes)
+
+    def _lane(self, what: Outgoing) -> Lane:
+        if isinstance(what, PaperFill):
+            assert self._fills is not None, "a fill, and no ledger for it"
+            return self._fills
+        return self._signals
+
+    async def offer(self, published: Iterable[Outgoing], began: int = 0) -> None:
+        """Queue signals and fills in order, leaving out those in a ledger or found at the outputs.
 
         Args:
-            signals: approved ones.
+            published: as `outgoing` gives them.
             began: when the turn of their ticks began, by the telemetry's clock; 0 is long ago.
         """
-        ledger = self._ledger
-        assert ledger is not None, "offer before start"
-        for signal in signals:
+        for what in published:
             if self._abandoned:
                 return
-            if (line := ledger.lines.get(signal.signal_no)) is not None:
-                if line.state == DEAD and signal.signal_no not in self._journaled:
-                    self._fail(signal, line.error)  # a kill came before its event
-                continue
-            if (place := self._found.pop(signal.signal_no, None)) is not None:
-                self._write(signal, RECOVERED, place)
+            lane = self._lane(what)
+            known, untold = lane.is_settled(what)
+            if untold is not None:
+                self.failures.append(lane.failure(what, untold))
+            if known:
                 continue
             if not self.unsettled:
                 self._moved_s = _now_s()
             self.unsettled += 1
             self._settled.clear()
             offered = 0 if self.telemetry is None else self.telemetry.now()
-            await self._queue.put((signal, began, offered))
+            await self._queue.put((what, began, offered))
 
     @property
     def waits_s(self) -> float:
@@ -171,10 +201,7 @@ class Delivery:
                 await self._settled.wait()
         except TimeoutError:
             return False
-        if self._abandoned or self._ledger is None:
-            return False
-        self._ledger.sync()
-        return True
+        return not self._abandoned and all([lane.sync() for lane in self._lanes])
 
     async def quiet(self) -> bool:
         """Return whether every offered signal is in the ledger, having waited a moment for it.
@@ -200,8 +227,9 @@ class Delivery:
 
     def recall(self, controls: Iterable[Control]) -> None:
         """Take the events of a run that goes on: what is dead without one is told anew."""
-        dead = (c for c in controls if c.verb == PUBLISHER_FAILED)
-        self._journaled = {control.detail["signal_no"] for control in dead}
+        dead = [c for c in controls if c.verb == PUBLISHER_FAILED]
+        for lane in self._lanes:
+            lane.recall(dead)
 
     def notes(self) -> list[Note]:
         """Return what is to be journaled of signals that died since the last call.
@@ -220,21 +248,22 @@ class Delivery:
         return [*found, *pauses.values()]
 
     async def close(self, limit_s: float) -> None:
-        """Let go of the publisher and the ledger; a second call does nothing."""
+        """Let go of the publisher and the ledgers; a second call does nothing."""
         await self._publisher.close(limit_s)
-        if self._ledger is not None:
-            self._ledger.close()
-            self._ledger = None
+        for lane in self._lanes:
+            lane.close()
 
-    async def _deliver(self, signal: ApprovedSignal, began: int, offered: int) -> None:
+    async def _deliver(self, what: Outgoing, began: int, offered: int) -> None:
+        lane = self._lane(what)
         try:
-            place, error = await self._try(signal)
+            place, error = await self._try(what)
             if error is None:
-                self._write(signal, DELIVERED, place)
-                if began and self.telemetry is not None:
+                lane.write(what, DELIVERED, place)
+                if began and self.telemetry is not None and lane is self._signals:
                     self.telemetry.published(began, offered)
             else:
-                self._bury(signal, error)
+                lane.write(what, DEAD, None, str(error))
+                self.failures.append(lane.failure(what, str(error)))
         finally:
             self._slots.release()
             self.unsettled -= 1
@@ -242,50 +271,21 @@ class Delivery:
             if not self.unsettled:
                 self._settled.set()
 
-    async def _try(self, signal: ApprovedSignal) -> tuple[Receipt | None, NotPublished | None]:
-        said = signal.candidate
+    async def _try(self, what: Outgoing) -> tuple[Receipt | None, NotPublished | None]:
+        label = label_of(what)
+        broker = PAPER if isinstance(what, PaperFill) else self._outlets[label.broker]
         pause_s = self._retry_s
         for left in reversed(range(self._tries_max)):
             try:
                 place = await self._publisher.publish(
-                    signal,
-                    strategy_id=said.strategy_id,
-                    broker=self._outlets[said.broker],
+                    what, strategy_id=label.strategy_id, broker=broker
                 )
                 return place, None
             except NotPublished as error:
-                _log.warning(
-                    "not_published", signal_no=signal.signal_no, error=str(error), left=left
-                )
+                named = self._lane(what).named(what)
+                _log.warning("not_published", **named, error=str(error), left=left)
                 if not left:
                     return None, error
                 await asyncio.sleep(pause_s)
                 pause_s *= 2
         raise AssertionError("tries_max is at least 1")
-
-    def _bury(self, signal: ApprovedSignal, error: NotPublished) -> None:
-        self._write(signal, DEAD, None, str(error))
-        self._fail(signal, str(error))
-
-    def _fail(self, signal: ApprovedSignal, error: str) -> None:
-        self.failures.append(
-            {
-                "signal_no": signal.signal_no,
-                "signal_id": signal.signal_id,
-                "strategy_id": signal.candidate.strategy_id,
-                "broker": signal.candidate.broker,
-                "error": error,
-            }
-        )
-
-    def _write(
-        self, signal: ApprovedSignal, state: State, place: Receipt | None, error: str = ""
-    ) -> None:
-        assert self._ledger is not None
-        self.counts[state] += 1
-        topic, partition, offset = place or Receipt("", -1, -1)
-        self._ledger.append(
-            LedgerLine(
-                signal.signal_no, signal.signal_id, state, topic, partition, offset, error=error
-            )
-        )

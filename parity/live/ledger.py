@@ -1,8 +1,8 @@
-"""The delivery ledger: what became of each approved signal, one line each, appended for good.
+"""The delivery ledgers: what became of each approved signal, one line each, appended for good.
 
-The first line says where the outputs ended before the run sent anything, so that a restart knows
-from where to read them back. A torn last line (a power loss) is cut off; any other bad line is
-corruption.
+Fills on paper have one of their own. The first line says where the outputs ended before the run
+sent anything, so that a restart knows from where to read them back. A torn last line (a power loss)
+is cut off; any other bad line is corruption.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -43,27 +43,52 @@ class LedgerLine(msgspec.Struct, frozen=True, omit_defaults=True):
     offset: int = -1
     error: str = ""
 
+    @property
+    def label(self) -> tuple[int, str]:
+        """Number and id of what it is about."""
+        return self.signal_no, self.signal_id
+
+
+class FillLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One fill on paper, as LedgerLine says it of a signal."""
+
+    fill_no: int
+    event_id: str
+    state: State
+    topic: str = ""
+    partition: int = -1
+    offset: int = -1
+    error: str = ""
+
+    @property
+    def label(self) -> tuple[int, str]:
+        """Number and id of what it is about."""
+        return self.fill_no, self.event_id
+
+
+Line: TypeAlias = LedgerLine | FillLine
+LineKind: TypeAlias = type[LedgerLine] | type[FillLine]
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode_head: Final = msgspec.json.Decoder(LedgerHead).decode
-_decode_line: Final = msgspec.json.Decoder(LedgerLine).decode
 
 
 class Ledger:
-    """Appends to `deliveries/ledger.jsonl`; what stood there before is in `lines`.
+    """Appends to a ledger below `deliveries/`; what stood there before is in `lines`, by number.
 
     Args:
         path: of the file; its folder is made.
+        kind: of its lines.
 
     Raises:
         RecordingCorrupt: a line other than a torn last one cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: LineKind = LedgerLine) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.head, lines, whole = read_ledger(self.path)
-        self.lines = {line.signal_no: line for line in lines}
+        self.head, lines, whole = read_ledger(self.path, kind)
+        self.lines = {line.label[0]: line for line in lines}
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._file = os.open(self.path, flags, 0o644)
         os.ftruncate(self._file, whole)
@@ -74,9 +99,9 @@ class Ledger:
         self._write(head)
         os.fsync(self._file)
 
-    def append(self, line: LedgerLine) -> None:
-        """Write one signal's line; it survives a kill, and `sync` makes it survive more."""
-        self.lines[line.signal_no] = line
+    def append(self, line: Line) -> None:
+        """Write one line; it survives a kill, and `sync` makes it survive more."""
+        self.lines[line.label[0]] = line
         self._write(line)
 
     def sync(self) -> None:
@@ -96,7 +121,9 @@ class Ledger:
             raise OSError(errno.ENOSPC, "short write", str(self.path))
 
 
-def read_ledger(path: Path) -> tuple[LedgerHead | None, list[LedgerLine], int]:
+def read_ledger(
+    path: Path, kind: LineKind = LedgerLine
+) -> tuple[LedgerHead | None, list[Line], int]:
     """Return head, lines, and how many bytes of the file are whole lines.
 
     Raises:
@@ -105,12 +132,12 @@ def read_ledger(path: Path) -> tuple[LedgerHead | None, list[LedgerLine], int]:
     data = path.read_bytes() if path.exists() else b""
     whole = data.rfind(b"\n") + 1
     rows = data[:whole].split(b"\n")[:-1]
-    number = 1
+    number, decode = 1, msgspec.json.Decoder(kind).decode
     try:
         head = _decode_head(rows[0]) if rows else None
-        lines = []
+        lines: list[Line] = []
         for number, row in enumerate(rows[1:], 2):  # noqa: B007  # named in the error below
-            lines.append(_decode_line(row))
+            lines.append(decode(row))
     except msgspec.MsgspecError as error:
         raise RecordingCorrupt(
             f"{path}: line {number} is not a ledger line: {error}",
@@ -120,44 +147,52 @@ def read_ledger(path: Path) -> tuple[LedgerHead | None, list[LedgerLine], int]:
 
 
 def check_ledger(
-    path: Path, run_id: str, approved: Mapping[int, str], *, complete: bool
+    path: Path,
+    run_id: str,
+    decided: Mapping[int, str],
+    kind: LineKind = LedgerLine,
+    *,
+    complete: bool,
 ) -> dict[str, int]:
-    """Hold a ledger against the approved signals of its run.
+    """Hold a ledger against the approved signals of its run, or its fills on paper.
 
     Args:
         path: of the ledger.
         run_id: whose it must be.
-        approved: signal_id by signal_no, as far as the run's outputs are on disk: all of a
-            complete run, and of an open one what was settled before its newest part.
-        complete: a line of a signal that is not among the approved is wrong then; an open run
-            may have delivered signals that its outputs do not hold yet.
+        decided: their ids by number, as far as the run's outputs are on disk: all of a complete
+            run, and of an open one what was settled before its newest part.
+        kind: of the ledger's lines.
+        complete: a line of what is not among the decided is wrong then; an open run may have
+            delivered what its outputs do not hold yet.
 
     Returns:
-        How many signals were delivered, and how many are dead.
+        How many were delivered, and how many are dead.
 
     Raises:
-        RecordingCorrupt: a line is missing, doubled, or of another signal or run.
+        RecordingCorrupt: a line is missing, doubled, or of another signal, fill or run.
     """
-    head, lines, _ = read_ledger(path)
+    head, lines, _ = read_ledger(path, kind)
+    word, was = ("fill", "simulated") if kind is FillLine else ("signal", "approved")
     cure = "start the run again: it reads its output back and completes the ledger"
     if head is None or head.run_id != run_id:
         whose = "it has no head" if head is None else f"it is of run {head.run_id}, not {run_id}"
         raise RecordingCorrupt(f"{path}: {whose}", cure=cure)
-    seen: dict[int, LedgerLine] = {}
+    seen: dict[int, Line] = {}
     for line in lines:
-        noted = approved.get(line.signal_no)
-        if line.signal_no in seen:
-            raise RecordingCorrupt(f"{path}: signal {line.signal_no} stands twice", cure=cure)
-        if noted != line.signal_id and (noted is not None or complete):
+        number, identity = line.label
+        noted = decided.get(number)
+        if number in seen:
+            raise RecordingCorrupt(f"{path}: {word} {number} stands twice", cure=cure)
+        if noted != identity and (noted is not None or complete):
             raise RecordingCorrupt(
-                f"{path}: signal {line.signal_no} ({line.signal_id}) was not approved by the run",
+                f"{path}: {word} {number} ({identity}) was not {was} by the run",
                 cure="restore the file from a copy",
             )
-        seen[line.signal_no] = line
-    lost = sorted(set(approved) - set(seen))
+        seen[number] = line
+    lost = sorted(set(decided) - set(seen))
     if lost:
         raise RecordingCorrupt(
-            f"{path}: {len(lost)} approved signals have no line, the first is number {lost[0]}",
+            f"{path}: {len(lost)} {was} {word}s have no line, the first is number {lost[0]}",
             cure=cure,
         )
     dead = sum(line.state == DEAD for line in seen.values())

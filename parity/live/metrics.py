@@ -141,11 +141,12 @@ def _of_models(models: Mapping[str, bool]) -> list[Family]:
 
 def _of_deliveries(seen: Mapping[str, Any]) -> list[Family]:
     delivery = seen["delivery"] or {"open": 0, "by_state": {}}
-    dead = delivery["by_state"].get("dead", 0)
+    fills = delivery.get("fills_by_state") or {}
+    dead = delivery["by_state"].get("dead", 0) + fills.get("dead", 0)
     errors = sum(one["errors"] for one in seen["strategies"])
     where = {"service": SERVICE, "broker": SHARED}
     return [
-        ("trading_dlq_messages_total", "counter", "Signals that could not be published.",
+        ("trading_dlq_messages_total", "counter", "Signals and fills that could not be published.",
          [("", where, dead)]),
         ("trading_errors_total", "counter", "What went wrong, by component.",
          [("", {"component": component, "error_type": kind, "broker": SHARED}, n)
@@ -156,7 +157,10 @@ def _of_deliveries(seen: Mapping[str, Any]) -> list[Family]:
                                      ("pruner", "failed", seen["disk"]["pruning_failures"]))]),
         ("parity_deliveries_total", "counter", "Signals whose fate is known, by it.",
          [("", {"state": state}, n) for state, n in sorted(delivery["by_state"].items())]),
-        ("parity_deliveries_open", "gauge", "Signals on their way.", [("", {}, delivery["open"])]),
+        ("parity_fill_deliveries_total", "counter", "Fills on paper whose fate is known, by it.",
+         [("", {"state": state}, n) for state, n in sorted(fills.items())]),
+        ("parity_deliveries_open", "gauge", "Signals and fills on their way.",
+         [("", {}, delivery["open"])]),
     ]  # fmt: skip
 
 

@@ -167,7 +167,8 @@ class Operator:
 
     def approved(self, signals: Sequence[ApprovedSignal]) -> None:
         """Count approved signals by side, which nobody else does."""
-        self._last_signal = time.time()
+        if signals:
+            self._last_signal = time.time()
         for signal in signals:
             said = signal.candidate
             sides = self._sides.setdefault((said.strategy_id, said.broker), Counter())
@@ -187,7 +188,7 @@ class Operator:
         uptime_s = round(time.monotonic() - self._began, 3)
         healthy = {"source": (uptime_s if silent_s is None else silent_s) < SILENT_S}
         if delivery is not None:
-            healthy["publisher"] = not delivery.counts["dead"] and delivery.waits_s < WAITS_S
+            healthy["publisher"] = not delivery.dead and delivery.waits_s < WAITS_S
         if parts.pruner is not None:
             healthy["pruner"] = not parts.pruner.failures
         return {
@@ -203,7 +204,8 @@ class Operator:
             "partitions": [_place(*one) for one in parts.source.places()],
             "strategies": [self._strategy(e) for e in (self._engine or _Nobody).executors],
             "delivery": None if delivery is None else
-                {"open": delivery.unsettled, "by_state": dict(delivery.counts)},
+                {"open": delivery.unsettled, "by_state": delivery.counts,
+                 "fills_by_state": delivery.fill_counts},
             "disk": self._disk(),
             "latency_ms": {
                 name: _quantiles(self.telemetry.stages[stage]) for stage, name in STAGES.items()

@@ -228,11 +228,7 @@ class Runner:
             self._counts["quarantine"],
             self._counts["gap"],
             settled,
-            *(
-                (pruner.segments, pruner.bytes, pruner.failures)
-                if pruner is not None
-                else (0, 0, 0)
-            ),
+            *((pruner.segments, pruner.bytes, pruner.failures) if pruner else (0, 0, 0)),
             *((letters.delivered, letters.open) if letters is not None else ()),
         )
 
@@ -326,8 +322,9 @@ class Runner:
             self._source.took(self._telemetry.mark("decide"))
         if effects:
             strategies.writer.write(effects)
-            approved = [effect for effect in effects if isinstance(effect, ApprovedSignal)]
-            if approved:
+            published = strategies.delivery.outgoing(effects)
+            if published:
+                approved = [one for one in published if isinstance(one, ApprovedSignal)]
                 self._telemetry.skip()
                 self._journal.sync()
                 if began:
@@ -335,7 +332,7 @@ class Runner:
                 self._signals += len(approved)
                 if self._operator is not None:
                     self._operator.approved(approved)
-                await strategies.delivery.offer(approved, began)
+                await strategies.delivery.offer(published, began)
         return effects
 
     # -- checkpoints
@@ -369,7 +366,8 @@ class Runner:
                 _log.warning("no_checkpoints", reason=str(error))
             self._without_checkpoints = True
         else:
-            state = {"engine": engine, "sequencer": self._sequencer.snapshot()}
+            state = {"engine": engine, "sequencer": self._sequencer.snapshot(),
+                     "fills": strategies.delivery.fill_count}  # fmt: skip
             strategies.writer.save_checkpoint(seq, state)
         self._telemetry.save(strategies.writer.folder)
         self._checkpoint_seq = seq
@@ -441,6 +439,7 @@ class Runner:
         if kept:
             self._strategies.engine.restore(state["engine"])
             self._sequencer.restore(state["sequencer"])
+            self._strategies.delivery.fill_count = state["fills"]
         self._checkpoint_seq = seq
         writer.drop_behind(seq)
         return seq

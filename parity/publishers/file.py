@@ -1,4 +1,4 @@
-"""A publisher that appends signals to files of JSON lines, one file for each broker.
+"""A publisher that appends signals and fills to files of JSON lines, one file for each topic.
 
 A line is written by one write to a descriptor opened for appending, so a kill leaves whole lines; a
 line that a power loss tore is cut off when the file is opened again.
@@ -9,22 +9,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from parity.publishers import Ends, NotPublished, Receipt, topic_of
-from parity.publishers.envelope import encode_signal, headers_of
-
-if TYPE_CHECKING:
-    from parity.model.effects import ApprovedSignal
+from parity.publishers import Ends, NotPublished, Outgoing, Receipt, topic_for
+from parity.publishers.envelope import encode_message, headers_of, number_in
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class FilePublisher:
-    """Appends `{headers, message}` lines to `<folder>/<broker>.signals.raw.jsonl`.
+    """Appends `{headers, message}` lines to `<folder>/<topic>.jsonl`.
 
     Args:
         folder: made where it is not there.
@@ -40,12 +37,10 @@ class FilePublisher:
         """Make the folder."""
         self._folder.mkdir(parents=True, exist_ok=True)
 
-    async def publish(
-        self, signal: ApprovedSignal, *, strategy_id: str, broker: str
-    ) -> Receipt | None:
+    async def publish(self, signal: Outgoing, *, strategy_id: str, broker: str) -> Receipt | None:
         """Append one line; raises NotPublished where the file system refuses."""
-        topic = topic_of(broker)
-        message = msgspec.Raw(encode_signal(signal, self._run_id))
+        topic = topic_for(signal, broker)
+        message = msgspec.Raw(encode_message(signal, self._run_id))
         line = _encode({"headers": headers_of(signal, self._run_id), "message": message}) + b"\n"
         try:
             file, at = self._files.get(topic) or self._open(topic)
@@ -56,9 +51,9 @@ class FilePublisher:
         self._files[topic] = (file, at + 1)
         return Receipt(topic, 0, at)
 
-    async def ends(self, brokers: Sequence[str]) -> Ends:
-        """Return how many lines each broker's file has."""
-        return {topic: {0: len(self._lines(topic))} for topic in map(topic_of, brokers)}
+    async def ends(self, topics: Sequence[str]) -> Ends:
+        """Return how many lines each topic's file has."""
+        return {topic: {0: len(self._lines(topic))} for topic in topics}
 
     async def read_back(
         self, run_id: str, starts: Mapping[str, Mapping[int, int]]
@@ -69,7 +64,7 @@ class FilePublisher:
             for at, line in enumerate(self._lines(topic)):
                 headers = _decode(line)["headers"]
                 if at >= partitions.get(0, 0) and headers["run_id"] == run_id:
-                    found.setdefault(int(headers["signal_no"]), Receipt(topic, 0, at))
+                    found.setdefault(number_in(headers), Receipt(topic, 0, at))
         return found
 
     async def close(self, limit_s: float) -> None:

@@ -48,6 +48,7 @@ _EXPECTED: Final[dict[str, str]] = {
     "codec_tz": "a time zone such as Asia/Kolkata",
     "dead_letters": "true or false",
     "keep_raw": "true or false",
+    "paper_fills": "true or false",
     "log_level": "DEBUG, INFO, WARNING or ERROR",
     "cache_dir": "a folder",
     "runs_dir": "a folder",
@@ -91,6 +92,7 @@ class Settings(BaseSettings):
         codec_tz: the zone of times in them that name none.
         dead_letters: what cannot be decoded goes to `<topic>.dlq`.
         keep_raw: a recording keeps the payloads of messages, for a codec that is mended later.
+        paper_fills: what the paper broker filled is published to `paper.orders.filled`.
         log_level: least level that is logged.
         cache_dir: compiled drivers; private to the user.
         cache: "use" a recording's Arrow cache where there is one, "build" it first, or "off".
@@ -126,6 +128,7 @@ class Settings(BaseSettings):
     codec_tz: Annotated[str, Field(min_length=1)] | None = None
     dead_letters: bool = True
     keep_raw: bool = False
+    paper_fills: bool = True
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     cache_dir: Path = Field(default_factory=_default_cache)
     cache: Literal["use", "build", "off"] = "use"

@@ -72,7 +72,7 @@ def test_a_paper_run_of_real_ticks_says_what_the_backtest_says(
     if not int(os.environ.get("PARITY_SOAK", "0")):
         export(recording, tmp_path / "part", Wanted(range=Range(None, start, end)))
         recording = tmp_path / "part"
-    for one in (topic, "paper.signals.raw"):
+    for one in (topic, "paper.signals.raw", "paper.orders.filled"):
         kafka_broker.create_topic(one, 1)
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)

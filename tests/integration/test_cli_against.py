@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def messages(run: Path) -> list[dict[str, Any]]:
     """Return the envelopes that a run published."""
-    (file,) = (run / "published").iterdir()
+    file = run / "published" / "paper.signals.raw.jsonl"
     return [json.loads(line)["message"] for line in file.read_text().splitlines()]
 
 
@@ -59,7 +59,7 @@ def old(run: Path, tmp_path: Path) -> Callable[[Callable[[list[dict[str, Any]]],
 
 def test_what_was_published_is_what_the_run_holds(run: Path, old: Any) -> None:
     """The publisher's own file, and the bare envelopes, are the same to the last bit."""
-    (file,) = (run / "published").iterdir()
+    file = run / "published" / "paper.signals.raw.jsonl"
     for path in (file, old(lambda found: None)):
         done, found = held(run, path)
         assert (0, True, None) == (done.exit_code, found["same"], found["first_divergence"])
@@ -220,7 +220,7 @@ def test_what_the_run_dropped_is_said(run: Path, old: Any, tmp_path: Path) -> No
     rules = ("-s", "momentum", "--set", "threshold=0.001")
     loose = RUNNER.invoke(app, ["paper", str(tmp_path / "loose"), *rules, "--recording", str(rec)])
     assert 0 == loose.exit_code
-    (file,) = (tmp_path / "loose" / "published").iterdir()
+    file = tmp_path / "loose" / "published" / "paper.signals.raw.jsonl"
     done, found = held(run, file)
 
     assert 1 == done.exit_code

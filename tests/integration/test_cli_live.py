@@ -39,6 +39,7 @@ def topic(broker: Broker) -> str:
     name = f"cli.{uuid.uuid4().hex[:8]}"
     broker.create_topic(name)
     broker.create_topic("paper.signals.raw")
+    broker.create_topic("paper.orders.filled")
     return name
 
 
@@ -85,6 +86,7 @@ def test_paper_of_produced_ticks_equals_the_backtest(
     assert backtest["digests"]["candidates"] == found["digests"]["candidates"]
     assert "identical" == verdict["verdict"]
     assert found["signals"] == verdict["covered"]["deliveries"] > 0
+    assert found["fills"] == verdict["covered"]["fill_deliveries"]
     again = cli(*run, "--set", "threshold=0.1")
     assert 2 == again.returncode
     assert "another configuration" in again.stderr
@@ -191,7 +193,8 @@ def test_a_run_is_held_against_a_topic(
     options = ("--topics", topic, *at, "--exit-at-end", "--from", "earliest")
     run = cli("paper", tmp_path / "run", *rules, *options, "--instrument-table", recording)
     assert 0 == run.returncode, run.stderr
-    assert 0 == cli("paper", tmp_path / "b", *rules, "--recording", recording).returncode
+    alone = ("--recording", recording, "--no-paper-fills")
+    assert 0 == cli("paper", tmp_path / "b", *rules, *alone).returncode
     (file,) = (tmp_path / "b" / "published").iterdir()
     said = [json.loads(line)["message"] for line in file.read_text().splitlines()]
     old = f"old.{uuid.uuid4().hex[:8]}"

@@ -172,6 +172,7 @@ def topic(broker: Broker) -> str:
     name = f"retention.{uuid.uuid4().hex[:8]}"
     broker.create_topic(name)
     broker.create_topic("paper.signals.raw")
+    broker.create_topic("paper.orders.filled")
     return name
 
 

@@ -37,6 +37,7 @@ def topic(broker: Broker) -> str:
     name = f"raw.{uuid.uuid4().hex[:8]}"
     broker.create_topic(name)
     broker.create_topic("paper.signals.raw")
+    broker.create_topic("paper.orders.filled")
     return name
 
 

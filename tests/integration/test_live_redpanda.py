@@ -247,7 +247,7 @@ def test_signals_are_read_back_by_run_and_number(broker: Broker) -> None:
         other = RedpandaPublisher(broker.bootstrap_servers, "r2")
         await publisher.start()
         await other.start()
-        starts = await publisher.ends([name])
+        starts = await publisher.ends([f"{name}.signals.raw"])
         assert {f"{name}.signals.raw": {0: 0}} == starts
         sent = [ApprovedSignal(first.candidate, n, f"id-{n}", b"") for n in range(1, 6)]
         receipts = await asyncio.gather(

@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 from waiting import LIMIT_S, until
 
-from parity.live.ledger import read_ledger
+from parity.core.orders import OUTSIDE
+from parity.live.ledger import FillLine, read_ledger
 from parity.model.errors import RecordingMissing
 from parity.model.events import Control
 from parity.model.ticks import TickBatch
@@ -37,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WIRE = ("ts_event", "instrument_token", "price_int", "quantity_int", "side", "trade_id")
 
 SIGNALS = "paper.signals.raw"
+FILLS = "paper.orders.filled"
 RULES = """\
 strategies:
   - {strategy_name: py, strategy_type: momentum, instruments: [900001, 900002], parameters: &m
@@ -182,6 +184,7 @@ class Bench(NamedTuple):
         ledger = read_ledger(self.folder / "deliveries" / "ledger.jsonl")[1]
         assert approved == sorted(line.signal_no for line in ledger)
         assert {"delivered", "recovered"} >= {line.state for line in ledger}
+        self.check_fills(run)
         return len(approved)
 
     def digests(self) -> list[tuple[str, str, str]]:
@@ -189,6 +192,27 @@ class Bench(NamedTuple):
         report = RunFolder(self.folder).manifest.report
         assert report is not None
         return [(e.strategy_id, e.candidate_digest, e.decision_digest) for e in report.executors]
+
+    def check_fills(self, run: RunFolder) -> int:
+        """Hold paper fills, their ledger and topic against each other; returns how many."""
+        if not run.manifest.settings.get("paper_fills"):
+            assert not (self.folder / "deliveries" / "fills.jsonl").exists()
+            return 0
+        rows = [r for r in run.rows("decisions") if r["kind"] == "fill" and r["reason"] != OUTSIDE]
+        run_id, messages = run.manifest.run_id, read_topic(self.broker.bootstrap_servers, FILLS)
+        mine = [(h, json.loads(v)) for _, h, v in messages if h["run_id"] == run_id]
+        numbers = list(range(1, len(rows) + 1))
+        assert numbers == [int(headers["fill_no"]) for headers, _ in mine]
+        assert len(rows) == len({message["id"] for _, message in mine})
+        for row, (_, message) in zip(rows, mine, strict=True):
+            said = message["data"]
+            assert [row[k] for k in ("strategy_id", "instrument_token", "price", "quantity")] == [
+                said[k] for k in ("strategy_id", "instrument_token", "fill_price", "quantity")
+            ]
+            assert row["signal_id"] == said["order_id"]
+        ledger = read_ledger(self.folder / "deliveries" / "fills.jsonl", FillLine)[1]
+        assert numbers == sorted(line.fill_no for line in ledger)
+        return len(rows)
 
     def verify(self) -> dict[str, Any]:
         """Return what `parity verify` says, which must be identical."""
@@ -245,6 +269,7 @@ def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         topic = f"ticks-{uuid.uuid4().hex[:10]}"
         broker.create_topic(topic, 1)
         broker.create_topic(SIGNALS, 1)
+        broker.create_topic(FILLS, 1)
         (tmp_path / "table.json").write_bytes(msgspec.json.encode(table.to_json()))
         (tmp_path / "rules.yaml").write_text(RULES)
         made.append(Bench(broker, tmp_path / "run", topic, records, [0, 0], []))

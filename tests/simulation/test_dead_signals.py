@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from waiting import until
 
-from parity.live.ledger import read_ledger
+from parity.live.ledger import FillLine, LedgerLine, read_ledger
 from parity.recording.runs import RunFolder
 from parity.testing.broker import Broker
 
@@ -38,9 +38,15 @@ def test_refused_signals_pause_their_strategies(make_bench: Make, own_mock: Brok
     assert report is not None
     states = {e.strategy_id: e.state for e in report.executors}
     assert {"PAUSED"} == {states[strategy_id] for strategy_id in named}
-    ledger = read_ledger(bench.folder / "deliveries" / "ledger.jsonl")[1]
-    assert {c.detail["signal_no"] for c in dead} == {
-        x.signal_no for x in ledger if x.state == "dead"
-    }
     covered = bench.verify()["covered"]
-    assert len(dead) == covered["dead"]
+    told = 0
+    for file, number, kind, count in (
+        ("ledger.jsonl", "signal_no", LedgerLine, "dead"),
+        ("fills.jsonl", "fill_no", FillLine, "fill_dead"),
+    ):
+        ledger = read_ledger(bench.folder / "deliveries" / file, kind)[1]
+        buried = {line.label[0] for line in ledger if line.state == "dead"}
+        assert buried == {c.detail[number] for c in dead if number in c.detail}
+        assert len(buried) == covered[count]
+        told += len(buried)
+    assert len(dead) == told

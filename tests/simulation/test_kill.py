@@ -54,6 +54,7 @@ def test_killed_paper_runs_lose_and_double_nothing(
     signals = bench.check_signals()
     verdict = bench.verify()
     assert signals == verdict["covered"]["deliveries"] > 0
+    assert verdict["covered"]["fill_deliveries"] > 0
     assert controls["resumed"] <= kills
     assert {"resumed"} >= set(controls)
     print(f"{any_broker.kind}: {kills} kills {dict(moments)}, {bench.sent[0]} ticks, "

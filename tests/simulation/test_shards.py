@@ -100,6 +100,7 @@ def desk(broker: Broker, tmp_path: Path) -> Desk:
     made = Desk(broker, tmp_path, f"shards-{uuid.uuid4().hex[:10]}", table, records)
     broker.create_topic(made.topic, 6)
     broker.create_topic(SIGNALS, 1)
+    broker.create_topic("paper.orders.filled", 1)
     return made
 
 

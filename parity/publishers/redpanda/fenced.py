@@ -16,24 +16,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from parity.model.errors import ServiceDown
-from parity.publishers import Ends, NotPublished, Receipt, topic_of
-from parity.publishers.envelope import encode_signal, headers_of, key_of
+from parity.publishers import Ends, NotPublished, Outgoing, Receipt, topic_for
+from parity.publishers.envelope import encode_message, headers_of, key_of
 from parity.publishers.redpanda.connection import CONNECT_LIMIT_S, no_answer, producer_of
 from parity.publishers.redpanda.signals import RedpandaPublisher
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-    from parity.model.effects import ApprovedSignal
-
 _ROOM_S: Final = 0.1  # for reports that make room in a full queue
 _TRY_S: Final = 1.0  # of a commit; tried again while the broker is away, until it is closed
 
 
 class _Waiting(NamedTuple):
-    """A signal that is to be sent, and who is told."""
+    """A signal or fill that is to be sent, and who is told."""
 
-    signal: ApprovedSignal
+    signal: Outgoing
     topic: str
     outcome: asyncio.Future[Receipt]
 
@@ -87,10 +85,8 @@ class FencedPublisher:
             raise no_answer(self._servers, self._connect_limit_s, error) from None
         self._producer = producer
 
-    async def publish(
-        self, signal: ApprovedSignal, *, strategy_id: str, broker: str
-    ) -> Receipt | None:
-        """Send one signal in order, and return when it is committed.
+    async def publish(self, signal: Outgoing, *, strategy_id: str, broker: str) -> Receipt | None:
+        """Send one signal or fill in order, and return when it is committed.
 
         Raises:
             NotPublished: the broker refused it.
@@ -99,7 +95,7 @@ class FencedPublisher:
         assert self._producer is not None, "publish before start"
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Receipt] = loop.create_future()
-        self._waiting.append(_Waiting(signal, topic_of(broker), outcome))
+        self._waiting.append(_Waiting(signal, topic_for(signal, broker), outcome))
         if self._sender is None:
             self._sender = loop.create_task(self._send())
         return await outcome
@@ -139,9 +135,9 @@ class FencedPublisher:
                 one.outcome.set_exception(error)
         return True
 
-    async def ends(self, brokers: Sequence[str]) -> Ends:
-        """Return where the topics of these brokers end."""
-        return await self._reader.ends(brokers)
+    async def ends(self, topics: Sequence[str]) -> Ends:
+        """Return where these topics end."""
+        return await self._reader.ends(topics)
 
     async def read_back(
         self, run_id: str, starts: Mapping[str, Mapping[int, int]]
@@ -187,7 +183,7 @@ class FencedPublisher:
         self, producer: Producer, one: _Waiting, note: Callable[[KafkaError | None, Message], None]
     ) -> None:
         signal, topic, _ = one
-        value, headers = encode_signal(signal, self._run_id), headers_of(signal, self._run_id)
+        value, headers = encode_message(signal, self._run_id), headers_of(signal, self._run_id)
         while True:
             try:
                 producer.produce(

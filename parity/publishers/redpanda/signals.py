@@ -1,4 +1,4 @@
-"""Signals to Redpanda: `{broker}.signals.raw`, keyed by strategy and token, numbered in a header.
+"""Signals and paper fills to Redpanda, keyed by strategy and token, numbered in a header.
 
 The producer is idempotent, so librdkafka's own retries double nothing; that does not survive a
 restart, which is why `read_back` exists. produce() is called from the loop (it only queues), its
@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from parity.model.errors import ConfigError, ServiceDown
-from parity.publishers import Ends, NotPublished, Receipt, topic_of
-from parity.publishers.envelope import encode_signal, headers_of, key_of
+from parity.publishers import Ends, NotPublished, Outgoing, Receipt, topic_for
+from parity.publishers.envelope import encode_message, headers_of, key_of, number_in
 from parity.publishers.redpanda.connection import CONNECT_LIMIT_S, no_answer, producer_of
 from parity.publishers.redpanda.reading_back import bounds_of, consumer_of, read_to
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
-
-    from parity.model.effects import ApprovedSignal
 
 _TOPIC_LIMIT_S: Final = 3.0
 _POLL_S: Final = 0.002  # a delivery report waits at most this long for the loop
@@ -32,7 +30,7 @@ _log = structlog.get_logger("parity.publishers.redpanda")
 
 
 class RedpandaPublisher:
-    """Sends approved signals to one topic for each broker.
+    """Sends approved signals and paper fills, each to one topic for each broker.
 
     Args:
         bootstrap_servers: where to connect.
@@ -80,10 +78,8 @@ class RedpandaPublisher:
             raise no_answer(self._servers, self._connect_limit_s, error, producer) from None
         self._producer = producer
 
-    async def publish(
-        self, signal: ApprovedSignal, *, strategy_id: str, broker: str
-    ) -> Receipt | None:
-        """Queue one signal in order, and return when the broker has it.
+    async def publish(self, signal: Outgoing, *, strategy_id: str, broker: str) -> Receipt | None:
+        """Queue one signal or fill in order, and return when the broker has it.
 
         Raises:
             NotPublished: the broker refused.
@@ -91,7 +87,7 @@ class RedpandaPublisher:
         """
         from confluent_kafka import KafkaException
 
-        producer = self._producer
+        producer, topic = self._producer, topic_for(signal, broker)
         assert producer is not None, "publish before start"
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Receipt] = loop.create_future()
@@ -100,11 +96,11 @@ class RedpandaPublisher:
             if outcome.done():
                 return
             if error is not None:
-                outcome.set_exception(self._refusal(broker, error))
+                outcome.set_exception(self._refusal(topic, error))
             elif (message.offset() or 0) < 0:  # called a duplicate: only reading back can tell
                 outcome.set_exception(
                     ServiceDown(
-                        f"{topic_of(broker)} at {self._servers}: a report without an offset",
+                        f"{topic} at {self._servers}: a report without an offset",
                         cure="start the run again: it reads its output back",
                     )
                 )
@@ -113,20 +109,20 @@ class RedpandaPublisher:
                 outcome.set_result(Receipt(*place))
 
         arguments: dict[str, Any] = {
-            "value": encode_signal(signal, self._run_id),
+            "value": encode_message(signal, self._run_id),
             "key": key_of(signal),
             "headers": headers_of(signal, self._run_id),
             "on_delivery": delivered,
         }
         while True:
             try:
-                producer.produce(topic_of(broker), **arguments)
+                producer.produce(topic, **arguments)
                 break
             except BufferError:  # back-pressure: reports make room
                 producer.poll(0)
                 await asyncio.sleep(_POLL_S)
             except KafkaException as error:
-                raise self._refusal(broker, error.args[0]) from None
+                raise self._refusal(topic, error.args[0]) from None
         self._under_way += 1
         if self._timer is None:
             self._timer = loop.call_later(_POLL_S, self._poll)
@@ -135,8 +131,8 @@ class RedpandaPublisher:
         finally:
             self._under_way -= 1
 
-    def _refusal(self, broker: str, error: KafkaError) -> ServiceDown:
-        text = f"{topic_of(broker)} at {self._servers}: {error.str()}"
+    def _refusal(self, topic: str, error: KafkaError) -> ServiceDown:
+        text = f"{topic} at {self._servers}: {error.str()}"
         if error.fatal() or error.code() == error._FATAL:
             return ServiceDown(text, cure="start the run again: it sends what is missing")
         return NotPublished(text)
@@ -148,13 +144,13 @@ class RedpandaPublisher:
             if self._under_way:
                 self._timer = asyncio.get_running_loop().call_later(_POLL_S, self._poll)
 
-    async def ends(self, brokers: Sequence[str]) -> Ends:
-        """Return where the topics of these brokers end.
+    async def ends(self, topics: Sequence[str]) -> Ends:
+        """Return where these topics end.
 
         Raises:
             ConfigError: a topic is not there, and the broker does not create it.
         """
-        return await asyncio.to_thread(self._ends, [topic_of(b) for b in brokers])
+        return await asyncio.to_thread(self._ends, topics)
 
     async def read_back(
         self, run_id: str, starts: Mapping[str, Mapping[int, int]]
@@ -212,7 +208,7 @@ class RedpandaPublisher:
                 return
             if time.monotonic() > deadline:
                 raise ConfigError(
-                    f"topic {topic!r}, where signals go, is not at {self._servers}",
+                    f"topic {topic!r}, where {_goes(topic)} go, is not at {self._servers}",
                     cure="create it: this broker does not by itself",
                 )
             time.sleep(0.1)
@@ -229,7 +225,7 @@ class RedpandaPublisher:
             headers = dict(message.headers() or ())
             if headers.get("run_id") == run_id.encode():
                 place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
-                found.setdefault(int(headers["signal_no"] or 0), Receipt(*place))
+                found.setdefault(number_in(headers), Receipt(*place))
 
         limit_s = self._connect_limit_s
         try:
@@ -243,3 +239,7 @@ class RedpandaPublisher:
         finally:
             consumer.close()
         return found
+
+
+def _goes(topic: str) -> str:
+    return "signals" if topic.endswith(".signals.raw") else "paper fills"

@@ -35,6 +35,7 @@ def test_a_mode_chooses_who_fills_and_where_signals_go(
     assert outlet == brokers.outlets_of(mode, plans(broker))[broker]
     outside = {f"{broker}.orders.filled": broker} if fills == "outside" else {}
     assert outside == brokers.fill_topics(mode, plans(broker, "paper"))
+    assert (fills == "paper") == brokers.fills_on_paper(mode, plans(broker))
 
 
 def test_a_live_run_serves_the_brokers_it_began_with() -> None:

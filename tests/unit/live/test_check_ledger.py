@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from parity.live.ledger import LedgerHead, LedgerLine, check_ledger
+from parity.live.ledger import FillLine, LedgerHead, LedgerLine, check_ledger
 from parity.model.errors import RecordingCorrupt
 
 APPROVED = {1: "aa", 2: "bb", 3: "cc"}
@@ -67,3 +67,15 @@ def test_an_open_run_may_have_delivered_more(tmp_path: Path) -> None:
     assert {"deliveries": 3} == check_ledger(path, "r", {1: "aa"}, complete=False)
     with pytest.raises(RecordingCorrupt, match="not approved"):
         check_ledger(path, "r", {1: "aa"}, complete=True)
+
+
+def test_a_ledger_of_fills_is_held_against_them(tmp_path: Path) -> None:
+    """Fills on paper have lines with names of their own, and the same is asked of them."""
+    lines = [FillLine(n, i, "delivered") for n, i in APPROVED.items()]
+    path = written(tmp_path, lines)
+
+    assert {"deliveries": 3} == check_ledger(path, "r", APPROVED, FillLine, complete=True)
+    with pytest.raises(RecordingCorrupt, match="1 simulated fills have no line"):
+        check_ledger(path, "r", {**APPROVED, 4: "dd"}, FillLine, complete=True)
+    with pytest.raises(RecordingCorrupt, match="is not a ledger line"):
+        check_ledger(path, "r", APPROVED, complete=True)

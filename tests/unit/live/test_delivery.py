@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parity.live.delivery import Delivery
-from parity.live.ledger import read_ledger
-from parity.model.effects import ApprovedSignal, Candidate
+from parity.live.lane import label_of
+from parity.live.ledger import FillLine, read_ledger
+from parity.model.effects import ApprovedSignal, Candidate, Fill
 from parity.model.errors import ConfigError, RecordingCorrupt
 from parity.model.events import Control
-from parity.publishers import Ends, NotPublished, Receipt
+from parity.publishers import Ends, NotPublished, Outgoing, Receipt
 from parity.publishers.memory import MemoryPublisher
 
 
@@ -62,14 +63,12 @@ class Faulty:
     async def start(self) -> None:
         """Nothing to connect."""
 
-    async def publish(
-        self, signal: ApprovedSignal, *, strategy_id: str, broker: str
-    ) -> Receipt | None:
+    async def publish(self, signal: Outgoing, *, strategy_id: str, broker: str) -> Receipt | None:
         """Hand on, refuse or go silent."""
-        if signal.signal_no in self.refuse:
+        if label_of(signal).number in self.refuse:
             raise NotPublished("paper.signals.raw: refused")
         place = await self.outside.publish(signal, strategy_id=strategy_id, broker=broker)
-        if signal.signal_no > self.silent_after:
+        if label_of(signal).number > self.silent_after:
             await asyncio.Event().wait()
         return place
 
@@ -314,3 +313,78 @@ def test_how_long_reports_stay_away_is_known(
         return waits
 
     assert [0.0, 40.0, 0.0, 70.0, 0.0] == asyncio.run(scenario())
+
+
+def fill(seq: int, *, reason: str = "", kind: str = "order") -> Fill:
+    """Return what became of an order."""
+    one = Decimal(1)
+    return Fill(seq, "dip", "zerodha", 7, seq, 0, 1, one, one, one, "id", reason, b"", kind)
+
+
+def test_only_what_was_filled_on_paper_is_published() -> None:
+    """Fills are numbered in order; an order without one, and a fill from outside, have none."""
+    effects = [fill(1), signal(1), fill(2, reason="expired"), fill(3, kind="outside"),
+               fill(4, kind="stop_loss")]  # fmt: skip
+    publisher, path = Faulty(MemoryPublisher("r")), Path("never-opened")
+    delivery = Delivery(publisher, path, "r", {"paper": "paper"}, fills=path)
+    found = delivery.outgoing(effects) + delivery.outgoing([fill(5)])
+
+    assert ["r.fill.1", "id-1", "r.fill.2", "r.fill.3"] == [label_of(o).identity for o in found]
+    assert 3 == delivery.fill_count
+    without = Delivery(publisher, path, "r", {"paper": "paper"})
+    assert [effects[1]] == without.outgoing(effects)
+
+
+@pytest.mark.parametrize("reported", range(6))
+def test_a_kill_doubles_no_fill_and_loses_none(tmp_path: Path, reported: int) -> None:
+    """Beside signals, with reports that never came, from a checkpoint's count: each fill once."""
+    outside, effects = MemoryPublisher("r"), [[fill(n), signal(n)] for n in range(1, 8)]
+
+    async def lives(publisher: Faulty, first: int) -> list[dict[str, object]]:
+        ledgers = tmp_path / "ledger.jsonl", tmp_path / "fills.jsonl"
+        delivery = Delivery(
+            publisher, ledgers[0], "r", {"paper": "paper"}, fills=ledgers[1], tries_max=1
+        )
+        await delivery.start()
+        delivery.fill_count = first
+        worker = asyncio.create_task(delivery.run())
+        for said in effects[first:]:
+            await delivery.offer(delivery.outgoing(said))
+        await delivery.settle(0.05)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        await delivery.close(0.1)
+        return list(delivery.failures)
+
+    asyncio.run(lives(Faulty(outside, silent_after=reported), 0))
+    asyncio.run(lives(Faulty(outside), min(reported, 3)))
+
+    assert list(range(1, 8)) == [fill.fill_no for _, fill in outside.fills] == seen(outside)
+    _, lines, _ = read_ledger(tmp_path / "fills.jsonl", FillLine)
+    assert list(range(1, 8)) == sorted(line.fill_no for line in lines)
+    assert {"paper.orders.filled"} == {line.topic for line in lines}
+
+
+def test_a_fill_that_nobody_takes_pauses_its_strategy_too(tmp_path: Path) -> None:
+    """It is an event with its own number, told again after a kill, until the journal has it."""
+    path, fills = tmp_path / "l.jsonl", tmp_path / "f.jsonl"
+
+    async def life_of(refuse: Sequence[int], events: Sequence[Control]) -> list[tuple[str, object]]:
+        publisher = Faulty(MemoryPublisher("r"), refuse=refuse)
+        delivery = Delivery(publisher, path, "r", {"paper": "paper"}, fills=fills, tries_max=1)
+        await delivery.start()
+        delivery.recall(events)
+        worker = asyncio.create_task(delivery.run())
+        await delivery.offer(delivery.outgoing([fill(1)]))
+        await delivery.settle(5)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        found = [(note.verb, note.detail.get("fill_no")) for note in delivery.notes()]
+        await delivery.close(0.1)
+        return found
+
+    told = [("publisher_failed", 1), ("strategy_paused", None)]
+    event = Control(seq=9, ts_recv=0, verb="publisher_failed", detail={"fill_no": 1})
+    assert told == asyncio.run(life_of([1], []))
+    assert told == asyncio.run(life_of([], []))
+    assert [] == asyncio.run(life_of([], [event]))

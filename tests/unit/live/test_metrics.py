@@ -100,11 +100,13 @@ class Source:
 
 
 class Deliveries:
-    """What became of signals."""
+    """What became of signals and fills."""
 
     unsettled = 2
     waits_s = 0.0
+    dead = 1
     counts = {"delivered": 5, "recovered": 0, "dead": 1}  # noqa: RUF012  # nobody changes it
+    fill_counts = {"delivered": 4, "recovered": 3, "dead": 0}  # noqa: RUF012  # as above
 
 
 NAME = 'odd"name\\ of\na strategy'
@@ -151,6 +153,8 @@ def test_every_name_is_served_with_its_value(operator: Operator) -> None:
     assert 1 == value(found, "ml_model_load_failure_total", strategy_id="lost")
     assert 1 == value(found, "trading_dlq_messages_total", **run)
     assert 2 == value(found, "parity_deliveries_open")
+    assert 5 == value(found, "parity_deliveries_total", state="delivered")
+    assert 3 == value(found, "parity_fill_deliveries_total", state="recovered")
     assert 0 == value(found, "trading_pipeline_stage_healthy", stage="publisher", broker="shared")
     place = {"topic": "market.ticks", "partition": "0"}
     assert 10 == value(found, "parity_consumer_lag", **place)
@@ -206,7 +210,7 @@ def test_a_publisher_whose_reports_stay_away_is_not_well(operator: Operator) -> 
     """Signals that nobody reports on are seen while they wait; they are dead much later."""
     strategies: Any = operator._parts.strategies
     deliveries = strategies.delivery
-    deliveries.counts = {"delivered": 5, "recovered": 0, "dead": 0}
+    deliveries.dead = 0
     fine = []
     for deliveries.waits_s in (0.0, 59.9, WAITS_S):
         fine.append(operator.status()["healthy"]["publisher"])
