@@ -161,6 +161,26 @@ class RedpandaSource:
         """Return the offset each stream is read from next; before `start` only."""
         return dict(self._next)
 
+    async def offsets_at(self, ms: int) -> dict[Stream, int]:
+        """Return the first offset of each partition since then; after `connect`.
+
+        Args:
+            ms: of the broker's message times, since 1970.
+        """
+        from confluent_kafka import KafkaException, TopicPartition
+
+        consumer, ends = self._consumer, self._next
+        assert consumer is not None
+        asked = [TopicPartition(*stream, ms) for stream in self._ids]
+        try:
+            found = await asyncio.to_thread(
+                consumer.offsets_for_times, asked, self._connect_limit_s
+            )
+        except KafkaException as error:
+            raise self._down(error.args[0].str()) from None
+        at = {(one.topic, one.partition): one.offset for one in found}
+        return {s: at[s] if at[s] >= 0 else ends[n] for s, n in self._ids.items()}
+
     def places(self) -> list[Place]:
         """Return where each partition is read, and what the broker had a moment ago."""
         none = (None, None)

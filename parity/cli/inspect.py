@@ -97,17 +97,22 @@ def _inspect_recording(path: Path, as_json: bool) -> None:
         raise RecordingCorrupt(defects[0].words + more, cure=defects[0].cure)
 
 
+def _origin(origin: dict[str, Any]) -> str:
+    if "begin" in origin:
+        return f"the warm-up of a run, from {origin['source']}"
+    return (
+        f"{'decoded anew from' if 'redecoded' in origin else 'a slice of'} "
+        f"recording {origin['recording_id']}, its seq "
+        f"{grouped(origin['first_seq'])} to {grouped(origin['last_seq'])}"
+    )
+
+
 def _show_recording(found: dict[str, Any], histogram: Histogram) -> None:
     from parity.cli.histogram import histogram_of
 
     show(f"recording {found['path']}", "", _instruments(found), "")
-    origin = found["origin"]
-    if origin:
-        show(
-            f"{'decoded anew from' if 'redecoded' in origin else 'a slice of'} "
-            f"recording {origin['recording_id']}, its seq "
-            f"{grouped(origin['first_seq'])} to {grouped(origin['last_seq'])}"
-        )
+    if found["origin"]:
+        show(_origin(found["origin"]))
     show(
         f"{counted(found['ticks'], 'tick')}, {counted(found['gaps'], 'gap')}, {found['state']}, "
         f"in {found['order']} order",

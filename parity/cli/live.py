@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,12 +32,15 @@ from parity.cli.options import (
     TableSource,
     Topics,
     VerifyAtEnd,
+    WarmUpFrom,
+    WarmUpTicks,
     feed_of,
     live_settings,
     partitions_of,
     specs_of,
     start_of,
     table_of,
+    warm_up_of,
 )
 from parity.cli.paper import carry_out
 from parity.model.errors import ConfigError
@@ -70,6 +73,8 @@ def command(
     keep_raw: KeepRaw = None,
     paper_fills: PaperFills = None,
     start_from: StartFrom = "latest",
+    warm_up: WarmUpFrom = None,
+    warm_up_ticks: WarmUpTicks = None,
     exit_at_end: ExitAtEnd = False,
     instrument_table: TableSource = None,
     seed: Seed = 0,
@@ -88,7 +93,8 @@ def command(
     What BROKER.orders.filled says was filled enters the portfolios; strategies at the paper broker
     are filled on paper. Without --confirm nothing is started. Else as `parity paper`.
     """
-    begin, pins = start_of(start_from), {"partitions": partitions_of(partitions)}
+    begin, past = start_of(start_from), warm_up_of(warm_up, warm_up_ticks)
+    more: dict[str, Any] = {"partitions": partitions_of(partitions), "warm_up": past}
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
     raw = (dead_letters, keep_raw)
     settings = live_settings(
@@ -107,7 +113,7 @@ def command(
     from parity.compose.sessions import load_overlays
 
     log_to_stderr(settings.log_level)
-    feed = feed_of(settings, begin, exit_at_end, sessions=load_overlays(sessions), **pins)
+    feed = feed_of(settings, begin, exit_at_end, sessions=load_overlays(sessions), **more)
     carry_out(live, run, specs, feed, table, seed, settings, as_json, verify=verify)
 
 

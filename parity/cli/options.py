@@ -17,6 +17,7 @@ from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from parity.compose.feeds import Feed
+    from parity.compose.warming import WarmUp
     from parity.live.watchdog import Guard
     from parity.model.instruments import InstrumentTable
     from parity.recording.pruning import Retention
@@ -118,6 +119,24 @@ StartFrom = Annotated[
         "--from",
         metavar="earliest|latest",
         help="Where a new recording begins; one that goes on continues where it ended.",
+    ),
+]
+WarmUpFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--warm-up",
+        metavar="SOURCE",
+        help="What a new run is warmed from: a recording, a run, a file of ticks, broker:2h or "
+        "broker:5000 (that much of the topics' own past).",
+    ),
+]
+WarmUpTicks = Annotated[
+    str | None,
+    typer.Option(
+        "--warm-up-ticks",
+        metavar="N|auto|all",
+        help="The last N ticks of each instrument and kind, or as many as the strategies need "
+        "(auto). Default: auto; all of a broker's past.",
     ),
 ]
 ExitAtEnd = Annotated[
@@ -246,6 +265,22 @@ def feed_of(settings: Settings, start_from: str, exit_at_end: bool, **more: Any)
         paper_fills=settings.paper_fills,
         **more,
     )
+
+
+def warm_up_of(source: str | None, ticks: str | None) -> WarmUp | None:
+    """Return what a run is warmed from, or raise ConfigError."""
+    if source is None:
+        if ticks is not None:
+            raise ConfigError("--warm-up-ticks: of what?", cure="name it: --warm-up SOURCE")
+        return None
+    from parity.compose.warming import ALL, AUTO, WarmUp
+
+    if ticks is not None and ticks not in (AUTO, ALL) and not (ticks.isdecimal() and int(ticks)):
+        raise ConfigError(f"--warm-up-ticks: expected a number, auto or all, was {ticks!r}")
+    wanted = int(ticks) if ticks is not None and ticks.isdecimal() else ticks
+    if WarmUp(source).past is None:
+        source = str(recording_path(Path(source)))
+    return WarmUp(source, wanted)
 
 
 def rotation_of(settings: Settings) -> Rotation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +33,8 @@ from parity.cli.options import (
     TableSource,
     Topics,
     VerifyAtEnd,
+    WarmUpFrom,
+    WarmUpTicks,
     feed_of,
     guard_of,
     live_settings,
@@ -42,6 +44,7 @@ from parity.cli.options import (
     specs_of,
     start_of,
     table_of,
+    warm_up_of,
 )
 from parity.model.errors import ConfigError
 
@@ -76,6 +79,8 @@ def command(
     keep_raw: KeepRaw = None,
     paper_fills: PaperFills = None,
     start_from: StartFrom = "latest",
+    warm_up: WarmUpFrom = None,
+    warm_up_ticks: WarmUpTicks = None,
     exit_at_end: ExitAtEnd = False,
     instrument_table: TableSource = None,
     recording: Annotated[
@@ -105,7 +110,8 @@ def command(
     An open run of the same configuration goes on from its own recorded offsets. SIGINT and SIGTERM
     end it and seal its recording; with --verify it is proved then, and 1 means it was not.
     """
-    begin, pins = start_of(start_from), {"partitions": partitions_of(partitions)}
+    begin, past = start_of(start_from), warm_up_of(warm_up, warm_up_ticks)
+    more: dict[str, Any] = {"partitions": partitions_of(partitions), "warm_up": past}
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
     raw = (dead_letters, keep_raw)
     settings = live_settings(
@@ -123,7 +129,7 @@ def command(
 
     log_to_stderr(settings.log_level)
     read = {"recording": recording, "pace": pace, "sessions": load_overlays(sessions)}
-    feed = feed_of(settings, begin, exit_at_end, **read, **pins)
+    feed = feed_of(settings, begin, exit_at_end, **read, **more)
     carry_out(paper, run, specs, feed, table, seed, settings, as_json, verify=verify)
 
 

@@ -7,7 +7,7 @@ is written.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -28,6 +28,7 @@ from parity.recording.slices import Range, find_slice, needs_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from parity.core.executor import ExecutorPlan
     from parity.recording.reader import Recording
     from parity.recording.slices import Needs, Progress, Slice
     from parity.settings.drafts import StrategySpec
@@ -144,16 +145,18 @@ def _needs(
     return strategy_needs(specs, tokens)
 
 
-def strategy_needs(specs: Sequence[StrategySpec], tokens: Sequence[int]) -> Needs:
+def strategy_needs(
+    strategies: Iterable[StrategySpec | ExecutorPlan], tokens: Sequence[int]
+) -> Needs:
     """Return how many ticks of each kind and instrument the strategies' histories take."""
     needs: dict[tuple[str, int], int] = {}
-    for spec in specs:
-        built = spec.build()
+    for one in strategies:
+        built, config = one.build(), one.config
         length = built.history if isinstance(built, KernelStrategy) else 0
-        length = length or history_length_of(built, spec.strategy_id)
-        for token in spec.config.instrument_tokens or tokens:
+        length = length or history_length_of(built, config.strategy_id)
+        for token in config.instrument_tokens or tokens:
             if token in tokens:
-                key = (spec.config.on, token)
+                key = (config.on, token)
                 needs[key] = max(needs.get(key, 1), length)
     return needs
 

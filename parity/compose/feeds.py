@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from parity.compose.sessions import Overlays
     from parity.compose.shards import Shard
+    from parity.compose.warming import WarmUp
     from parity.live.dead_letters import DeadLetters
     from parity.live.operator import Operating
     from parity.live.runner import Limits, Outcome, Strategies
@@ -55,6 +56,8 @@ class Feed(NamedTuple):
         fills: topics of fills from outside, which a live mode adds, and who reads each.
         partitions: of each tick topic, rising, where this is one runner of several; None is all.
         shard: what follows from these, known once the broker was asked.
+        warm_up: what a new run is warmed from, before its first live tick.
+        past: the run's recording of that, where it has one.
     """
 
     topics: Sequence[str] = ()
@@ -74,6 +77,8 @@ class Feed(NamedTuple):
     fills: Mapping[str, FillDecoder] = MappingProxyType({})
     partitions: tuple[int, ...] | None = None
     shard: Shard | None = None
+    warm_up: WarmUp | None = None
+    past: Path | None = None
 
     @property
     def reading(self) -> dict[str, str]:
@@ -116,10 +121,12 @@ def run_live(
     Raises:
         ParityError: a shard's partitions are no longer what they were; all is sealed.
     """
+    from parity.compose.warming import behind_past
     from parity.live.start import start
     from parity.live.supervisor import stop_on_signals
 
     source = source_of(feed, table)
+    whole = behind_past(feed, source)
 
     async def main() -> Outcome:
         stop = asyncio.Event()
@@ -127,7 +134,7 @@ def run_live(
             return await start(
                 folder,
                 table,
-                source,
+                whole,
                 created_by=created_by(),
                 stop=stop,
                 strategies=strategies,

@@ -70,6 +70,16 @@ class HandFeed:
                 warnings.warn(said, StrategyWarning, stacklevel=3)
         return effects
 
+    def warm(self, ticks: TickBatch) -> None:
+        """Process the ticks of a warm-up before any other; nothing is said at them."""
+        if not len(ticks):
+            return
+        self.engine.process(EventBatch(ticks))
+        self._seq = int(ticks.column("seq")[-1])
+        tokens, times = ticks.column("instrument_token"), ticks.column("ts_event")
+        for token in set(tokens.tolist()):
+            self._newest[token] = int(times[tokens == token].max())
+
     def _record(self, tick: Any) -> Any:
         try:
             token, price = tick.instrument_token, exact("last_price", tick.last_price)

@@ -38,6 +38,7 @@ from parity.compose.operating import Beside, operating_of
 from parity.compose.plans import Prepared, prepare
 from parity.compose.sessions import kept_sessions, live_sessions, recorded_sessions
 from parity.compose.shards import admitting, pinned
+from parity.compose.warming import with_past
 from parity.core.engine import Engine
 from parity.model.errors import ConfigError, ServiceDown
 from parity.proof.replayer import backtest_events
@@ -397,6 +398,7 @@ def _decide(
         planner, sessions = signing(KeptPlanner(kept)), kept.sessions()
         plans = [signed(plan) for plan in prepared.plans]
         engine = Engine(table, plans, seed=seed, sessions=sessions, planner=planner)
+        feed = with_past(run, feed, prepared.plans, table)
     outlets = outlets_of(mode, prepared.plans)
     ledgers, run_id = run / "deliveries", writer.manifest.run_id
     fills = ledgers / "fills.jsonl" if feed.paper_fills else None
@@ -469,6 +471,7 @@ def _paper_writer(
     fresh.settings |= {"fills": sorted(feed.fills)} if feed.fills else {}
     fresh.settings |= {"paper_fills": True} if feed.paper_fills else {}
     fresh.settings |= {"overlays": feed.sessions} if feed.sessions else {}
+    fresh.settings |= {} if feed.warm_up is None else {"warm_up": feed.warm_up.words}
     if not (run / MANIFEST).exists():
         fresh.settings |= kept_sessions(live_sessions(table, feed.recording, feed.sessions or {}))
         writer = RunWriter(run, fresh)

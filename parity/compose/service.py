@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from parity.compose.exports import strategy_needs
 from parity.compose.hand import HandFeed, result_of, table_of
 from parity.compose.plans import gather
 from parity.core.executor import ExecutorPlan
 from parity.model.errors import ConfigError, StrategyWarning
 from parity.model.kernel import KernelStrategy
 from parity.model.values import ExecutionContext, StrategyConfig
+from parity.recording.past import gathered
 from parity.settings.drafts import lift_risk
 from parity.settings.pyfile import PROCESSOR_METHODS
 from parity.settings.strategies import load_rows
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from parity.core.engine import RunReport
     from parity.model.effects import Effect
     from parity.model.instruments import InstrumentTable
+    from parity.model.protocols import HistoryProvider
     from parity.model.values import SignalResult
 
 
@@ -124,6 +127,33 @@ class StrategyRunnerService:
             )
         return config.instrument_tokens or tuple(one.token for one in table)
 
+    def warm_up(self, history: HistoryProvider) -> int:
+        """Fill the strategies' histories before the first tick; nothing is said at these ticks.
+
+        Args:
+            history: asked once for each instrument, for as many ticks as its strategies need.
+
+        Returns:
+            How many ticks it gave.
+
+        Raises:
+            ConfigError: a tick came already, or prices have other decimals than the table's.
+            InputRefused: it gave ticks of another instrument.
+        """
+        if self._feed is not None:
+            raise ConfigError("warm-up comes before the first tick", cure="call warm_up() sooner")
+        plans = [plan for plans in self._plans.values() for plan in plans]
+        feed = self._begun()
+        needs = strategy_needs(plans, list(self._routes))
+        ticks = gathered(history, feed.table, needs)
+        feed.warm(ticks)
+        self._feed = feed
+        return len(ticks)
+
+    def _begun(self) -> HandFeed:
+        plans = [plan for plans in self._plans.values() for plan in plans]
+        return HandFeed(self._table or table_of(self._routes), plans, self._seed)
+
     def on_market_tick(self, tick: Any) -> list[SignalResult]:
         """Push one tick; return the signals it caused, in the order of their strategies' ids.
 
@@ -140,8 +170,7 @@ class StrategyRunnerService:
         if tick.instrument_token not in self._routes:
             return []
         if self._feed is None:
-            plans = [plan for plans in self._plans.values() for plan in plans]
-            self._feed = HandFeed(self._table or table_of(self._routes), plans, self._seed)
+            self._feed = self._begun()
         self.effects = self._feed.push(tick)
         return _signals(self.effects)
 

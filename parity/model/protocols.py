@@ -121,6 +121,12 @@ class SignalPublisher(Protocol):
 
 
 class HistoryProvider(Protocol):
-    """Where the ticks before the first live tick come from."""
+    """Where the ticks before the first live tick come from (`parity.recording.past` has one).
+
+    `last_ticks` gives the last `count` ticks of one instrument that strategies are shown, and where
+    it has trades and quotes, so many of each; in the order they came, fewer where there are no
+    more. Prices are counted in the decimals of the run's instrument table. Their `seq` and verdicts
+    are not looked at, but that a duplicate or skewed tick is left out.
+    """
 
     def last_ticks(self, token: int, count: int) -> EventBatch: ...

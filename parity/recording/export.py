@@ -70,7 +70,7 @@ def write_slice(
         streams=recording.manifest.streams,
         origin=came_from,
     ) as writer:
-        controls = _Numbered(_controls(recording, chosen))
+        controls = Numbered(_controls(recording, chosen))
         total = sum(chosen.ticks.values()) + len(chosen.before)
         for ticks in slice_ticks(recording, chosen):
             seqs, mine = controls.among(ticks.column("seq"))
@@ -138,8 +138,12 @@ def _controls(recording: Recording, chosen: Slice) -> list[Control]:
     return [c for c in recording.controls() if low <= c.seq <= high and c.verb != RAW]
 
 
-class _Numbered:
-    """Gives ticks and the controls among them their new seq, from 1 without gaps."""
+class Numbered:
+    """Gives ticks and the controls among them their new seq, from 1 without gaps.
+
+    Args:
+        controls: all that are to stand among the ticks, in seq order.
+    """
 
     def __init__(self, controls: Sequence[Control]) -> None:
         self._controls = list(controls)

@@ -61,8 +61,8 @@ class Range(NamedTuple):
 Needs = Mapping[tuple[str, int], int]
 
 
-class _Before:
-    """The last ticks of one instrument and kind before the range, as (seq, ts_event)."""
+class LastRows:
+    """The last ticks of one instrument and kind that were taken, as (seq, ts_event)."""
 
     __slots__ = ("_rows", "_wanted")
 
@@ -71,11 +71,13 @@ class _Before:
         self._rows = np.zeros((2, 0), np.int64)
 
     def take(self, seq: Ints, ts_event: Ints) -> None:
+        """Take its next ticks."""
         latest = np.stack([seq[-self._wanted :], ts_event[-self._wanted :]])
         self._rows = np.concatenate([self._rows, latest], axis=1)[:, -self._wanted :]
 
     @property
     def rows(self) -> Ints:
+        """The seqs, and below them the times."""
         return self._rows
 
 
@@ -174,7 +176,7 @@ def find_slice(
     tokens = tuple(sorted(set(wanted.tokens or recording.table.tokens.tolist())))
     seen = {token: _Seen() for token in tokens}
     wanting = {key: count for key, count in needs.items() if count and key[1] in seen}
-    before = {key: (_Before(count), _Before(count)) for key, count in wanting.items()}
+    before = {key: (LastRows(count), LastRows(count)) for key, count in wanting.items()}
     done = 0
     for batch in recording.batches(columns=_COLUMNS, instruments=wanted.tokens):
         done += len(batch.ticks)
@@ -209,7 +211,7 @@ def _look(
     ticks: TickBatch,
     wanted: Range,
     seen: Mapping[int, _Seen],
-    before: Mapping[tuple[str, int], tuple[_Before, _Before]],
+    before: Mapping[tuple[str, int], tuple[LastRows, LastRows]],
 ) -> None:
     seq, ts_event, tokens = (ticks.column(n) for n in ("seq", "ts_event", "instrument_token"))
     inside = wanted.holds(ts_event)
