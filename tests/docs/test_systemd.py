@@ -31,9 +31,21 @@ def values(unit: Path) -> dict[str, str]:
     return found
 
 
-def test_a_paper_run_and_a_recorder_ship() -> None:
-    """Both have their unit."""
-    assert ["parity-paper@.service", "parity-record@.service"] == [unit.name for unit in UNITS]
+def test_each_live_mode_ships() -> None:
+    """A live run, a paper run and a recorder have their units, and a metrics port each."""
+    names = ["live", "paper", "record"]
+    assert [f"parity-{name}@.service" for name in names] == [unit.name for unit in UNITS]
+    ports = {re.search(r"--metrics (\d+)", unit.read_text())[1] for unit in UNITS}
+    assert len(names) == len(ports)
+
+
+def test_a_live_unit_is_what_confirms() -> None:
+    """Only the unit of a live run has the word without which nothing would be sent."""
+    assert ["live"] == [
+        shlex.split(values(unit)["ExecStart"])[2]
+        for unit in UNITS
+        if "--confirm" in shlex.split(values(unit)["ExecStart"])
+    ]
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
@@ -57,7 +69,7 @@ def test_a_unit_starts_again_what_starting_again_may_mend(unit: Path) -> None:
     codes = {NothingCompared.exit_code, ConfigError.exit_code, RecordingCorrupt.exit_code}
     assert {*codes, EXIT_CODE} == never
     # An endless kernel ends by this signal, and would again; a recorder runs no kernels.
-    assert (["SIGPROF"] if "paper" in unit.stem else []) == [c for c in said if not c.isdecimal()]
+    assert ([] if "record" in unit.stem else ["SIGPROF"]) == [c for c in said if not c.isdecimal()]
     assert not never & {ServiceDown.exit_code, NOT_SERVED, DEFECT}
     assert str(INTERRUPTED) == found["SuccessExitStatus"]
     assert ("notify", "main") == (found["Type"], found["NotifyAccess"])
