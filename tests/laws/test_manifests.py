@@ -72,6 +72,7 @@ recordings = st.builds(
     extensions=extensions,
     origin=mappings,
     gone=st.lists(gone, max_size=2),
+    shard=mappings,
 )
 counts = st.dictionaries(texts, seqs, max_size=2)
 lifecycles = st.builds(
