@@ -101,6 +101,12 @@ def _show(recording: Path, found: dict[str, Any]) -> None:
         f"{counted(found.get('ticks', 0), 'tick')}, {counted(found.get('gaps', 0), 'gap')}, "
         f"{counted(found.get('quarantined', 0), 'undecodable message')}: {recording}"
     )
+    if found.get("quarantined") and not found.get("ticks"):
+        say(
+            "warning: ",
+            "not one message was a tick of these instruments; --codec says what messages are",
+            style="yellow",
+        )
     if found["dead_letters"] or found["dead_letters_open"]:
         waiting = f", {found['dead_letters_open']} not yet" if found["dead_letters_open"] else ""
         show(f"dead letters: {found['dead_letters']} sent{waiting}")
