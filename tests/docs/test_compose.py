@@ -4,6 +4,7 @@ No container is started here: that Redpanda and Prometheus take their options is
 """
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,31 @@ def test_metrics_are_scraped_where_they_are() -> None:
     assert f"--metrics={target.removeprefix('127.0.0.1:')}" in SERVICES["paper"]["command"]
     mounted = SERVICES["prometheus"]["volumes"][0].split(":")[1]
     assert f"--config.file={mounted}" in SERVICES["prometheus"]["command"]
+
+
+@pytest.mark.parametrize(
+    ("create", "describe", "code"), [(0, 0, 0), (1, 0, 0), (1, 1, 1)], ids=["new", "there", "no"]
+)
+def test_topics_are_made_or_there(tmp_path: Path, create: int, describe: int, code: int) -> None:
+    """The script itself beside an rpk of ours: all topics, and the first one's failure counts."""
+    rpk = tmp_path / "rpk"
+    rpk.write_text(f"""#!/bin/sh
+echo "$@" >> {tmp_path}/calls
+case "$2$5" in createmarket.ticks) exit {create};; describemarket.ticks) exit {describe};; esac
+""")
+    rpk.chmod(0o755)
+    (script,) = SERVICES["topics"]["command"]
+
+    done = subprocess.run(
+        [*SERVICES["topics"]["entrypoint"], script.replace("$$", "$")],
+        env={"PATH": f"{tmp_path}:/bin:/usr/bin"}, check=False, timeout=30,
+    )  # fmt: skip
+
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert code == done.returncode
+    assert "topic create -X brokers=redpanda:9092 market.ticks -p 12" == calls[0]
+    if not code:
+        assert "topic create -X brokers=redpanda:9092 paper.orders.filled -p 3" == calls[-1]
 
 
 def test_nothing_is_open_to_other_machines() -> None:
