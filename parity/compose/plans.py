@@ -6,6 +6,7 @@ never in silence.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -153,16 +154,9 @@ def _prepare_one(
         validator = _source_of_file(spec.validator.file, spec.validator.factory)
         made.sources.update(validator.texts)
     for broker in spec.config.active_brokers:
-        made.plans.append(
-            ExecutorPlan(
-                spec.config,
-                broker,
-                _builder(spec, model),
-                driver,
-                checked_by,
-                fills_of(mode, broker),
-            )
-        )
+        own = None if model is None else copy.copy(model)  # each executor's counts for itself
+        build, fills = _builder(spec, own), fills_of(mode, broker)
+        made.plans.append(ExecutorPlan(spec.config, broker, build, driver, checked_by, fills, own))
         made.kept.append(
             KeptStrategy(
                 config=config,

@@ -42,7 +42,7 @@ from parity.model.effects import (
 )
 from parity.model.errors import ConfigError
 from parity.model.kernel import KernelStrategy
-from parity.model.protocols import SignalValidator, StrategyProcessor
+from parity.model.protocols import Model, SignalValidator, StrategyProcessor
 from parity.model.values import Lifecycle, StrategyConfig
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class ExecutorPlan(msgspec.Struct, frozen=True):
         driver: the kernel's driver; None for processors.
         validator: the registered one that the configuration names; None for the standard ones.
         fills: who fills, which the mode chooses: "paper", or "outside", by controls `fill`.
+        model: what the processor asks, for who looks on; None where it asks none that was given.
     """
 
     config: StrategyConfig
@@ -74,6 +75,7 @@ class ExecutorPlan(msgspec.Struct, frozen=True):
     driver: DriverCall | None = None
     validator: SignalValidator | None = None
     fills: str = "paper"
+    model: Model | None = None
 
 
 class Executor:

@@ -55,11 +55,16 @@ class OnnxModel:
 
     Raises:
         ModelUnavailable: the bytes are no such model.
+
+    Attributes:
+        inference_count: how often this one was asked; a copy (`copy.copy`) shares the session and
+            counts for itself.
     """
 
     def __init__(self, data: bytes, *, name: str = "model") -> None:
         self.name = name
         self.data = data
+        self.inference_count = 0
         self.sha256 = hashlib.sha256(data).hexdigest()
         _refuse_external_data(data, name)
         self._session = _session(data, name)
@@ -69,7 +74,9 @@ class OnnxModel:
         self._outputs = self._dry_run(input_name, output_name)
         self._binding = self._bind(input_name, output_name)
 
-    def predict(self, features: Sequence[float]) -> npt.NDArray[np.float32]:
+    def predict(
+        self, features: Sequence[float] | npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
         """Return the model's outputs for one row of features, as a new array.
 
         Raises:
@@ -79,6 +86,7 @@ class OnnxModel:
             raise ValueError(
                 f"model {self.name}: expected {self.feature_count} features, was {len(features)}"
             )
+        self.inference_count += 1
         self._features[0] = features
         self._session.run_with_iobinding(self._binding)
         row: npt.NDArray[np.float32] = self._outputs[0].copy()

@@ -119,6 +119,9 @@ def _of_strategies(strategies: Iterable[Mapping[str, Any]]) -> list[Family]:
          [("", {"reason": reason}, n) for reason, n in sorted(drops.items())]),
         ("processor_errors_total", "counter", "Ticks that a strategy failed at.",
          [("", labels, one["errors"]) for one, labels in whose]),
+        ("ml_inferences_total", "counter", "How often a strategy asked its model.",
+         [("", labels, one["inferences"]) for one, labels in whose
+          if one["inferences"] is not None]),
         ("parity_candidates_total", "counter", "What strategies said.",
          [("", labels, one["candidates"]) for one, labels in whose]),
         ("parity_fills_total", "counter", "Fills, simulated or from outside.",

@@ -247,6 +247,7 @@ class Operator:
             "drops": dict(sorted(executor.drops.items())),
             "fills": executor.fills,
             "errors": executor.errors,
+            "inferences": getattr(executor.plan.model, "inference_count", None),
         }  # fmt: skip
 
     def _disk(self) -> dict[str, int | None]:

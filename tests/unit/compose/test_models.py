@@ -10,9 +10,14 @@ import pytest
 
 import parity as pt
 from parity.compose.kept import KeptPlanner
+from parity.compose.plans import prepare
+from parity.core.engine import Engine
 from parity.live.inference import shipped_models
 from parity.model.errors import ConfigError, RecordingCorrupt, StrategyWarning
-from parity.sources.synthetic import make_recording
+from parity.model.events import EventBatch
+from parity.model.ticks import TickBatch
+from parity.settings.strategies import load_strategies
+from parity.sources.synthetic import generate, make_recording
 from parity.strategies import REGISTRY
 
 ROWS = """
@@ -226,3 +231,21 @@ def test_a_kept_model_stands_for_its_own_path_only(
     with pytest.raises(ConfigError, match=r"no strategy left to run .*newer\.onnx"):
         KeptPlanner(done.folder, today=True)(kept)
     assert "identical" == pt.verify(done).verdict
+
+
+def test_each_strategy_counts_what_it_asks_its_model(tmp_path: Path) -> None:
+    """Two strategies on one file, read once: each has its own count, and rules have none."""
+    again = ROWS.split("  - strategy_name: rules")[0].partition("strategies:")[2]
+    again = again.replace("name: ml", "name: slow").replace(
+        "{model_path: MODEL}", "{model_path: MODEL, lookback_periods: 300}"
+    )
+    (tmp_path / "rows.yaml").write_text((ROWS + again).replace("MODEL", "momentum.onnx"))
+    table, records = generate(ticks=1_000)
+    records["seq"] = range(1, len(records) + 1)
+    plans = prepare(load_strategies([str(tmp_path / "rows.yaml")]), table=table).plans
+    Engine(table, plans).process(EventBatch(TickBatch.from_records(records, table)))
+    models: dict[str, Any] = {plan.config.strategy_id: plan.model for plan in plans}
+
+    assert models["rules"] is None
+    assert models["ml"]._session is models["slow"]._session
+    assert models["ml"].inference_count > models["slow"].inference_count > 1

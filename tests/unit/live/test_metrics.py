@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -121,7 +122,8 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
     journal.append(ticks, (), {})
     tokens = tuple(int(token) for token in TABLE.tokens)
     config = StrategyConfig(strategy_id=NAME, strategy_type="quiet", instrument_tokens=tokens)
-    engine = Engine(TABLE, [ExecutorPlan(config, "paper", Quiet)])
+    asked: Any = SimpleNamespace(inference_count=7)
+    engine = Engine(TABLE, [ExecutorPlan(config, "paper", Quiet, model=asked)])
     strategies: Any = Strategies(engine, None, Deliveries())  # type: ignore[arg-type] # unused
     source: Any = Source()
     operating = Operating(tmp_path, kinds={NAME: "ml"}, models={NAME: True, "lost": False})
@@ -149,6 +151,7 @@ def test_every_name_is_served_with_its_value(operator: Operator) -> None:
     own = {"strategy": NAME, "broker": "paper"}
     assert 1 == value(found, "signals_total", **own, kind="ml", side="SELL")
     assert 0 == value(found, "strategy_state", **own)
+    assert 7 == value(found, "ml_inferences_total", **own)
     assert 1 == value(found, "ml_model_load_success_total", strategy_id=NAME)
     assert 1 == value(found, "ml_model_load_failure_total", strategy_id="lost")
     assert 1 == value(found, "trading_dlq_messages_total", **run)
