@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from parity.compose.feeds import Feed
-from parity.compose.modes import backtest, paper, record
+from parity.compose.modes import backtest, live, paper, record
 from parity.compose.proofs import verify
 from parity.compose.warming import WarmUp
 from parity.model.ticks import DUPLICATE, WARMUP, TickBatch
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 TABLE, TICKS = synthetic.generate(seed=11, ticks=4_000)
 CUT = 2_000
+TOPICS = [f"{b}.{t}" for b in ("paper", "zerodha") for t in ("signals.raw", "orders.filled")]
 RULES = ["threshold=0.001", "risk.cooldown_sec=0"]
 KILLED_AMID = """
 import os
@@ -68,7 +69,8 @@ class Place:
         self.servers, self.run, self.specs = broker.bootstrap_servers, folder / "run", specs
         self.topic = f"warm.{uuid.uuid4().hex[:8]}"
         broker.create_topic(self.topic, 1)
-        broker.create_topic("paper.signals.raw")
+        for name in TOPICS:
+            broker.create_topic(name)
         self.feed = Feed([self.topic], self.servers, exit_at_end=True)
 
     def send(self, lo: int, hi: int) -> None:
@@ -162,3 +164,20 @@ def test_a_run_is_warmed_by_the_last_hour_of_a_topic(
     assert kafka_broker.bootstrap_servers == place.servers
     place.paper("broker:1h")
     place.check(CUT, CUT, whole)
+
+
+def test_a_live_run_is_warmed_and_reads_no_older_fills(
+    place: Place, whole: list[bytes], tmp_path: Path
+) -> None:
+    """Topics of fills begin at their ends, whatever the past says of the ticks' own."""
+    rows = [{"id": "m", "strategy_type": "momentum", "instruments": TABLE.tokens.tolist()}]
+    rows[0] |= {"parameters": {"threshold": 0.001}, "zerodha_trading_enabled": True}
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    with TickProducer(place.servers, "zerodha.orders.filled", partition=0) as producer:
+        producer.send([("k", b"of another day")])
+    feed = place.feed._replace(warm_up=WarmUp(f"broker:{CUT}"))
+    live(place.run, load_strategies([tmp_path / "rows.json"]), feed, table=TABLE)
+
+    place.check(CUT, CUT, whole)
+    with open_recording(place.run / "recording") as recording:
+        assert not recording.controls()
