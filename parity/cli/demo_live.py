@@ -199,7 +199,7 @@ def _outage(desk: Desk, feed: HeldFeed) -> None:
     else:
         note("no outage: an external broker is not the demo's to take down")
     desk.operate("control", "pause", PAUSED, "--reason", "broker away")
-    desk.operate("status", blocks=(0, 1, 3))  # not the partitions, nor the durations
+    desk.operate("status", blocks=(0, 1, 2))  # not the partitions, nor the durations
     if ours:
         desk.broker.set_up()
     feed.raise_to(round(desk.ticks * SENT_NEXT))

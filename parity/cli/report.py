@@ -61,7 +61,9 @@ def _show(values: dict[str, Any], span: tuple[int, int] | None) -> None:
         f"recording {values['recording']['path']}",
     )
     if values["statistics"]["total"] is not None:
-        show("", *_statistics(values["statistics"]), "")
+        for table in _statistics(values["statistics"]):
+            show("", table)
+        show("")
     if values["drops_by_strategy"]:
         drops = table_of("drops by reason", "", "strategies", right=("",))
         for reason, own in values["drops_by_strategy"].items():

@@ -73,10 +73,11 @@ def _lines(found: dict[str, Any]) -> list[RenderableType]:
     for name, words in _rows(found, now):
         about.add_row(name, words)
     lines.append(about)
-    if now and now["partitions"]:
-        lines += ["", _partitions(now["partitions"])]
+    # A low terminal cuts what --watch shows from below: what an operator looks for stands above.
     if found["strategies"]:
         lines += ["", _strategies(found["strategies"])]
+    if now and now["partitions"]:
+        lines += ["", _partitions(now["partitions"])]
     if now and any(one["count"] for one in now["latency_ms"].values()):
         lines += ["", _latency(now["latency_ms"])]
     return lines
