@@ -6,7 +6,8 @@ and what is found there is written down as recovered instead of sent again. Fill
 broker go the same way, beside the signals, with numbers and a ledger of their own.
 
 A full queue makes `offer` wait, which pauses the source: nothing is dropped. What a publisher
-refuses too often is dead: in the ledger, and handed to the runner as events to journal.
+refuses too often is dead: a letter in a file, in the ledger, and handed to the runner as events to
+journal.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from parity.core.orders import OUTSIDE
+from parity.live.buried import bury
 from parity.live.lane import Lane, label_of
 from parity.live.ledger import DEAD, DELIVERED, FillLine, LedgerLine
 from parity.model.effects import ApprovedSignal, Effect, Fill
@@ -59,7 +61,7 @@ class Delivery:
 
     Args:
         publisher: not started yet.
-        ledger: path of the ledger, in the run's folder.
+        ledger: path of the ledger, in the run's folder; letters of the dead lie beside it.
         run_id: stands in each message.
         outlets: by an executor's broker, the broker whose output its signals go to.
         fills: path of the ledger of fills on paper; None publishes none.
@@ -89,6 +91,7 @@ class Delivery:
         self.failures: deque[dict[str, Any]] = deque()
         self.telemetry: Telemetry | None = None
         self._publisher = publisher
+        self._folder = ledger.parent
         self._run_id = run_id
         self._outlets = dict(outlets)
         topics = [topic_of(broker) for broker in sorted(set(outlets.values()))]
@@ -253,6 +256,9 @@ class Delivery:
         for lane in self._lanes:
             lane.close()
 
+    def _outlet(self, what: Outgoing) -> str:
+        return PAPER if isinstance(what, PaperFill) else self._outlets[label_of(what).broker]
+
     async def _deliver(self, what: Outgoing, began: int, offered: int) -> None:
         lane = self._lane(what)
         try:
@@ -262,7 +268,9 @@ class Delivery:
                 if began and self.telemetry is not None and lane is self._signals:
                     self.telemetry.published(began, offered)
             else:
-                lane.write(what, DEAD, None, str(error))
+                run_id, broker, reason = self._run_id, self._outlet(what), str(error)
+                bury(self._folder, what, run_id, broker, reason, self._tries_max)
+                lane.write(what, DEAD, None, reason)
                 self.failures.append(lane.failure(what, str(error)))
         finally:
             self._slots.release()
@@ -272,8 +280,7 @@ class Delivery:
                 self._settled.set()
 
     async def _try(self, what: Outgoing) -> tuple[Receipt | None, NotPublished | None]:
-        label = label_of(what)
-        broker = PAPER if isinstance(what, PaperFill) else self._outlets[label.broker]
+        label, broker = label_of(what), self._outlet(what)
         pause_s = self._retry_s
         for left in reversed(range(self._tries_max)):
             try:

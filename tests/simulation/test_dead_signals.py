@@ -1,5 +1,6 @@
 """A topic that refuses signals: they die in the ledger, their strategies pause, and it replays."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -50,3 +51,6 @@ def test_refused_signals_pause_their_strategies(make_bench: Make, own_mock: Brok
         assert len(buried) == covered[count]
         told += len(buried)
     assert len(dead) == told
+    letters = (bench.folder / "deliveries" / "dead.jsonl").read_text().splitlines()
+    named = [tuple(json.loads(line)["headers"].items()) for line in letters]
+    assert told <= len({*named}) <= told + 1  # a kill may come between a letter and its ledger line

@@ -1,6 +1,7 @@
 """Delivery: in order, each signal once for its readers, and what became of it in the ledger."""
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -9,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parity.live.buried import bury
 from parity.live.delivery import Delivery
 from parity.live.lane import label_of
 from parity.live.ledger import FillLine, read_ledger
 from parity.model.effects import ApprovedSignal, Candidate, Fill
 from parity.model.errors import ConfigError, RecordingCorrupt
 from parity.model.events import Control
-from parity.publishers import Ends, NotPublished, Outgoing, Receipt
+from parity.publishers import Ends, NotPublished, Outgoing, PaperFill, Receipt
+from parity.publishers.envelope import encode_signal
 from parity.publishers.memory import MemoryPublisher
 
 
@@ -174,6 +177,31 @@ def test_refused_signal_is_dead_and_reported(tmp_path: Path) -> None:
     ]
     states = {line.signal_no: line.state for line in read_ledger(ledger)[1]}
     assert {1: "delivered", 2: "dead", 3: "delivered"} == states
+    (letter,) = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_text().splitlines()]
+    message = letter.pop("message")
+    assert json.loads(encode_signal(signal(2), "r")) == message
+    assert {
+        "topic": "paper.signals.raw", "key": "dip:7", "tries": 2,
+        "headers": {"run_id": "r", "signal_no": "2", "signal_id": "id-2"},
+        "reason": "paper.signals.raw: refused",
+    } == letter  # fmt: skip
+
+
+def test_a_letter_stands_behind_a_torn_one_on_its_own_line(tmp_path: Path) -> None:
+    """What a power loss tore stays, and the next letter can be read."""
+    for number in (1, 2):
+        bury(tmp_path, signal(number), "r", "paper", "no", 3)
+    path = tmp_path / "dead.jsonl"
+    path.write_bytes(path.read_bytes()[:-9])
+    bury(tmp_path, fill_of(3), "r", "paper", "no", 3)
+
+    first, torn, last = path.read_text().splitlines()
+    assert ["1", "3"] == [
+        json.loads(first)["headers"]["signal_no"], json.loads(last)["headers"]["fill_no"]
+    ]  # fmt: skip
+    assert "paper.orders.filled" == json.loads(last)["topic"]
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(torn)
 
 
 def test_full_queue_makes_the_loop_wait_until_abandoned(tmp_path: Path) -> None:
@@ -319,6 +347,11 @@ def fill(seq: int, *, reason: str = "", kind: str = "order") -> Fill:
     """Return what became of an order."""
     one = Decimal(1)
     return Fill(seq, "dip", "zerodha", 7, seq, 0, 1, one, one, one, "id", reason, b"", kind)
+
+
+def fill_of(number: int) -> PaperFill:
+    """Return a fill with its number."""
+    return PaperFill(number, f"r.fill.{number}", fill(number))
 
 
 def test_only_what_was_filled_on_paper_is_published() -> None:

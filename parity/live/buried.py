@@ -1,0 +1,58 @@
+"""What no broker took: signals and fills that are dead, as they were to be sent, in `dead.jsonl`.
+
+A file, for the broker that would hold their topic is the one that refused. A letter is written
+before the ledger says dead, so each of the dead has one; a kill in between leaves a letter of what
+was sent after all, and the ledger is the judge. Never here: sending any of it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from parity.publishers import topic_for
+from parity.publishers.envelope import encode_message, headers_of, key_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from parity.publishers import Outgoing
+
+FILE: Final = "dead.jsonl"
+
+
+def bury(folder: Path, what: Outgoing, run_id: str, broker: str, reason: str, tries: int) -> None:
+    """Append a letter; it survives a kill, as a ledger's line does.
+
+    Args:
+        folder: of the ledgers.
+        what: the signal or fill.
+        run_id: stands in the message.
+        broker: whose topic refused it.
+        reason: in the publisher's words.
+        tries: how often it was offered.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    letter: dict[str, Any] = {
+        "topic": topic_for(what, broker),
+        "key": key_of(what),
+        "headers": headers_of(what, run_id),
+        "message": msgspec.Raw(encode_message(what, run_id)),
+        "reason": reason,
+        "tries": tries,
+    }
+    line = msgspec.json.encode(letter) + b"\n"
+    with (folder / FILE).open("ab") as file:
+        if file.tell() and not _ends_whole(folder / FILE):
+            line = b"\n" + line  # behind what a power loss tore
+        file.write(line)
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
