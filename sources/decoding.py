@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from parity.model.events import RAW
+from parity.model.ticks import CATCH_UP
 from parity.sources.arrivals import Arrivals, Note
 from parity.sources.codecs import Undecodable
 
@@ -29,7 +30,8 @@ _NOBODY: Final[Mapping[int, Any]] = MappingProxyType({})
 class Messages(NamedTuple):
     """One poll's messages as columns, and the gaps found between them.
 
-    A gap's `row` is the number of messages before it.
+    A gap's `row` is the number of messages before it. `catch_up` says that they were merged behind
+    the head, see `parity.sources.catch_up`.
     """
 
     payloads: list[bytes | None]
@@ -37,6 +39,7 @@ class Messages(NamedTuple):
     offsets: list[int]
     broker_ms: list[int]
     gaps: list[Note]
+    catch_up: bool = False
 
 
 def decode_messages(
@@ -62,6 +65,8 @@ def decode_messages(
         records, starts = _decode(decoder, messages, refusals)
     else:
         records, starts = _decode_parts(decoder, messages, refusals, events)
+    if messages.catch_up:
+        records["flags"] |= np.uint32(CATCH_UP)
     streams, offsets, notes = messages.streams, messages.offsets, messages.gaps
     positions = {note.detail["stream"]: note.detail["next_offset"] for note in notes}
     last = dict(zip(streams, offsets, strict=True))  # of each stream; offsets rise in it
@@ -71,6 +76,27 @@ def decode_messages(
     if keep_raw is not None:
         notes = [*_payloads(messages, readers, keep_raw), *notes]
     return Arrivals(records, notes, positions)
+
+
+def times_of(decoder: Decoder, messages: Messages, events: Container[int] = ()) -> list[int]:
+    """Return the time that each message is merged by behind the head, int ns UTC.
+
+    It is ts_event of its first tick. A message without one has its time at the broker: what cannot
+    be decoded, a heartbeat, and those of the streams in `events`, which nobody may read twice.
+    """
+    aside = {n for n, stream in enumerate(messages.streams) if stream in events}
+    times = [ms * 1_000_000 for ms in messages.broker_ms]
+    if decoder.split is None and not aside:
+        records, starts = _decode(decoder, messages, [])
+    else:
+        records, starts = _decode_parts(decoder, messages, [], aside)
+    found: list[int] = records["ts_event"].tolist()
+    if starts is None:
+        return found
+    for at, row in enumerate(starts[:-1]):
+        if starts[at + 1] > row:
+            times[at] = found[row]
+    return times
 
 
 def _payloads(
@@ -93,7 +119,7 @@ def _decode(
     decoder: Decoder, messages: Messages, refusals: list[tuple[int, str]]
 ) -> tuple[npt.NDArray[Any], list[int] | None]:
     """Return records, and each message's first row; None where every message is one."""
-    payloads, streams, offsets, broker_ms, _ = messages
+    payloads, streams, offsets, broker_ms = messages[:4]
     # A third of the cost of np.zeros for a structured dtype.
     records = np.frombuffer(bytearray(len(payloads) * decoder.dtype.itemsize), decoder.dtype)
     decode_into = decoder.decode_into

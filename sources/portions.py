@@ -9,6 +9,7 @@ Never here: a clock, or a message dropped or moved.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from parity.sources.decoding import Messages
@@ -49,8 +50,17 @@ def cut(messages: Messages, size: int) -> tuple[Messages, Messages]:
     """
     ours = [gap for gap in messages.gaps if gap.row < size]
     left = [gap._replace(row=gap.row - size) for gap in messages.gaps if gap.row >= size]
-    payloads, streams, offsets, broker_ms, _ = messages
+    payloads, streams, offsets, broker_ms = messages[:4]
+    flag = messages.catch_up
     return (
-        Messages(payloads[:size], streams[:size], offsets[:size], broker_ms[:size], ours),
-        Messages(payloads[size:], streams[size:], offsets[size:], broker_ms[size:], left),
+        Messages(payloads[:size], streams[:size], offsets[:size], broker_ms[:size], ours, flag),
+        Messages(payloads[size:], streams[size:], offsets[size:], broker_ms[size:], left, flag),
     )
+
+
+def pieces(messages: Messages, size: int) -> Iterator[Messages]:
+    """Yield the same in pieces of at most `size` messages."""
+    while len(messages.payloads) > size:
+        piece, messages = cut(messages, size)
+        yield piece
+    yield messages

@@ -1,7 +1,8 @@
 """Ticks from Redpanda (or Kafka): one reader thread owns the consumer, the loop takes batches.
 
 The reader polls, looks for skipped offsets and hands over whole batches through a bounded deque
-and an eventfd; a full deque stops the polling, so nothing is dropped. The loop decodes. Partitions
+and an eventfd; a full deque stops the polling, so nothing is dropped. The loop decodes. Behind the
+head the reader merges partitions first, see `parity.sources.backlog`. Partitions
 are assigned to explicit offsets: the consumer group is a name only, and what was recorded is what
 says where to go on.
 
@@ -16,30 +17,35 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import structlog
 
-from parity.model.errors import ConfigError, ParityError, ServiceDown, did_you_mean
+from parity.model.errors import ConfigError, ParityError, ServiceDown
 from parity.sources.arrivals import Arrivals, Decoder, EventDecoder, Note, Place, Stream
-from parity.sources.decoding import Messages, decode_messages
-from parity.sources.portions import Portions, cut
+from parity.sources.backlog import Backlog
+from parity.sources.decoding import Messages, decode_messages, times_of
+from parity.sources.placing import check_position, gap_of, partitions_of
+from parity.sources.portions import Portions, cut, pieces
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer, KafkaError, Message
+    from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 CONNECT_LIMIT_S: Final = 10.0
 BATCH_MESSAGES_MAX: Final = 1000
 QUEUE_BATCHES_MAX: Final = 64
 _POLL_S: Final = 0.1
 _MARKS_S: Final = 1.0  # between looks at where partitions begin and end
+_END_S: Final = 1.0  # that a partition has to say where it ends
 _NO_END: Final = 2**63
+_AWAY: Final = ("_ALL_BROKERS_DOWN", "_TRANSPORT", "_RESOLVE", "_TIMED_OUT")
 
 _SETTINGS: Final[dict[str, Any]] = {
     "group.id": "parity",  # librdkafka wants one; nothing is committed
     "enable.auto.commit": False,
+    "enable.partition.eof": True,  # behind a partition's last message there may be holes
     "auto.offset.reset": "error",  # an offset that is gone is a gap event, never a silent jump
     "check.crcs": True,
     "statistics.interval.ms": 5000,  # how often librdkafka asks where partitions begin
@@ -55,7 +61,7 @@ _log = structlog.get_logger("parity.sources.redpanda")
 
 
 class RedpandaSource:
-    """Reads the partitions of topics from explicit offsets, in arrival order.
+    """Reads partitions of topics from explicit offsets, in arrival order or merged behind the head.
 
     Args:
         bootstrap_servers: where to connect.
@@ -70,6 +76,7 @@ class RedpandaSource:
         connect_limit_s: how long the first answer may take.
         queue_batches_max: batches between the reader thread and the loop.
         keep_raw: the codec's name and zone, where payloads are to be kept.
+        kept: how much of a partition is kept while others are behind: `messages_max`, `bytes_max`.
 
     Attributes:
         streams: (topic, partition) by dense id; known after `connect`, or given by `name_streams`.
@@ -89,6 +96,7 @@ class RedpandaSource:
         connect_limit_s: float = CONNECT_LIMIT_S,
         queue_batches_max: int = QUEUE_BATCHES_MAX,
         keep_raw: Mapping[str, Any] | None = None,
+        **kept: int,
     ) -> None:
         if isinstance(start, str) and start not in ("earliest", "latest"):
             raise ConfigError(
@@ -104,7 +112,7 @@ class RedpandaSource:
         self._partitions = partitions
         self._exit_at_end = exit_at_end
         self._keep_raw = keep_raw
-        self._settings = _SETTINGS | {"enable.partition.eof": exit_at_end} | dict(settings or {})
+        self._settings = _SETTINGS | dict(settings or {})
         self._connect_limit_s = connect_limit_s
         self._queue: deque[Messages] = deque()
         self._queue_batches_max = queue_batches_max
@@ -127,6 +135,10 @@ class RedpandaSource:
         self._first_gaps: list[Note] = []
         self._marks: dict[int, tuple[int | None, int | None]] = {}  # stream -> low, high
         self._marks_due = 0.0
+        self._decoding = threading.Lock()  # decoders remember texts, and behind the head both read
+        self._backlog = Backlog(self._times, self._take_ends, self._hold, time.time, **kept)
+        self._look_due = True  # for a backlog
+        self._read_out: dict[int, int] = {}  # stream -> its end when last it was read out
 
     # -- the loop's side
 
@@ -225,7 +237,8 @@ class RedpandaSource:
                 messages, rest = cut(messages, size)
                 self._queue.appendleft(rest)
             self._space.set()
-            return decode_messages(self._decoder, messages, self._readers, self._keep_raw)
+            with self._decoding:
+                return decode_messages(self._decoder, messages, self._readers, self._keep_raw)
         if not self._ended:
             return Arrivals(np.zeros(0, self._decoder.dtype), [], {})
         if self._failure is not None:
@@ -276,10 +289,11 @@ class RedpandaSource:
         except KafkaException as error:
             raise ConfigError(f"librdkafka settings: {error.args[0].str()}") from None
         try:
-            for stream in self._find_partitions(consumer):
-                low, high = consumer.get_watermark_offsets(
-                    TopicPartition(*stream), timeout=self._connect_limit_s
-                )
+            limit_s = self._connect_limit_s
+            known = consumer.list_topics(timeout=limit_s).topics
+            asked = (self._topics, self._partitions, self._servers, self._events)
+            for stream in partitions_of(known, *asked):
+                low, high = consumer.get_watermark_offsets(TopicPartition(*stream), limit_s)
                 self._place(stream, low, high)
             consumer.assign(
                 [TopicPartition(*stream, self._next[n]) for stream, n in self._ids.items()]
@@ -292,40 +306,15 @@ class RedpandaSource:
             raise
         self._consumer = consumer
 
-    def _find_partitions(self, consumer: Consumer) -> list[Stream]:
-        found: list[Stream] = []
-        known = consumer.list_topics(timeout=self._connect_limit_s).topics
-        for topic in self._topics:
-            if topic not in known or known[topic].error is not None:
-                raise ConfigError(
-                    f"topic {topic!r} is not at {self._servers}",
-                    cure=f"create it; {did_you_mean(topic, known)}" if known else "create it",
-                )
-            there = sorted(known[topic].partitions)
-            every = self._partitions is None or topic in self._events
-            wanted = there if every else sorted(self._partitions or ())
-            absent = sorted({*wanted} - {*there})
-            if absent:
-                raise ConfigError(
-                    f"partitions: topic {topic!r} has {len(there)}, {absent[0]} is not among them"
-                )
-            found += [(topic, partition) for partition in wanted]
-        return found
-
     def _place(self, stream: Stream, low: int, high: int) -> None:
         n = len(self.streams)
         if isinstance(self._start, str):
             at = low if self._start == "earliest" and stream[0] not in self._events else high
         else:
             at = self._start.get(stream, low)
-        if at > high:
-            raise ConfigError(
-                f"topic {stream[0]}[{stream[1]}] ends at offset {high}, before the recorded "
-                f"position {at}: it was created anew",
-                cure="start a new recording, or read another topic",
-            )
+        check_position(stream, at, high)
         if at < low:
-            self._first_gaps.append(self._gap(0, n, at, low, "retention"))
+            self._first_gaps.append(gap_of(0, n, at, low, "retention"))
             at = low
         self.streams.append(stream)
         self._ids[stream] = n
@@ -360,8 +349,12 @@ class RedpandaSource:
                     away_s = round(time.monotonic() - self._lost_at, 3)
                     _log.warning("broker_back", servers=self._servers, away_s=away_s)
                     self._lost_at = 0.0
+                    self._look_due = True
+                if self._look_due:
+                    self._look_due = False
+                    self._backlog.look(self._in_order())
                 rest = consumer.consume(BATCH_MESSAGES_MAX - 1, timeout=0)
-                self._hand_over(self._unpack(consumer, [first, *rest]))
+                self._pass_on(self._unpack(consumer, [first, *rest]))
         except ParityError as error:
             self._failure = error
         except Exception as error:  # the thread's last door: it must be seen by the loop
@@ -378,10 +371,8 @@ class RedpandaSource:
         if now < self._marks_due:
             return
         self._marks_due = now + _MARKS_S
-        from confluent_kafka import TopicPartition
-
-        for stream, n in self._ids.items():
-            low, high = consumer.get_watermark_offsets(TopicPartition(*stream), cached=True)
+        for n, place in zip(self._ids.values(), self._named(self._ids.values()), strict=True):
+            low, high = consumer.get_watermark_offsets(place, cached=True)
             self._marks[n] = (low if low >= 0 else None, high if high >= 0 else None)
 
     def _wait_for_space(self) -> None:
@@ -389,6 +380,46 @@ class RedpandaSource:
         # Looked at again after the clear, else a take in between is missed.
         if len(self._queue) >= self._queue_batches_max and not self._stopping.is_set():
             self._space.wait(_POLL_S)
+
+    def _pass_on(self, read: Messages) -> None:
+        for messages in self._backlog.pass_on(read, self._in_order()):
+            for piece in pieces(messages, BATCH_MESSAGES_MAX):
+                while len(self._queue) >= self._queue_batches_max and piece is not read:
+                    if self._stopping.is_set():
+                        return  # not handed over, so it did not happen: it is read again
+                    self._wait_for_space()
+                self._hand_over(piece)
+
+    def _in_order(self) -> dict[int, int]:
+        by_name = (n for _, n in sorted(self._ids.items()))
+        return {n: max(self._next[n], self._read_out.get(n, 0)) for n in by_name}
+
+    def _times(self, messages: Messages) -> list[int]:
+        with self._decoding:
+            return times_of(self._decoder, messages, self._readers)
+
+    def _take_ends(self) -> dict[int, int]:
+        from confluent_kafka import KafkaException
+
+        assert self._consumer is not None
+        ends = {}
+        for n in () if self._exit_at_end else self._ids.values():
+            try:
+                (place,) = self._named([n])
+                _, ends[n] = self._consumer.get_watermark_offsets(place, _END_S)
+            except KafkaException as error:
+                _log.warning("broker_error", servers=self._servers, error=error.args[0].str())
+        return ends or self._ends
+
+    def _hold(self, more: Iterable[int], less: Iterable[int]) -> None:
+        assert self._consumer is not None
+        self._consumer.pause(self._named(more))
+        self._consumer.resume(self._named(less))
+
+    def _named(self, streams: Iterable[int]) -> list[TopicPartition]:
+        from confluent_kafka import TopicPartition
+
+        return [TopicPartition(*self.streams[n]) for n in streams]
 
     def _hand_over(self, messages: Messages) -> None:
         if messages.payloads or messages.gaps:
@@ -411,19 +442,13 @@ class RedpandaSource:
                     continue
             expected = self._next[stream]
             if offset > expected:
-                batch.gaps.append(
-                    self._gap(len(batch.offsets), stream, expected, offset, "skipped")
-                )
+                batch.gaps.append(gap_of(len(batch.offsets), stream, expected, offset, "skipped"))
             self._next[stream] = offset + 1
             batch.payloads.append(message.value())
             batch.streams.append(stream)
             batch.offsets.append(offset)
             batch.broker_ms.append(max(message.timestamp()[1], 0))
         return batch
-
-    def _gap(self, row: int, stream: int, at: int, to: int, reason: str) -> Note:
-        detail = {"stream": stream, "offset": at, "next_offset": to, "reason": reason}
-        return Note(row, "gap", detail)
 
     def _on_error(
         self, consumer: Consumer, error: KafkaError, message: Message, stream: int, batch: Messages
@@ -433,6 +458,7 @@ class RedpandaSource:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:
             self._unfinished.discard(stream)
+            self._read_out[stream] = message.offset() or 0
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             place = TopicPartition(*self.streams[stream])
             low, high = consumer.get_watermark_offsets(place, timeout=self._connect_limit_s)
@@ -443,11 +469,12 @@ class RedpandaSource:
                     f"position {expected}: it was truncated or created anew",
                     cure="start a new recording",
                 )
-            batch.gaps.append(self._gap(len(batch.offsets), stream, expected, low, "retention"))
+            batch.gaps.append(gap_of(len(batch.offsets), stream, expected, low, "retention"))
             self._next[stream] = low
             # Not by seek: the fetching of this partition has ended, which a seek cannot mend.
             consumer.incremental_unassign([place])
             consumer.incremental_assign([TopicPartition(place.topic, place.partition, low)])
+            self._look_due = True
         elif error.fatal() or not error.retriable():
             raise ServiceDown(f"Redpanda at {self._servers}: {error.str()}")
         else:
@@ -458,7 +485,7 @@ class RedpandaSource:
         # That all are down follows each try that failed, and hides why it did.
         if error.code() != error._ALL_BROKERS_DOWN or not self._last_error:
             self._last_error = error.str()
-        if error.code() not in _away():
+        if error.name() not in _AWAY:
             _log.warning("broker_error", servers=self._servers, error=error.str())
         elif self._consumer is not None and not self._lost_at:
             self._lost_at = time.monotonic()
@@ -469,14 +496,3 @@ class RedpandaSource:
         if error.fatal():
             self._failure = ServiceDown(f"Redpanda at {self._servers}: {error.str()}")
             self.stop()
-
-
-def _away() -> tuple[int, ...]:
-    from confluent_kafka import KafkaError
-
-    return (
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TRANSPORT,
-        KafkaError._RESOLVE,
-        KafkaError._TIMED_OUT,
-    )
