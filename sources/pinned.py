@@ -39,7 +39,7 @@ def partition_of(token: int, partitions: int, partitioner: str = DEFAULT) -> int
         partitioner: one of PARTITIONERS, as librdkafka names them.
 
     >>> [partition_of(token, 6) for token in (900001, 900002, 900003)]
-    [0, 4, 2]
+    [2, 0, 4]
     """
     return PARTITIONERS[partitioner](str(token).encode()) % partitions
 
