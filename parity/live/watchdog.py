@@ -4,9 +4,11 @@ A thread looks ten times a second at the stack of the loop's thread: the same ca
 it for three quarters of a second is an alarm, with strategy, file, line and stack. One call of a
 strategy that lasts `exit_s` ends the process as a kill would: the journal stays, and is repairable.
 
-Compiled code that never lets go of Python's lock stops this thread, too. So with each look a timer
-below Python is set anew: where it runs out, the stacks of all threads are written without the lock,
-and behind `exit_s` of processor time a signal ends the process.
+Compiled code that never lets go of Python's lock stops this thread, too. So with each look two timers
+below Python are set anew. Where one runs out the stacks of all threads are written without the lock,
+and behind `exit_s` a signal ends the process. Both count processor time: a process that was frozen, as
+by a machine that was put to sleep, wakes up with its threads running, and stacks that are read
+without the lock while they run can end it.
 
 It only looks: nothing here changes a byte of what anybody decides.
 """
@@ -45,7 +47,7 @@ STALL_S: Final = 0.75
 EXIT_S: Final = 30.0
 DRAIN_S: Final = 15.0  # what a run that takes too much memory gets to come to its end
 _FROZEN_S: Final = 0.5  # a beat that comes this late was not the loop's fault: all stood still
-_LOCKED_S: Final = 0.9  # without a beat: somebody holds Python's lock
+_LOCKED_S: Final = 0.9  # of processor time without a beat: somebody holds Python's lock
 _STACK_MAX: Final = 20
 _OBJECTS_MAX: Final = 300_000  # looked at to find out who holds the memory
 MB: Final = 1_000_000
@@ -124,6 +126,7 @@ class Watchdog:
             os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
             0o644,
         )
+        faulthandler.register(signal.SIGVTALRM, file=2, all_threads=True)
         # Behind the dump the signal does what it does by itself: it ends the process.
         faulthandler.register(signal.SIGPROF, file=self._stacks, all_threads=True, chain=True)
         self._thread.start()
@@ -139,6 +142,7 @@ class Watchdog:
         self._thread.join()
         _disarm()
         faulthandler.unregister(signal.SIGPROF)
+        faulthandler.unregister(signal.SIGVTALRM)
         os.close(self._stacks)
         stacks = self._folder / "stacks.txt"
         if not stacks.stat().st_size:
@@ -157,7 +161,7 @@ class Watchdog:
         looked_s = time.monotonic()
         while not self._left.wait(BEAT_S):
             now_s = time.monotonic()
-            faulthandler.dump_traceback_later(_LOCKED_S, file=2)
+            signal.setitimer(signal.ITIMER_VIRTUAL, _LOCKED_S)
             signal.setitimer(signal.ITIMER_PROF, self._guard.exit_s)
             if (late_s := now_s - looked_s - BEAT_S) > _FROZEN_S:
                 self._stood_still(late_s)
@@ -261,7 +265,7 @@ class Watchdog:
 
 def _disarm() -> None:
     signal.setitimer(signal.ITIMER_PROF, 0)
-    faulthandler.cancel_dump_traceback_later()
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 class _AtWork(NamedTuple):

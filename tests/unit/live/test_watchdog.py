@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -156,6 +157,7 @@ def test_a_watchdog_that_fails_takes_its_timers_with_it(
         dog._thread.join(10)
         assert not dog._thread.is_alive()
         assert (0.0, 0.0) == signal.getitimer(signal.ITIMER_PROF)
+        assert (0.0, 0.0) == signal.getitimer(signal.ITIMER_VIRTUAL)
 
     assert ["watchdog_stopped"] == said
 
@@ -185,3 +187,38 @@ def test_the_end_comes_also_where_it_cannot_be_said(
         dog._look(100.5)
 
     assert [watchdog.EXIT_CODE] == ended
+
+
+_BUSY = """
+import sys, time
+from pathlib import Path
+from parity.live import watchdog
+
+with watchdog.Watchdog(watchdog.Guard(), Path(sys.argv[1]), list, lambda: None):
+    print("ready", flush=True)
+    spent_s = time.process_time()
+    while time.process_time() - spent_s < 1.0:
+        pass
+print("went on")
+"""
+
+
+def test_a_process_that_was_frozen_wakes_up_without_a_dump(tmp_path: Path) -> None:
+    """No stack is read without Python's lock as it wakes: its threads run, and it could end it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _BUSY, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert "ready\n" == process.stdout.readline()
+        for _ in range(2):
+            time.sleep(0.2)  # some looks, which set the timers
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(1.5)
+            process.send_signal(signal.SIGCONT)
+        shown, said = process.communicate(timeout=180)
+
+    assert (0, "went on\n") == (process.returncode, shown)
+    assert "hread 0x" not in said
