@@ -13,6 +13,7 @@ from faketime import PROGRAM, FakeTime
 from waiting import until
 
 from parity.live.clock import CLOCK_STEP
+from parity.model.ticks import DUPLICATE, LATE, SKEWED
 from parity.recording.reader import open_recording
 from parity.testing.broker import Broker
 
@@ -48,7 +49,8 @@ def test_hours_forth_and_back_move_no_decision(
     assert [HOUR_S, -2 * HOUR_S, HOUR_S] == [round(d["stepped_ns"] / SECOND_NS) for d in steps]
     assert [HOUR_S, -HOUR_S, 0] == [round(d["apart_ns"] / SECOND_NS) for d in steps]
     here, there = (ticks(one.folder / "recording") for one in (bench, undisturbed))
-    assert np.array_equal(there["flags"], here["flags"])
+    verdicts = DUPLICATE | SKEWED | LATE  # CATCH_UP says how long a tick lay at the broker
+    assert np.array_equal(there["flags"] & verdicts, here["flags"] & verdicts)
     assert (np.diff(here["ts_recv"]) >= 0).all()
     assert began < here["ts_recv"][0]
     assert here["ts_recv"][-1] < ended
