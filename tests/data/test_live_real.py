@@ -16,7 +16,7 @@ from real_goldens import RECORDINGS, command
 import parity as pt
 from parity.compose.exports import Wanted, export
 from parity.live.produce import produce
-from parity.model.ticks import NO_TS_RECV
+from parity.model.ticks import CATCH_UP, NO_TS_RECV
 from parity.recording.reader import open_recording
 from parity.recording.runs import RunFolder
 from parity.recording.slices import Range
@@ -57,7 +57,8 @@ def ticks(folder: Path) -> pl.DataFrame:
         batches = [batch.ticks for batch in recording.batches()]
     found = pl.concat([pl.DataFrame({n: b.column(n) for n in SAME}) for b in batches])
     # SPY's file has no arrival times; in a live recording all have one.
-    arrived = pl.col("flags") & ~pl.lit(NO_TS_RECV, pl.UInt32)
+    # CATCH_UP says how long a tick lay at the broker.
+    arrived = pl.col("flags") & ~pl.lit(NO_TS_RECV | CATCH_UP, pl.UInt32)
     return found.with_columns(arrived)
 
 

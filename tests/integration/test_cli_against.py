@@ -175,7 +175,7 @@ def test_what_an_open_run_did_not_write_yet_is_counted(
     path = old(lambda found: None)
     within = ("--tolerance", f"time={tolerance}")
     whole, all_of_it = held(run, path, *within)
-    done, found = held(still_open(run, tmp_path / "open", 1), path, *within)
+    done, found = held(still_open(run, tmp_path / "open", 2), path, *within)
 
     assert (0, 0) == (whole.exit_code, done.exit_code), found["first_divergence"]
     assert {} == all_of_it["left_out"]
@@ -204,7 +204,7 @@ def test_what_an_open_run_wrote_is_compared(run: Path, old: Any, tmp_path: Path)
     """Up to its last flush a message more is a difference; before its first, nothing is there."""
     change = {"BUY": "SELL", "SELL": "BUY"}[messages(run)[1]["data"]["signal_type"]]
     path = old(lambda found: found[1]["data"].update(signal_type=change))
-    done, found = held(still_open(run, tmp_path / "open", 1), path)
+    done, found = held(still_open(run, tmp_path / "open", 2), path)
     nothing, _ = held(still_open(run, tmp_path / "bare", 0), path)
 
     assert (1, 1, 1) == (done.exit_code, found["only_run"], found["only_against"])
@@ -233,8 +233,8 @@ def test_what_the_run_dropped_is_said(run: Path, old: Any, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "expected a second run, or --against"),
-        (("other", "--against", "x.jsonl"), "expected a second run, or --against"),
+        ((), "expected a second run, --against or --shard"),
+        (("other", "--against", "x.jsonl"), "expected a second run, --against or --shard"),
         (("--against", "no/such.jsonl"), "no file no/such.jsonl"),
         (("other", "--tolerance", "price=1"), "it goes with --against"),
         (("--against", "x.jsonl", "--tolerance", "prise=1"), "price"),
