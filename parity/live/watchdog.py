@@ -4,11 +4,10 @@ A thread looks ten times a second at the stack of the loop's thread: the same ca
 it for three quarters of a second is an alarm, with strategy, file, line and stack. One call of a
 strategy that lasts `exit_s` ends the process as a kill would: the journal stays, and is repairable.
 
-Compiled code that never lets go of Python's lock stops this thread, too. So with each look two timers
-below Python are set anew. Where one runs out the stacks of all threads are written without the lock,
-and behind `exit_s` a signal ends the process. Both count processor time: a process that was frozen, as
-by a machine that was put to sleep, wakes up with its threads running, and stacks that are read
-without the lock while they run can end it.
+Compiled code that never lets go of Python's lock stops this thread, too. So with each look two
+timers below Python are set anew. Where one runs out the stacks of all threads are written without
+the lock, and behind `exit_s` a signal ends the process. Both count processor time: a process that
+was frozen wakes up with its threads running, and to read their stacks then can end it.
 
 It only looks: nothing here changes a byte of what anybody decides.
 """
