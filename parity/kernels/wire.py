@@ -21,7 +21,7 @@ NAMES: Final = (
     "bid_quantity", "ask_quantity", "volume", "open_interest", "trade_id", "flags",
 )  # fmt: skip
 _LONGEST: Final = 16
-_TOKEN, _TS_EVENT, _SIDE, _OPEN_INTEREST, _TRADE_ID, _FLAGS = 0, 1, 5, 11, 12, 13
+_TOKEN, _TS_EVENT, _TS_RECV, _PRICE, _SIDE, _TRADE_ID, _FLAGS = 0, 1, 2, 3, 5, 12, 13
 _DECIMALS: Final = (3, 4, 6, 7, 8, 9, 10)
 _PRICES: Final = (3, 6, 7)
 _LIMIT: Final = 10**18  # what a recording stores
@@ -138,7 +138,7 @@ def _fields(
         if at >= end or data[at] != 58:
             return 0
         at = _behind_space(data, at + 1, end)
-        if n == 3 or n == 4 or 6 <= n <= 10:
+        if n in _DECIMALS:
             values[n], tails[n], at = _decimal(data, at, end)
         else:
             values[n], at = _integer(data, at, end)
@@ -226,8 +226,8 @@ def read_ticks(
                 absent |= absent_bits[n]
         flags = values[_FLAGS]
         if not there >> _FLAGS & 1:
-            flags = absent | (kinds[1] if absent & absent_bits[3] else kinds[0])
-            if values[2] == 0:
+            flags = absent | (kinds[1] if absent & absent_bits[_PRICE] else kinds[0])
+            if values[_TS_RECV] == 0:
                 flags |= kinds[2]
         single = False
         for kind in kinds[3:]:

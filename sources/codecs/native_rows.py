@@ -15,6 +15,7 @@ import numpy as np
 
 from parity.model import ticks as flag
 from parity.recording.passes import are_loaded
+from parity.sources.codecs.filling import DECIMALS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,17 +25,8 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
 
 FEW: Final = 12  # below, message by message costs less than the pass's fixed part
-_FIELDS: Final = {"price": "price_int", "quantity": "quantity_int", "bid": "bid_int",
-                  "ask": "ask_int", "bid_quantity": "bid_quantity_int",
-                  "ask_quantity": "ask_quantity_int", "volume": "volume_int"}  # fmt: skip
 _ABSENT: Final = {
-    "price": flag.NO_PRICE,
-    "quantity": flag.NO_QUANTITY,
-    "bid": flag.NO_BID,
-    "ask": flag.NO_ASK,
-    "bid_quantity": flag.NO_BID_QUANTITY,
-    "ask_quantity": flag.NO_ASK_QUANTITY,
-    "volume": flag.NO_VOLUME,
+    **DECIMALS,
     "open_interest": flag.NO_OPEN_INTEREST,
     "trade_id": flag.NO_TRADE_ID,
     "ts_event": flag.NO_VENUE_TIME,
@@ -96,7 +88,7 @@ class NativeRows:
             np.fromiter(broker_ms, np.int64, count) * 1_000_000, out, done,
         )  # fmt: skip
         for name, values in zip(wire.NAMES, out, strict=True):
-            records[_FIELDS.get(name, name)] = values
+            records[flag.DERIVED.get(name, name)] = values
         records["stream"] = np.fromiter(streams, np.int32, count)
         records["offset"] = np.fromiter(offsets, np.int64, count)
         return np.flatnonzero(~done).tolist()
