@@ -145,7 +145,7 @@ def _refuse_mixed(
     if given:
         raise ConfigError(
             f"{', '.join(given)}: no topic is read where --recording names the ticks",
-            cure=f"leave out {'it' if len(given) == 1 else 'them'}, or --recording",
+            cure=f"leave {'it' if len(given) == 1 else 'them'} out, or --recording",
         )
 
 

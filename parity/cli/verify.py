@@ -33,7 +33,7 @@ _COUNTED = {
     "fills": "fill",
     "checkpoints": "checkpoint",
     "deliveries": "delivery",
-    "fill_deliveries": "delivery of a fill",
+    "fill_deliveries": "fill delivery",
 }
 
 
