@@ -30,7 +30,7 @@ class Backlog:
         times: gives the time each message is merged by.
         ends: takes the partitions' ends, by stream; one that does not answer is left out.
         hold: is told which streams are not to be read now, and which are again.
-        now_s: the time, as brokers stamp messages with it.
+        now_s: this machine's time; a clock that is behind hides a backlog.
         messages_max: kept of one partition before it is held.
         bytes_max: the same in bytes.
     """

@@ -22,6 +22,7 @@ from rich.table import Table
 from parity.cli.console import table_of
 from parity.cli.demo_console import DemoFailed, console, held, note, step
 from parity.cli.demo_live import PAUSED, WAIT_S, run_on_paper
+from parity.cli.verify import covered_words
 from parity.model.errors import ParityError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _verify(run: Path) -> dict[str, Any]:
     if done.returncode != 0:
         raise DemoFailed(f"verify ended with {done.returncode}: {done.stdout}{done.stderr}")
     verdict: dict[str, Any] = json.loads(done.stdout)
-    covered = ", ".join(f"{count:,} {name}" for name, count in verdict["covered"].items())
+    covered = covered_words(verdict["covered"])
     held(f"verify: [bold green]{verdict['verdict']}[/bold green] ({covered})")
     return verdict
 

@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from parity.cli.console import say, say_error
-from parity.cli.interrupts import keep_interrupts
+from parity.cli.interrupts import kept_interrupts
 from parity.model.errors import ConfigError, ParityError
 
 NOT_SERVED: Final = 4  # a broker or disk that is needed
@@ -61,10 +61,10 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; only usage errors and exit codes leave it."""
-        hook = keep_interrupts()
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            result = super().invoke(ctx)
+            with kept_interrupts():
+                result = super().invoke(ctx)
             sys.stdout.flush()  # a reader that went away shows here, not when Python ends
         except ParityError as error:
             say_error(error.message, error.cure)
@@ -100,7 +100,6 @@ class Commands(TyperGroup):
             raise _defect(error) from None
         finally:
             signal.signal(signal.SIGTERM, before)
-            sys.unraisablehook = hook
         return result
 
 

@@ -276,7 +276,10 @@ def warm_up_of(source: str | None, ticks: str | None) -> WarmUp | None:
     from parity.compose.warming import ALL, AUTO, WarmUp
 
     if ticks is not None and ticks not in (AUTO, ALL) and not (ticks.isdecimal() and int(ticks)):
-        raise ConfigError(f"--warm-up-ticks: expected a number, auto or all, was {ticks!r}")
+        raise ConfigError(
+            f"--warm-up-ticks: expected a number above 0, auto or all, was {ticks!r}",
+            cure="leave it out for what the strategies need",
+        )
     wanted = int(ticks) if ticks is not None and ticks.isdecimal() else ticks
     if WarmUp(source).past is None:
         source = str(recording_path(Path(source)))

@@ -118,8 +118,10 @@ def command(
         servers, topics, *rotation, *kept, codec, tz, *raw, metrics, paper_fills
     )
     specs = specs_of(strategies, overrides, skip_invalid=skip_invalid)
-    of_topics = {"--topics": topics, "--codec": codec, "--tz": tz, "--dead-letters": dead_letters,
-                 "--keep-raw": keep_raw, "--exit-at-end": exit_at_end or None,
+    of_topics = {"--topics": topics, "--codec": codec, "--tz": None if warm_up else tz,
+                 "--dead-letters": dead_letters, "--keep-raw": keep_raw,
+                 "--exit-at-end": exit_at_end or None, "--bootstrap-servers": servers,
+                 "--partitions": partitions,
                  "--from": None if start_from == "latest" else start_from}  # fmt: skip
     _refuse_mixed(recording, pace, of_topics)
     table = table_of(instrument_table or recording, run / "recording")

@@ -34,6 +34,8 @@ _COUNTED = {
     "checkpoints": "checkpoint",
     "deliveries": "delivery",
     "fill_deliveries": "fill delivery",
+    "dead": "dead letter",
+    "fill_dead": "dead fill",
 }
 
 
@@ -162,6 +164,8 @@ def covered_words(covered: dict[str, int]) -> str:
 
     >>> covered_words({"ticks": 40000, "signals": 1})
     '40 000 ticks, 1 signal'
+    >>> covered_words({"fill_deliveries": 2, "fill_dead": 2})
+    '2 fill deliveries, 2 dead fills'
     """
     return ", ".join(
         counted(n, _COUNTED.get(name, name.rstrip("s"))) for name, n in covered.items()

@@ -107,8 +107,9 @@ def other_configuration(then: RunManifest, now: RunManifest) -> list[str]:
         elif _plain(a) != _plain(b):
             found.append(f"strategy {key[0]} has other parameters or another source")
     was, is_now = then.settings, now.settings
+    unset = {"paper_fills": False}  # stands there only where it is on
     others = [name for name in _LIVE if was.get(name) != is_now.get(name)]
-    found += [f"{name} were {was.get(name)}" for name in others]
+    found += [f"{name} were {was.get(name, unset.get(name))}" for name in others]
     return found + changes(then.fingerprint, now.fingerprint)
 
 

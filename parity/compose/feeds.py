@@ -188,13 +188,15 @@ def source_of(feed: Feed, table: InstrumentTable) -> LiveSource:
 
         rows = pruned_ticks(read.manifest)
         return PacedSource(read, feed.recording.name, pace=feed.pace, first_row=rows)
-    from parity.sources.codecs.registry import decoder_of
+    from parity.sources.codecs.registry import ZONED, decoder_of
     from parity.sources.redpanda import RedpandaSource
 
+    # The file that a run is warmed from may need a zone for which its codec has no use.
+    zone = feed.tz if feed.warm_up is None or feed.codec in ZONED else None
     source = RedpandaSource(
         feed.bootstrap,
         feed.topics,
-        decoder_of(feed.codec, table, feed.tz),
+        decoder_of(feed.codec, table, zone),
         events=feed.fills,
         start=feed.start_from,
         partitions=feed.partitions,

@@ -84,7 +84,9 @@ def pinned(feed: Feed, recording: Path, *, placed: bool = True) -> Feed:
 
 def _shard_of(feed: Feed, partitions: tuple[int, ...], placed: bool) -> Shard:
     if feed.recording is not None:
-        raise ConfigError("--partitions: it goes with topics, not with --recording")
+        raise ConfigError(
+            "--partitions: it goes with topics, not with --recording", cure="leave one of them out"
+        )
     from parity.publishers.redpanda.topics import TopicLook
 
     settings = feed.librdkafka or {}

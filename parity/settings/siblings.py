@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 # Modules that users' files brought in. They leave sys.modules before the next file loads, so that
 # two projects with a `helpers.py` each get their own and an edited one is read again.
 _borrowed: set[str] = set()
-# What a `try` names that an import of its may fail in.
+# What a `try` names that takes an import of what is not there. It may take more than that; a file
+# that is there and fails is the user's to know of, and refused.
 _TAKES: Final = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
@@ -100,7 +101,7 @@ class Siblings:
             named, read = self._named(source, module.__package__ or ""), read + 1
 
     def _named(self, text: str, package: str) -> list[tuple[str, bool]]:
-        """Return the siblings that functions import, and whether a `try` takes what they raise."""
+        """Return the siblings that functions import, and whether a `try` takes an ImportError."""
         named: dict[str, bool] = {}
         for node, guarded in _inner_imports(ast.parse(text), inside=False, guarded=False):
             names: list[str] = []
@@ -177,7 +178,7 @@ class _Loader(_SourceFileLoader):
 def _inner_imports(
     tree: ast.AST, *, inside: bool, guarded: bool
 ) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
-    """Yield the imports inside functions, and whether a `try` there takes what it raises."""
+    """Yield the imports inside functions, and whether a `try` there takes an ImportError."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             if inside:
@@ -190,7 +191,7 @@ def _inner_imports(
 
 
 def _guards(node: ast.AST) -> bool:
-    """Say whether a statement takes what an import that fails raises."""
+    """Say whether a statement takes the ImportError of what is not there."""
     if not isinstance(node, ast.Try | ast.TryStar):
         return False
     for taken in (handler.type for handler in node.handlers):

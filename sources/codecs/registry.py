@@ -24,7 +24,7 @@ CODECS: Final[dict[str, str]] = {
     "kite-binary": "frames of Zerodha's websocket",
     "binance": "trade, aggTrade and bookTicker of Binance's websockets, bare or combined",
 }
-_ZONED: Final = ("kite",)  # whose times may be naive
+ZONED: Final = ("kite",)  # whose times may be naive
 
 
 def decoder_of(name: str, table: InstrumentTable, zone: str | None = None) -> Decoder:
@@ -40,9 +40,9 @@ def decoder_of(name: str, table: InstrumentTable, zone: str | None = None) -> De
     """
     if name not in CODECS:
         raise ConfigError(f"codec: no such codec {name!r}", cure=did_you_mean(name, CODECS))
-    if zone is not None and name not in _ZONED:
+    if zone is not None and name not in ZONED:
         raise ConfigError(
-            f"--tz: codec {name!r} has no naive times", cure=f"leave it out; {_ZONED[0]} takes it"
+            f"--tz: codec {name!r} has no naive times", cure=f"leave it out; {ZONED[0]} takes it"
         )
     if name == "binance":
         return BinanceDecoder(table)
