@@ -105,6 +105,7 @@ class Delivery:
         self._slots = asyncio.Semaphore(UNDER_WAY_MAX)
         self.unsettled = 0
         self._slow_until_s = 0.0  # no checkpoint waits again before then
+        self._moment_s = MOMENT_S
         self._moved_s = 0.0  # the first of those on their way was offered, or a report came
         self._settled = asyncio.Event()
         self._settled.set()
@@ -210,12 +211,16 @@ class Delivery:
         """Return whether every offered signal is in the ledger, having waited a moment for it.
 
         A publisher that is slow or gone holds back whoever needs the quiet, and nobody else: where
-        the moment was not enough, calls of the next AGAIN_S seconds do not wait.
+        the moment was not enough, calls of the next AGAIN_S seconds do not wait. The next moment is
+        twice as long, up to AGAIN_S: whoever waits offers nothing, so one that is only slow has
+        reported on everything by then.
         """
         if self.unsettled and _now_s() < self._slow_until_s:
             return False
-        if await self.settle(MOMENT_S):
+        if await self.settle(self._moment_s):
+            self._moment_s = MOMENT_S
             return True
+        self._moment_s = min(2 * self._moment_s, AGAIN_S)
         self._slow_until_s = _now_s() + AGAIN_S
         return False
 

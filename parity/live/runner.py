@@ -346,8 +346,10 @@ class Runner:
     async def _checkpoint(self, strategies: Strategies) -> None:
         # A restart replays from here only, so nothing before may still be on its way out.
         # And what died since the last turn must be an event first: the next turn makes it one.
-        # Where a broker is away the checkpoint is put off: ticks and the operator do not wait.
-        if await strategies.delivery.quiet() and not strategies.delivery.failures:
+        # Where a broker is away it is put off, while memory allows: nothing else waits for it.
+        delivery = strategies.delivery
+        wait = delivery.settle if strategies.writer.is_large else delivery.quiet
+        if await wait() and not delivery.failures:
             self._telemetry.skip()
             self._save(strategies)
             self._telemetry.mark(CHECKPOINT)

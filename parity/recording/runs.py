@@ -352,9 +352,14 @@ class RunWriter:
         """Rows taken and not flushed."""
         return len(self._rows["decisions"])
 
+    @property
+    def is_large(self) -> bool:
+        """Whether so many rows wait that they are to be flushed."""
+        return self.pending_rows >= _FLUSH_ROWS
+
     def flush_if_large(self, seq: int) -> None:
         """Flush once many rows wait, so a long backtest keeps its memory."""
-        if self.pending_rows >= _FLUSH_ROWS:
+        if self.is_large:
             self.flush(seq)
 
     def flush(self, seq: int) -> None:

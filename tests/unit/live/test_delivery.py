@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from leaping import LeapingLoop
 
 from parity.live.buried import bury
-from parity.live.delivery import Delivery
+from parity.live.delivery import AGAIN_S, Delivery
 from parity.live.lane import label_of
 from parity.live.ledger import FillLine, read_ledger
 from parity.model.effects import ApprovedSignal, Candidate, Fill
@@ -246,6 +247,45 @@ def test_a_silent_publisher_is_waited_for_a_moment_only(tmp_path: Path) -> None:
         return before, waited, refused.value.value
 
     assert (True, False, False) == asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("report_s", "granted_min"), [(0.0, 1000), (0.3, 10), (3.0, 2)])
+def test_a_slow_publisher_under_steady_signals_starves_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report_s: float, granted_min: int
+) -> None:
+    """A signal each 50 ms, and each report late: who needs the quiet gets it, and waits little."""
+
+    class Slow(MemoryPublisher):
+        async def publish(
+            self, signal: Outgoing, *, strategy_id: str, broker: str
+        ) -> Receipt | None:
+            place = await super().publish(signal, strategy_id=strategy_id, broker=broker)
+            await asyncio.sleep(report_s)
+            return place
+
+    async def scenario() -> tuple[int, float]:
+        now_s = asyncio.get_running_loop().time
+        monkeypatch.setattr("parity.live.delivery._now_s", now_s)
+        delivery = Delivery(Slow("r"), tmp_path / "l", "r", {"paper": "paper"})
+        await delivery.start()
+        worker = asyncio.create_task(delivery.run())
+        number, granted, longest_s = 0, 0, 0.0
+        while now_s() < 60:
+            number += 1
+            await delivery.offer([signal(number)])
+            asked_s = now_s()
+            granted += await delivery.quiet()
+            longest_s = max(longest_s, now_s() - asked_s)
+            await asyncio.sleep(0.05)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        await delivery.close(0.1)
+        return granted, longest_s
+
+    with asyncio.Runner(loop_factory=LeapingLoop) as runner:
+        granted, longest_s = runner.run(scenario())
+    assert granted >= granted_min
+    assert longest_s <= AGAIN_S
 
 
 def test_damaged_or_foreign_ledger_is_refused(tmp_path: Path) -> None:

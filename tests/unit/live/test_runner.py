@@ -1,18 +1,27 @@
-"""The runner without strategies or broker: what arrives is journaled in order, and sealed."""
+"""The runner without a broker: what arrives is journaled in order, kept, and sealed."""
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from leaping import LeapingLoop
 
+from parity.core.engine import Engine
+from parity.core.executor import ExecutorPlan
 from parity.live.clock import ClockSteps, anchored_clock
-from parity.live.runner import Limits, Outcome
+from parity.live.delivery import Delivery
+from parity.live.runner import Limits, Outcome, Strategies
 from parity.live.start import start
 from parity.model.errors import ServiceDown
+from parity.model.values import MarketTick, SignalResult, StrategyConfig
+from parity.publishers import Outgoing, Receipt
+from parity.publishers.memory import MemoryPublisher
 from parity.recording.manifest import load_manifest
 from parity.recording.reader import open_recording
 from parity.recording.rotation import Rotation
+from parity.recording.runs import RecordingReference, RunManifest, RunWriter
 from parity.sources import synthetic
 from parity.sources.arrivals import Arrivals, Note, Place, Stream
 
@@ -203,6 +212,79 @@ def test_failing_source_leaves_a_readable_journal(tmp_path: Path) -> None:
 
     assert "open" == open_recording(tmp_path / "rec").manifest.state
     assert 5 == len(kept(tmp_path / "rec")[0])
+
+
+class Talks:
+    """Says something at each tick."""
+
+    def process_tick(self, tick: MarketTick, history: Any) -> SignalResult:
+        """Say BUY."""
+        return SignalResult("BUY", 0.9, 1, tick.price)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Nothing is remembered."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Nothing is remembered."""
+
+    def get_required_history_length(self) -> int:
+        """One tick, the current one."""
+        return 1
+
+    def supports_instrument(self, token: int) -> bool:
+        """Any."""
+        return True
+
+    def get_strategy_name(self) -> str:
+        """The name."""
+        return "talks"
+
+
+class Late(MemoryPublisher):
+    """Reports on each signal a minute after it was sent."""
+
+    async def publish(self, signal: Outgoing, *, strategy_id: str, broker: str) -> Receipt | None:
+        """Take it, and wait."""
+        place = await super().publish(signal, strategy_id=strategy_id, broker=broker)
+        await asyncio.sleep(60)
+        return place
+
+
+@pytest.mark.parametrize(("large", "bounded"), [(10, True), (10**6, False)])
+def test_rows_wait_for_a_broker_that_is_away_only_while_they_are_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int, bounded: bool
+) -> None:
+    """Checkpoints are put off where reports stay away; once many rows wait the loop does."""
+    monkeypatch.setattr("parity.recording.runs._FLUSH_ROWS", large)
+    run = tmp_path / "run"
+    manifest = RunManifest(
+        run_id="run", mode="paper", created_by="test", started="", seed=0, strategies=[],
+        skipped=[], recording=RecordingReference(path="recording"), fingerprint={},
+    )  # fmt: skip
+    config = StrategyConfig(strategy_id="talks", strategy_type="talks")
+    engine = Engine(TABLE, [ExecutorPlan(config, "paper", Talks)])
+    writer = RunWriter(run, manifest)
+    delivery = Delivery(Late("run"), run / "deliveries" / "ledger.jsonl", "run", {"paper": "paper"})
+    held: list[int] = []
+
+    class Looks(Script):
+        async def take(self, wait_s: float) -> Arrivals | None:
+            held.append(writer.pending_rows)
+            return await super().take(wait_s)
+
+    async def scenario() -> Outcome:
+        source = Looks([arrivals(n, n + 1) for n in range(60)])
+        return await start(
+            run / "recording", TABLE, source, created_by="test", stop=asyncio.Event(),
+            strategies=Strategies(engine, writer, delivery),
+            limits=Limits(checkpoint_ticks=1, settle_s=600),
+        )  # fmt: skip
+
+    with asyncio.Runner(loop_factory=LeapingLoop) as loop:
+        assert loop.run(scenario()).settled
+    assert engine.report().signals > 50
+    assert bounded == (max(held) < 10)
 
 
 def test_clock_never_goes_back() -> None:
