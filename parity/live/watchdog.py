@@ -45,8 +45,9 @@ BEAT_S: Final = 0.1
 STALL_S: Final = 0.75
 EXIT_S: Final = 30.0
 DRAIN_S: Final = 15.0  # what a run that takes too much memory gets to come to its end
-_FROZEN_S: Final = 0.5  # a beat that comes this late was not the loop's fault: all stood still
+_FROZEN_S: Final = 0.5  # so late, and nothing computed, was not the loop's fault: all stood still
 _LOCKED_S: Final = 0.9  # of processor time without a beat: somebody holds Python's lock
+_LAST_WORDS_S: Final = 10.0  # of processor time for them, which wait for Python's lock as well
 _STACK_MAX: Final = 20
 _OBJECTS_MAX: Final = 300_000  # looked at to find out who holds the memory
 MB: Final = 1_000_000
@@ -157,12 +158,14 @@ class Watchdog:
             _log.error("watchdog_stopped", reason=repr(error))
 
     def _look_on(self) -> None:
-        looked_s = time.monotonic()
+        looked_s, used_s = time.monotonic(), time.process_time()
         while not self._left.wait(BEAT_S):
-            now_s = time.monotonic()
+            now_s, spent_s = time.monotonic(), time.process_time() - used_s
+            used_s += spent_s
             signal.setitimer(signal.ITIMER_VIRTUAL, _LOCKED_S)
             signal.setitimer(signal.ITIMER_PROF, self._guard.exit_s)
-            if (late_s := now_s - looked_s - BEAT_S) > _FROZEN_S:
+            # A late beat is the strategy's where this process computed: it held the lock.
+            if (late_s := now_s - looked_s - BEAT_S - spent_s) > _FROZEN_S:
                 self._stood_still(late_s)
             looked_s = now_s
             self._look(now_s)
@@ -232,6 +235,7 @@ class Watchdog:
     def _end(self, alarm: str, detail: Callable[[], dict[str, Any]]) -> None:
         cure = "the journal holds all that was acted on; mend the strategy and start a new run"
         try:
+            signal.setitimer(signal.ITIMER_PROF, _LAST_WORDS_S)
             _log.critical(alarm, exit_code=EXIT_CODE, cure=cure, **detail())
             sys.stderr.flush()
         finally:

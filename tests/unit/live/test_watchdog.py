@@ -183,8 +183,11 @@ def test_the_end_comes_also_where_it_cannot_be_said(
         monkeypatch.setattr(dog, "_alarm", fail)
 
     dog._look(100.0)
-    with pytest.raises(ValueError, match=broken):  # a real exit does not come back
-        dog._look(100.5)
+    try:
+        with pytest.raises(ValueError, match=broken):  # a real exit does not come back
+            dog._look(100.5)
+    finally:
+        watchdog._disarm()
 
     assert [watchdog.EXIT_CODE] == ended
 
@@ -222,3 +225,76 @@ def test_a_process_that_was_frozen_wakes_up_without_a_dump(tmp_path: Path) -> No
 
     assert (0, "went on\n") == (process.returncode, shown)
     assert "hread 0x" not in said
+
+
+@pytest.mark.parametrize(("computes", "ended"), [(1.0, 5), (0.0, 0)])
+def test_late_beats_count_as_far_as_this_process_computed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, computes: float, ended: int
+) -> None:
+    """Of looks two seconds apart: all of it where somebody computed, nothing where all stood."""
+    frames: list[Any] = [SimpleNamespace(f_code=watchdog._PROCESS)]
+    at = SimpleNamespace(executor=None, call=frames[0], file="odd.py", line=1, stack=["x"])
+    now_s, looks, ends = 100.0, 0, []
+
+    def wait(beat_s: float) -> bool:
+        nonlocal now_s, looks
+        now_s += 2
+        looks += 1
+        return looks > 5
+
+    monkeypatch.setattr(watchdog, "_frames_of", lambda _: frames)
+    monkeypatch.setattr(watchdog, "_at_work", lambda _: at)
+    monkeypatch.setattr(watchdog, "_log", _log_of([]))
+    clocks = {"monotonic": lambda: now_s, "process_time": lambda: now_s * computes}
+    monkeypatch.setattr(watchdog, "time", SimpleNamespace(time_ns=time.time_ns, **clocks))
+    dog = Watchdog(Guard(7.0), tmp_path, list, lambda: None)
+    monkeypatch.setattr(dog, "_left", SimpleNamespace(wait=wait))
+    monkeypatch.setattr(dog, "_end", lambda *_: ends.append(looks))
+
+    try:
+        dog._look_on()
+    finally:
+        watchdog._disarm()
+
+    assert ended == max(ends, default=0)
+
+
+# One call of a strategy that lets go of Python's lock about once a second only, between calls into
+# C: the watchdog's beats come that late.
+_IN_PIECES = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from parity.live import watchdog
+
+rows, used_s = 10_000_000, 0.0
+while not 0.75 < used_s < 0.95:
+    began_s = time.process_time()
+    sum(range(rows))
+    used_s = time.process_time() - began_s
+    rows = int(rows * 0.85 / used_s)
+
+names = {}
+body = "def process(limit_s):\\n while time.process_time() < limit_s:\\n  sum(range(rows))"
+exec(compile(body, "slow.py", "exec"), {"time": time, "rows": rows}, names)
+watchdog._PROCESS = names["process"].__code__
+executor = SimpleNamespace(key=("odd", "paper"))
+watchdog._at_work = lambda frames: watchdog._AtWork(
+    executor, next((f for f in frames if f.f_code is watchdog._PROCESS), None), "slow.py", 1, ["x"]
+)
+with watchdog.Watchdog(watchdog.Guard(6.0), Path(sys.argv[1]), list, lambda: None):
+    names["process"](time.process_time() + 40)
+print("went on")
+"""
+
+
+@pytest.mark.slow
+def test_a_call_that_holds_the_lock_in_pieces_comes_to_its_end(tmp_path: Path) -> None:
+    """Late beats are a machine that stood still only as far as this process did not compute."""
+    command = [sys.executable, "-c", _IN_PIECES, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+
+    assert watchdog.EXIT_CODE == done.returncode, done.stdout + done.stderr
+    alarms = [json.loads(line) for line in (tmp_path / ALARMS).read_text().splitlines()]
+    assert ["strategy_stalls", "strategy_blocks"] == [alarm["alarm"] for alarm in alarms]
+    assert "odd" == alarms[-1]["strategy_id"]
