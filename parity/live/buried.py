@@ -14,6 +14,7 @@ import msgspec
 
 from parity.publishers import topic_for
 from parity.publishers.envelope import encode_message, headers_of, key_of
+from parity.recording.disk import sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ FILE: Final = "dead.jsonl"
 
 
 def bury(folder: Path, what: Outgoing, run_id: str, broker: str, reason: str, tries: int) -> None:
-    """Append a letter; it survives a kill, as a ledger's line does.
+    """Append a letter; it is durable before the ledger's line, which is synced later.
 
     Args:
         folder: of the ledgers.
@@ -47,9 +48,14 @@ def bury(folder: Path, what: Outgoing, run_id: str, broker: str, reason: str, tr
     }
     line = msgspec.json.encode(letter) + b"\n"
     with (folder / FILE).open("ab") as file:
-        if file.tell() and not _ends_whole(folder / FILE):
+        is_new = not file.tell()
+        if not is_new and not _ends_whole(folder / FILE):
             line = b"\n" + line  # behind what a power loss tore
         file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        sync_folder(folder)
 
 
 def _ends_whole(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -203,6 +204,30 @@ def test_a_letter_stands_behind_a_torn_one_on_its_own_line(tmp_path: Path) -> No
     assert "paper.orders.filled" == json.loads(last)["topic"]
     with pytest.raises(json.JSONDecodeError):
         json.loads(torn)
+
+
+def test_letters_are_durable_before_the_ledger_says_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each letter is synced, the folder with the first, and the line comes behind."""
+    (tmp_path / "d").mkdir()
+    ledger = tmp_path / "d/ledger.jsonl"
+    done: list[tuple[str, int]] = []
+    real = os.fsync
+
+    def sync(file: int) -> None:
+        real(file)
+        name = Path(os.readlink(f"/proc/self/fd/{file}")).name
+        dead = ledger.read_bytes().count(b'"dead"')
+        letters = tmp_path / "d/dead.jsonl"
+        if name in ("d", "dead.jsonl"):
+            assert len(letters.read_bytes().splitlines()) == dead + 1
+            done.append((name, dead))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    life(Faulty(MemoryPublisher("r"), refuse=[1, 2]), ledger, [1, 2])
+
+    assert [("dead.jsonl", 0), ("d", 0), ("dead.jsonl", 1)] == done
 
 
 def test_full_queue_makes_the_loop_wait_until_abandoned(tmp_path: Path) -> None:
