@@ -40,7 +40,9 @@ class KeptLog:
         self._folder = folder
         self._bytes_max = bytes_max
         self._waiting: deque[bytes] = deque(maxlen=_WAITING_MAX)
-        self._lock = threading.Lock()  # the watchdog and librdkafka's threads speak, too
+        # The watchdog and librdkafka's threads speak, too; and within a write its own thread may, in
+        # a finalizer or a signal's handler.
+        self._lock = threading.RLock()
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Append one line, from any thread; raises nothing."""
@@ -49,12 +51,16 @@ class KeptLog:
             self._waiting.append(line)
             if not (self._folder / _MANIFEST).is_file():
                 return
-            with contextlib.suppress(OSError):
-                self._write()
+            rest: deque[bytes] = deque(maxlen=_WAITING_MAX)
+            # Taken before they are written: a line from within is not to write them again.
+            taken, self._waiting = self._waiting, rest
+            try:
+                self._write(b"".join(taken))
+            except OSError:
+                self._waiting.extendleft(reversed(taken))
 
-    def _write(self) -> None:
+    def _write(self, lines: bytes) -> None:
         path = self._folder / FILE
-        lines = b"".join(self._waiting)
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size + len(lines) > self._bytes_max:
                 path.replace(self._folder / OLDER)
@@ -63,7 +69,6 @@ class KeptLog:
             os.write(file, lines)
         finally:
             os.close(file)
-        self._waiting.clear()
 
 
 def last_error(folder: Path) -> dict[str, Any] | None:

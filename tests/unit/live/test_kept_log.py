@@ -91,3 +91,30 @@ def test_a_disk_that_refuses_costs_lines_alone(tmp_path: Path) -> None:
 
     said = (folder / FILE).read_bytes().splitlines()
     assert [{"n": 1}, {"n": 2}] == [json.loads(line) for line in said]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_line_from_within_does_not_hang_and_none_is_doubled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refused: bool
+) -> None:
+    """A finalizer, or a signal's handler, may speak while its own thread writes."""
+    kept = KeptLog(folder_of_a_run(tmp_path))
+    real, within = os.open, [{"n": 2}, {"n": 3}]
+
+    def open_one(*arguments: Any) -> int:
+        assert kept._lock.acquire(blocking=False), "it would wait for itself"
+        kept._lock.release()
+        if not within:
+            return real(*arguments)
+        kept.add(within.pop())
+        if refused:
+            raise OSError("full")
+        return real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", open_one)
+        kept.add({"n": 1})
+    kept.add({"n": 4})
+
+    said = [json.loads(line)["n"] for line in (tmp_path / FILE).read_bytes().splitlines()]
+    assert [1, 2, 3, 4] == sorted(said)
