@@ -101,7 +101,6 @@ class Ledger:
 
     def append(self, line: Line) -> None:
         """Write one line; it survives a kill, and `sync` makes it survive more."""
-        self.lines[line.label[0]] = line
         self._write(line)
 
     def sync(self) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from parity.live.ledger import FillLine, LedgerHead, LedgerLine, check_ledger
+from parity.live.ledger import FillLine, Ledger, LedgerHead, LedgerLine, check_ledger, read_ledger
 from parity.model.errors import RecordingCorrupt
 
 APPROVED = {1: "aa", 2: "bb", 3: "cc"}
@@ -28,6 +28,17 @@ def test_a_whole_ledger_counts_what_was_delivered(tmp_path: Path) -> None:
     assert {"deliveries": 2, "dead": 1} == check_ledger(
         written(tmp_path, lines), "r", APPROVED, complete=True
     )
+
+
+def test_what_is_appended_is_on_disk_alone(tmp_path: Path) -> None:
+    """A run of any length holds the lines that stood there as it began, and no more."""
+    ledger = Ledger(written(tmp_path, LINES[:1]))
+    for line in LINES[1:]:
+        ledger.append(line)
+    ledger.close()
+
+    assert {1: LINES[0]} == ledger.lines
+    assert LINES == read_ledger(ledger.path)[1]
 
 
 @pytest.mark.parametrize(
