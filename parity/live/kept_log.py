@@ -40,8 +40,8 @@ class KeptLog:
         self._folder = folder
         self._bytes_max = bytes_max
         self._waiting: deque[bytes] = deque(maxlen=_WAITING_MAX)
-        # The watchdog and librdkafka's threads speak, too; and within a write its own thread may, in
-        # a finalizer or a signal's handler.
+        # The watchdog and librdkafka's threads speak, too; within a write its own thread may, in a
+        # finalizer or a signal's handler.
         self._lock = threading.RLock()
 
     def add(self, event: Mapping[str, Any]) -> None:
