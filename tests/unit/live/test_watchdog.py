@@ -282,8 +282,8 @@ executor = SimpleNamespace(key=("odd", "paper"))
 watchdog._at_work = lambda frames: watchdog._AtWork(
     executor, next((f for f in frames if f.f_code is watchdog._PROCESS), None), "slow.py", 1, ["x"]
 )
-with watchdog.Watchdog(watchdog.Guard(6.0), Path(sys.argv[1]), list, lambda: None):
-    names["process"](time.process_time() + 40)
+with watchdog.Watchdog(watchdog.Guard(10.0), Path(sys.argv[1]), list, lambda: None):
+    names["process"](time.process_time() + 60)
 print("went on")
 """
 
