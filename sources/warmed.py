@@ -37,7 +37,7 @@ class WarmedSource:
     Args:
         past: the ticks of the warm-up.
         inner: the live source, not connected yet.
-        begin: where its streams begin, unless recorded positions say it.
+        begin: where its streams begin that have no recorded position.
         joined: streams that begin at the very offset behind the past.
         waiting: trade ids of the past by instrument, of instruments whose first live tick on
             another stream is still to come.
@@ -66,10 +66,10 @@ class WarmedSource:
         self._ticks = 0
 
     def start_at(self, positions: Mapping[Stream, int]) -> None:
-        """Start at recorded positions; before `connect`."""
-        self._begin = {}
+        """Start at recorded positions, else where the past ends; before `connect`."""
         self._warm.start_at(positions)
-        self._inner.start_at(positions)
+        self._inner.start_at({**self._begin, **positions})
+        self._begin = {}
 
     async def connect(self) -> None:
         """Connect the live source, which begins where it joins the past."""

@@ -128,7 +128,8 @@ async def _place(
     """
     recorded = open_recording(folder) if goes_on else None
     if recorded is not None:
-        source.start_at(recorded.next_positions())
+        if positions := recorded.next_positions():  # none where a kill came before the first
+            source.start_at(positions)
         await source.connect()
     source.name_streams(add_streams(folder, source.streams))
     return recorded, table if recorded is None else recorded.table

@@ -22,6 +22,7 @@ from parity.recording.manifest import load_manifest
 from parity.recording.reader import open_recording
 from parity.recording.rotation import Rotation
 from parity.recording.runs import RecordingReference, RunManifest, RunWriter
+from parity.recording.writer import create_recording
 from parity.sources import synthetic
 from parity.sources.arrivals import Arrivals, Note, Place, Stream
 
@@ -35,12 +36,14 @@ class Script:
         self.streams: list[Stream] = [("script", 0)]
         self.arrivals = list(arrivals)
         self.started_at: dict[Stream, int] = {}
+        self.placed = False
         self.stopped = False
         self.stop_me: asyncio.Event | None = None
 
     def start_at(self, positions: dict[Stream, int]) -> None:
         """Note the positions."""
         self.started_at = dict(positions)
+        self.placed = True
 
     async def connect(self) -> None:
         """Nothing to connect."""
@@ -138,6 +141,18 @@ def test_segments_become_parts_while_it_goes_on(tmp_path: Path) -> None:
     assert list(range(1, 7)) == [segment.number for segment in manifest.segments]
     assert ("sealed", 6) == (manifest.state, len(manifest.parts))
     assert not (folder / "journal").exists()
+
+
+def test_a_start_that_was_cut_short_leaves_the_source_its_own_beginning(tmp_path: Path) -> None:
+    """A manifest without a position yet places nothing: the source begins as a new run's does."""
+    create_recording(tmp_path / "rec", TABLE, streams=[("script", 0)], created_by="test")
+    begun = Script([arrivals(0, 30)])
+    record(tmp_path / "rec", begun)
+    again = Script([arrivals(30, 60)])
+    record(tmp_path / "rec", again)
+
+    assert not begun.placed
+    assert {("script", 0): 30} == again.started_at
 
 
 def test_recording_goes_on_behind_its_end(tmp_path: Path) -> None:
