@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from parity.model.errors import ConfigError
+from parity.model.events import EventBatch
 from parity.model.ticks import NO_TS_RECV, SEQUENCER_BITS, UNDELIVERED
 from parity.sources.arrivals import Arrivals, Note, Place, Stream
 from parity.sources.portions import Portions
@@ -21,7 +22,6 @@ from parity.sources.portions import Portions
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from parity.model.events import EventBatch
     from parity.model.protocols import TickSource
 
 _TURN_S: Final = 0.01  # a pace is kept by handing over what is due every turn
@@ -115,7 +115,7 @@ class PacedSource:
 
     def _cut(self, rows: int) -> Iterator[Arrivals]:
         row = self._begin
-        for batch in self._recording.batches():
+        for batch in self._whole():
             records, notes = self._records(batch, row)
             row += len(batch.ticks)
             lo, hi = 0, -1
@@ -128,9 +128,22 @@ class PacedSource:
                     if lo <= note.row < hi or note.row == len(records) == hi
                 ]
                 if len(part) or mine:
-                    end = int(part["offset"][-1]) + 1 if len(part) else row
+                    # What no strategy was shown behind the last tick is behind it with its gaps.
+                    end = int(part["offset"][-1]) + 1 if hi < len(records) else row
                     yield Arrivals(part, mine, {self._id: end})
                 lo = hi
+
+    def _whole(self) -> Iterator[EventBatch]:
+        """Yield batches; a gap behind the last tick comes with that tick, or it had no position."""
+        waiting: EventBatch | None = None
+        for batch in self._recording.batches():
+            if waiting is not None and not len(batch.ticks):
+                batch = EventBatch(waiting.ticks, (*waiting.controls, *batch.controls))
+            elif waiting is not None:
+                yield waiting
+            waiting = batch
+        if waiting is not None:
+            yield waiting
 
     def _records(self, batch: EventBatch, first_row: int) -> tuple[npt.NDArray[Any], list[Note]]:
         records = batch.ticks.to_records()
@@ -139,7 +152,9 @@ class PacedSource:
         notes = []
         for control in batch.controls:
             before = int(np.searchsorted(records["seq"], control.seq))
-            if control.verb == "gap" and first_row + before >= self._first_row:
+            behind = before == len(records) > 0  # the last tick: recorded with it
+            fresh_from = self._first_row + 1 if behind else self._first_row
+            if control.verb == "gap" and first_row + before >= fresh_from:
                 row = int(fresh[:before].sum())
                 notes.append(Note(row, "gap", {**control.detail, "stream": self._id}))
         records = records[fresh]

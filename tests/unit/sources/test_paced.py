@@ -19,7 +19,7 @@ TABLE, TICKS = synthetic.generate(ticks=2500)
 
 
 class Recorded:
-    """A recording of some ticks, in memory, with a gap before tick `gap_at`."""
+    """A recording of some ticks, in memory, with a gap before tick `gap_at`, or behind the last."""
 
     table = TABLE
 
@@ -41,6 +41,9 @@ class Recorded:
                     Control(seq=seq, ts_recv=0, verb="resumed", detail={}),
                 )
             yield EventBatch(TickBatch.from_records(self.records[lo:hi], TABLE), controls)
+        if self.gap_at == len(self.records):  # as a recording has it: by itself
+            control = Control(seq=2 * self.gap_at + 2, ts_recv=0, verb="gap", detail={"stream": 5})
+            yield EventBatch(TickBatch.empty(TABLE), (control,))
 
 
 def drain(source: PacedSource) -> list[Arrivals]:
@@ -87,7 +90,7 @@ def test_goes_on_behind_what_was_recorded(row: int) -> None:
         assert {0: 2500} == found[-1].positions
 
 
-@pytest.mark.parametrize("row", [0, 1, 999, 1000, 1199, 1200, 2200, 2499])
+@pytest.mark.parametrize("row", [0, 1, 999, 1000, 1199, 1200, 2200, 2499, 2500])
 def test_gap_stands_where_it_stood(row: int) -> None:
     """A gap of the recording comes before the same tick; other controls do not come at all."""
     found = drain(PacedSource(Recorded(TICKS, gap_at=row), "rec"))
@@ -97,6 +100,24 @@ def test_gap_stands_where_it_stood(row: int) -> None:
         places += [(note.verb, before + note.row) for note in arrived.notes]
         before += len(arrived.records)
     assert [("gap", row)] == places
+
+
+@pytest.mark.parametrize("row", [0, 1, 999, 1199, 1200, 2499, 2500])
+@pytest.mark.parametrize("left_out", [(), (1000,), (1199, 1200), (2499,), tuple(range(1200, 2500))])
+def test_a_gap_comes_once_wherever_a_run_ends(row: int, left_out: tuple[int, ...]) -> None:
+    """What was taken is behind its position with its gaps, also those behind the last tick."""
+    records = TICKS.copy()
+    records["flags"][list(left_out)] |= DUPLICATE
+    recording = Recorded(records, gap_at=row)
+    whole = drain(PacedSource(recording, "rec"))
+    for taken in range(len(whole) + 1):
+        position = ([0] + [arrived.positions[0] for arrived in whole])[taken]
+        source = PacedSource(recording, "rec")
+        source.start_at({("rec", 0): position})
+        found = [*whole[:taken], *drain(source)]
+
+        assert together(whole)["offset"].tolist() == together(found)["offset"].tolist()
+        assert 1 == sum(len(arrived.notes) for arrived in found)
 
 
 def test_pace_is_kept() -> None:

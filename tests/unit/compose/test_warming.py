@@ -1,0 +1,62 @@
+"""What is kept of a past, and what a run that goes on still knows of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from parity.compose.feeds import Feed
+from parity.compose.modes import paper
+from parity.compose.warming import ALL, WarmUp
+from parity.model.events import Control
+from parity.model.ticks import TickBatch
+from parity.recording.reader import open_recording
+from parity.recording.runs import RunFolder
+from parity.recording.sequencer import Sequencer
+from parity.recording.writer import RecordingWriter
+from parity.settings.drafts import StrategySpec
+from parity.settings.strategies import load_strategies
+from parity.sources import synthetic
+
+TABLE, TICKS = synthetic.generate(seed=3, ticks=2_000)
+CUT = 800  # rows that are past
+ONE, TWO = TABLE.tokens.tolist()
+FILLS = "zerodha.orders.filled"
+
+
+def write(folder: Path, records: np.ndarray, *, gap: bool = False) -> Path:
+    """Write ticks as a recording, with a gap behind the last where asked to."""
+    with RecordingWriter(folder, TABLE, order="ts_recv", created_by="test") as writer:
+        made = Sequencer(TABLE).sequence(records.copy())
+        seq, detail = int(made["seq"][-1]) + 1, {"stream": 0, "reason": "retention"}
+        gaps = [Control(seq=seq, verb="gap", ts_recv=int(made["ts_recv"][-1]), detail=detail)]
+        writer.append(TickBatch.from_records(made, TABLE), gaps if gap else ())
+    return folder
+
+
+@pytest.fixture
+def past(tmp_path: Path) -> Path:
+    """The ticks up to the cut, with a gap behind them."""
+    return write(tmp_path / "past", TICKS[:CUT], gap=True)
+
+
+def specs() -> list[StrategySpec]:
+    """One strategy."""
+    return load_strategies(["momentum"], ["lookback_periods=20", "threshold=0.001"])
+
+
+def run(folder: Path, warm_up: WarmUp | None) -> RunFolder:
+    """Run on paper over the ticks behind the cut, warmed."""
+    source = folder.parent / f"{folder.name}-live"
+    if not source.exists():
+        write(source, TICKS[CUT:])
+    return paper(folder, specs(), Feed(recording=source, warm_up=warm_up), table=TABLE).run
+
+
+def test_a_gap_behind_the_past_is_journaled_once(past: Path, tmp_path: Path) -> None:
+    """However often the run goes on."""
+    for _ in range(3):
+        found = run(tmp_path / "run", WarmUp(past, ALL))
+        with open_recording(found.recording_path) as recording:
+            gaps = [c.seq for c in recording.controls() if c.verb == "gap"]
+        assert [CUT + 1] == gaps
