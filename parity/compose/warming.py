@@ -170,7 +170,8 @@ def _keep(
         keep_given(asked.source, kept, table, needs, origin=origin, **made)
     else:
         with _opened(asked, feed, table, kept.with_name(FOLDER + ".part")) as past:
-            ends = past.next_positions()
+            # Fills since its end are of the orders of whoever ran then, and of nobody's here.
+            ends = {s: at for s, at in past.next_positions().items() if s[0] not in feed.fills}
             origin["begin"] = [
                 [*stream, ends.get(stream, at), stream in ends] for stream, at in begin.items()
             ]

@@ -5,18 +5,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from parity.compose import warming
 from parity.compose.feeds import Feed
 from parity.compose.modes import paper
 from parity.compose.warming import ALL, WarmUp
 from parity.model.events import Control
 from parity.model.ticks import TickBatch
+from parity.recording.journal import JournalWriter
 from parity.recording.reader import open_recording
 from parity.recording.runs import RunFolder
 from parity.recording.sequencer import Sequencer
-from parity.recording.writer import RecordingWriter
+from parity.recording.writer import RecordingWriter, create_recording
 from parity.settings.drafts import StrategySpec
 from parity.settings.strategies import load_strategies
 from parity.sources import synthetic
+from parity.sources.codecs.fills import FillDecoder
 
 TABLE, TICKS = synthetic.generate(seed=3, ticks=2_000)
 CUT = 800  # rows that are past
@@ -60,3 +63,23 @@ def test_a_gap_behind_the_past_is_journaled_once(past: Path, tmp_path: Path) -> 
         with open_recording(found.recording_path) as recording:
             gaps = [c.seq for c in recording.controls() if c.verb == "gap"]
         assert [CUT + 1] == gaps
+
+
+def test_fills_are_read_from_where_they_are_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came since an earlier run ended is of no order of this one; ticks join at its end."""
+    streams = [("t", 0), (FILLS, 0)]
+    create_recording(tmp_path / "past", TABLE, streams=streams, created_by="test")
+    journal = JournalWriter(tmp_path / "past")
+    journal.append(Sequencer(TABLE).sequence(TICKS[:CUT].copy()), (), {0: 700, 1: 4_000})
+    journal.close()
+    monkeypatch.setattr(warming, "_places", lambda *_: {("t", 0): 900, (FILLS, 0): 5_000})
+    fills = {FILLS: FillDecoder("zerodha", TABLE, [])}
+    asked = WarmUp(tmp_path / "past", ALL)
+    warming._keep(tmp_path / "kept", Feed(["t"], fills=fills, warm_up=asked), asked, [], TABLE)
+
+    with open_recording(tmp_path / "kept") as kept:
+        assert CUT == kept.tick_rows
+        begin = kept.manifest.origin["begin"]
+    assert [["t", 0, 700, True], [FILLS, 0, 5_000, False]] == begin
