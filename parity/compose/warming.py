@@ -153,7 +153,7 @@ def _keep(
     kept: Path, feed: Feed, asked: WarmUp, plans: Sequence[ExecutorPlan], table: InstrumentTable
 ) -> None:
     begin = _places(feed, table)  # before the past is read: what comes meanwhile is not lost
-    tokens = [int(token) for token in table.tokens]
+    tokens = [int(token) for token in table.tokens if _is_read(feed, int(token))]
     wanted = asked.wanted
     needs = exports.strategy_needs(plans, tokens) if wanted == AUTO else None
     if isinstance(wanted, int):
@@ -175,8 +175,14 @@ def _keep(
             origin["begin"] = [
                 [*stream, ends.get(stream, at), stream in ends] for stream, at in begin.items()
             ]
-            keep_past(past, kept, table, needs, origin=origin, **made)
+            keep_past(past, kept, table, needs, tokens, origin=origin, **made)
     _say_kept(kept, asked, needs if wanted == AUTO else None)
+
+
+def _is_read(feed: Feed, token: int) -> bool:
+    """Return whether an instrument is on a partition that the feed reads."""
+    shard = feed.shard
+    return shard is None or not {*shard.partitions}.isdisjoint(shard.partitions_of(token))
 
 
 def _say_kept(kept: Path, asked: WarmUp, needs: Needs | None) -> None:

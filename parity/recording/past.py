@@ -7,7 +7,7 @@ a run does with them, or where live ticks join.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -65,6 +65,7 @@ def keep_past(
     out: Path,
     table: InstrumentTable,
     needs: Needs | None,
+    tokens: Collection[int] | None = None,
     *,
     created_by: str,
     origin: Mapping[str, Any],
@@ -79,14 +80,15 @@ def keep_past(
         out: folder of the new recording; must not exist.
         table: of the run; what an instrument's prices and quantities are counted in must be equal.
         needs: ticks by (kind, token); None is all that there are.
+        tokens: the run's instruments, where it reads only some of the table's.
         created_by: for people.
         origin: for its manifest; the recording's id is added.
 
     Raises:
         ConfigError: no instrument in common, or one that is counted in other decimals.
     """
-    tokens = _common(recording, table)
-    seqs = None if needs is None else _last_seqs(recording, needs)
+    common = [t for t in _common(recording, table) if tokens is None or t in tokens]
+    seqs = None if needs is None and common else _last_seqs(recording, needs or {})
     first = 0 if seqs is None else int(seqs[0]) if len(seqs) else 2**63
     gaps = [c for c in recording.controls() if c.verb == "gap" and c.seq > first]
     numbered = Numbered(gaps)
@@ -98,7 +100,7 @@ def keep_past(
         streams=recording.manifest.streams,
         origin={"recording_id": recording.manifest.recording_id, **origin},
     ) as writer:
-        for ticks in _chosen(recording, table, tokens, seqs):
+        for ticks in _chosen(recording, table, common, seqs):
             numbers, mine = numbered.among(ticks.column("seq"))
             columns = {name: ticks.column(name) for name in ticks.names} | {"seq": numbers}
             writer.append(TickBatch(columns, table), mine)

@@ -8,6 +8,8 @@ import pytest
 from parity.compose import warming
 from parity.compose.feeds import Feed
 from parity.compose.modes import paper
+from parity.compose.plans import prepare
+from parity.compose.shards import Shard
 from parity.compose.warming import ALL, WarmUp
 from parity.model.events import Control
 from parity.model.ticks import TickBatch
@@ -83,3 +85,25 @@ def test_fills_are_read_from_where_they_are_now(
         assert CUT == kept.tick_rows
         begin = kept.manifest.origin["begin"]
     assert [["t", 0, 700, True], [FILLS, 0, 5_000, False]] == begin
+
+
+@pytest.mark.parametrize(("partition", "tokens"), [(0, {TWO}), (1, set()), (2, {ONE})])
+@pytest.mark.parametrize("wanted", [ALL, 50, None])
+def test_a_shard_keeps_the_past_of_its_own_instruments(
+    past: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    partition: int,
+    tokens: set[int],
+    wanted: int | str | None,
+) -> None:
+    """Whatever is asked for; of a recording that has all partitions."""
+    shard = Shard((partition,), {"t": 3}, "consistent_random", dict)
+    asked = WarmUp(past, wanted)
+    monkeypatch.setattr(warming, "_places", lambda *_: {("t", partition): 0})
+    feed = Feed(["t"], partitions=(partition,), shard=shard, warm_up=asked)
+    warming._keep(tmp_path / "kept", feed, asked, prepare(specs(), table=TABLE).plans, TABLE)
+
+    with open_recording(tmp_path / "kept") as kept:
+        ticks = [b.ticks.column("instrument_token") for b in kept.batches()]
+    assert tokens == {int(token) for column in ticks for token in column}
