@@ -133,13 +133,15 @@ def behind_past(feed: Feed, inner: LiveSource) -> LiveSource:
 
 
 def _waiting(past: Recording, recording: Path) -> dict[int, Ints]:
-    """Return the trade ids of instruments whose first live tick a run has not recorded."""
+    """Return the trade ids of instruments of which a run's recording holds no live tick.
+
+    Where retention took the first ones, the next may have a gap before it: better than none where
+    none has come yet.
+    """
     ids = trade_ids(past)
     if not (recording / MANIFEST).exists():
         return ids
     with open_recording(recording) as recorded:
-        if recorded.manifest.gone:  # the first live ticks were there, and are the first to go
-            return {}
         for batch in recorded.batches(columns=("instrument_token", "flags")):
             live = (batch.ticks.column("flags") & np.uint32(flag.WARMUP)) == 0
             for token in np.unique(batch.ticks.column("instrument_token")[live]).tolist():

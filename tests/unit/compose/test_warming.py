@@ -14,8 +14,12 @@ from parity.compose.warming import ALL, WarmUp
 from parity.model.events import Control
 from parity.model.ticks import TickBatch
 from parity.recording.journal import JournalWriter
+from parity.recording.manifest import load_manifest
+from parity.recording.pruning import prune
 from parity.recording.reader import open_recording
+from parity.recording.retention import Policy
 from parity.recording.runs import RunFolder
+from parity.recording.sealing import seal
 from parity.recording.sequencer import Sequencer
 from parity.recording.writer import RecordingWriter, create_recording
 from parity.settings.drafts import StrategySpec
@@ -107,3 +111,24 @@ def test_a_shard_keeps_the_past_of_its_own_instruments(
     with open_recording(tmp_path / "kept") as kept:
         ticks = [b.ticks.column("instrument_token") for b in kept.batches()]
     assert tokens == {int(token) for column in ticks for token in column}
+
+
+def test_an_instrument_is_waited_for_though_segments_were_pruned(
+    past: Path, tmp_path: Path
+) -> None:
+    """What retention took of others says nothing of one that has not come yet."""
+    live, own = tmp_path / "recording", TICKS[TICKS["instrument_token"] == ONE]
+    create_recording(live, TABLE, streams=[("t", 0)], created_by="test")
+    journal = JournalWriter(live, segment_bytes_max=2_000)
+    records = Sequencer(TABLE).sequence(own.copy())
+    for at in range(0, 200, 10):
+        journal.append(records[at : at + 10])
+    journal.close()
+    seal(live)
+    with open_recording(past) as read:
+        assert {TWO} == warming._waiting(read, live).keys()
+        half = sum(part.bytes for part in load_manifest(live).parts) // 2
+        assert prune(live, Policy(keep_bytes=half), now_ns=2**60)
+        with open_recording(live) as pruned:
+            assert 0 < pruned.tick_rows < 200
+        assert {TWO} == warming._waiting(read, live).keys()
