@@ -38,7 +38,7 @@ from parity.compose.operating import Beside, operating_of
 from parity.compose.plans import Prepared, prepare
 from parity.compose.sessions import kept_sessions, live_sessions, recorded_sessions
 from parity.compose.shards import admitting, pinned
-from parity.compose.warming import with_past
+from parity.compose.warming import name_source, with_past
 from parity.core.engine import Engine
 from parity.model.errors import ConfigError, ServiceDown
 from parity.proof.replayer import backtest_events
@@ -471,7 +471,7 @@ def _paper_writer(
     fresh.settings |= {"fills": sorted(feed.fills)} if feed.fills else {}
     fresh.settings |= {"paper_fills": True} if feed.paper_fills else {}
     fresh.settings |= {"overlays": feed.sessions} if feed.sessions else {}
-    fresh.settings |= {} if feed.warm_up is None else {"warm_up": feed.warm_up.words}
+    name_source(run, feed, fresh.settings)
     if not (run / MANIFEST).exists():
         fresh.settings |= kept_sessions(live_sessions(table, feed.recording, feed.sessions or {}))
         writer = RunWriter(run, fresh)
@@ -485,6 +485,7 @@ def _paper_writer(
             cure="name a new folder, or give it the configuration, code and libraries of then",
         )
     manifest.state = "open"
+    name_source(run, feed, manifest.settings)  # a kill may have come before it was kept
     if not feed.fenced:  # one life that was open to a second runner is enough
         manifest.settings["fencing"] = feed.fencing
     if durability == "os":  # likewise one that a power loss could have cut short

@@ -116,6 +116,15 @@ def with_past(run: Path, feed: Feed, plans: Sequence[ExecutorPlan], table: Instr
     return feed._replace(past=kept) if (kept / MANIFEST).exists() else feed
 
 
+def name_source(run: Path, feed: Feed, settings: dict[str, Any]) -> None:
+    """Let a run's settings name what it is warmed from, until it has that past, or ticks."""
+    if any((run / folder / MANIFEST).exists() for folder in (FOLDER, "recording")):
+        return
+    settings.pop("warm_up", None)
+    if feed.warm_up is not None:
+        settings["warm_up"] = feed.warm_up.words
+
+
 def behind_past(feed: Feed, inner: LiveSource) -> LiveSource:
     """Return a feed's live source, which hands over the run's past first where it has one."""
     from parity.sources.warmed import WarmedSource

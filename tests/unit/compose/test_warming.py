@@ -1,11 +1,12 @@
 """What is kept of a past, and what a run that goes on still knows of it."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from parity.compose import warming
+from parity.compose import modes, warming
 from parity.compose.feeds import Feed
 from parity.compose.modes import paper
 from parity.compose.plans import prepare
@@ -132,3 +133,32 @@ def test_an_instrument_is_waited_for_though_segments_were_pruned(
         with open_recording(live) as pruned:
             assert 0 < pruned.tick_rows < 200
         assert {TWO} == warming._waiting(read, live).keys()
+
+
+class Killed(Exception):
+    """The end of a runner, wherever it was."""
+
+
+@pytest.mark.parametrize("how", ["without", "another"])
+def test_a_run_names_what_it_was_warmed_from_and_no_other(
+    past: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A start that was killed before it kept a past leaves the name to the next one."""
+
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(warming, "keep_past", kill)
+        patched.setattr(modes, "_left_whole", nullcontext)  # a kill clears nothing up
+        with pytest.raises(Killed):
+            run(tmp_path / "run", WarmUp(past, ALL))
+    begun = RunFolder(tmp_path / "run").manifest.settings["warm_up"]
+    other = write(tmp_path / "other", TICKS[:CUT])
+    found = run(tmp_path / "run", WarmUp(other) if how == "another" else None)
+    again = run(tmp_path / "run", WarmUp(past))
+
+    assert str(past) == begun
+    expected = str(other) if how == "another" else None
+    for one in (found, again):
+        assert expected == one.manifest.settings.get("warm_up")
