@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 STRETCHES: Final = 400  # of the grid: a screen is a few hundred pixels wide
 COUNTS: Final = ("signals", "drops", "fills", "trades", "wins")
 FLOAT: Final = pl.Float64()
+_AT: Final = pl.col("ts_event").cast(pl.Int64)
 MONEY: Final = ("pnl", "realised", "unrealised", "commission", "notional", "max_drawdown")
 
 
@@ -106,8 +107,8 @@ def _added(key: Key, began: int | None, controls: Sequence[Control]) -> Mapping[
     return None
 
 
-def span_of(run: RunFolder, until: int | None = None) -> tuple[int, int] | None:
-    """Return the least and the largest ts_event of the ticks a run saw, up to a seq, ns UTC.
+def span_of(run: RunFolder) -> tuple[int, int] | None:
+    """Return the least and the largest ts_event of the ticks a run saw, ns UTC.
 
     None where it saw none.
 
@@ -116,27 +117,46 @@ def span_of(run: RunFolder, until: int | None = None) -> tuple[int, int] | None:
         RecordingMissing: the recording, or one of its parts, is not there.
     """
     with open_recording(run.recording_path) as recording:
-        return _span(run, recording, until)
+        return _span(run, recording)
 
 
-def _span(run: RunFolder, recording: Recording, until: int | None = None) -> tuple[int, int] | None:
-    reference, at = run.manifest.recording, pl.col("ts_event").cast(pl.Int64)
-    ticks = recording.ticks()
-    if until is not None:
-        ticks = ticks.filter(pl.col("seq") <= until)
+def newest_of(run: RunFolder, until: int) -> dict[int, int]:
+    """Return by instrument the largest ts_event of the ticks a run saw up to a seq, ns UTC.
+
+    Raises:
+        RecordingCorrupt: a part of its recording cannot be read, or is not as it was.
+        RecordingMissing: the recording, or one of its parts, is not there.
+    """
+    with open_recording(run.recording_path) as recording:
+        ticks = _seen(run, recording).filter(pl.col("seq") <= until)
+        newest = ticks.group_by("instrument_token").agg(_AT.max())
+        return dict(_collected(newest, recording).iter_rows())
+
+
+def _span(run: RunFolder, recording: Recording) -> tuple[int, int] | None:
+    ends = _seen(run, recording).select(_AT.min().alias("first"), _AT.max().alias("last"))
+    first, last = _collected(ends, recording).row(0)
+    return None if first is None else (first, last)
+
+
+def _seen(run: RunFolder, recording: Recording) -> pl.LazyFrame:
+    """Return the ticks of a run's part of its recording."""
+    reference, ticks = run.manifest.recording, recording.ticks()
     if reference.instruments is not None:
         ticks = ticks.filter(pl.col("instrument_token").is_in(list(reference.instruments)))
     if reference.start_ns is not None:
-        ticks = ticks.filter(at >= reference.start_ns)
+        ticks = ticks.filter(_AT >= reference.start_ns)
     if reference.end_ns is not None:
-        ticks = ticks.filter(at < reference.end_ns)
-    ends = ticks.select(at.min().alias("first"), at.max().alias("last"))
+        ticks = ticks.filter(_AT < reference.end_ns)
+    return ticks
+
+
+def _collected(frame: pl.LazyFrame, recording: Recording) -> pl.DataFrame:
     try:
-        first, last = ends.collect().row(0)
+        return frame.collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         recording.check_files()  # names the part and its hashes
         raise RecordingCorrupt(f"{recording.path}: {error}") from None
-    return None if first is None else (first, last)
 
 
 # -- frames ----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from parity.analysis import frames
-from parity.analysis.results import span_of
+from parity.analysis.results import newest_of, span_of
 from parity.model.errors import ConfigError, NothingCompared
 from parity.model.values import SIDES
 from parity.proof.against import Against, Said, Tolerance, hold_against
@@ -92,8 +92,10 @@ def against(
     )
 
 
-def _written(run: RunFolder) -> int | None:
-    """Return the ts_event up to which an open run's outputs are on disk; None of a complete one.
+def _written(run: RunFolder) -> dict[int, int] | None:
+    """Return by instrument up to which ts_event an open run's outputs are on disk.
+
+    One partition may be far behind another in time. None of a complete run.
 
     Raises:
         NothingCompared: none of them are.
@@ -101,13 +103,13 @@ def _written(run: RunFolder) -> int | None:
     if run.manifest.state == "complete":
         return None
     flushed = run.flushed_seq()
-    span = span_of(run, until=flushed) if flushed else None
-    if span is None:
+    newest = newest_of(run, flushed) if flushed else {}
+    if not newest:
         raise NothingCompared(
             f"{run.path}: the run is open and wrote nothing yet",
             cure="compare it behind its first checkpoint",
         )
-    return span[1]
+    return newest
 
 
 def _tokens(run: RunFolder) -> set[int]:

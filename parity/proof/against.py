@@ -80,7 +80,7 @@ def hold_against(
     tolerance: Tolerance,
     drops: Sequence[Said] = (),
     left_out: Mapping[str, int] | None = None,
-    open_behind: tuple[int, str] | None = None,
+    open_behind: tuple[Mapping[int, int], str] | None = None,
 ) -> Against:
     """Pair the signals of two runners and name what differs.
 
@@ -90,8 +90,9 @@ def hold_against(
         tolerance: what still counts as one.
         drops: what the run refused, to say so where the other one has a signal.
         left_out: what was not compared, by reason; told as it is.
-        open_behind: of a run that is open, the ts_event up to which its signals are known, ns, and
-            the reason by which messages behind it without a partner are counted as left out.
+        open_behind: of a run that is open, the ts_event up to which its signals are known, ns, of
+            each instrument that it saw, and the reason by which messages behind it without a
+            partner are counted as left out.
 
     Raises:
         NothingCompared: neither has a signal.
@@ -106,7 +107,8 @@ def hold_against(
     pairs, only_run, only_against = matched(run, against, within, dropped)
     told = Counter(left_out or {})
     if open_behind is not None:
-        known = [one for one in only_against if one.ts_event <= open_behind[0]]
+        newest, never = open_behind[0], -(2**63)
+        known = [s for s in only_against if s.ts_event <= newest.get(s.instrument_token, never)]
         told[open_behind[1]] += len(only_against) - len(known)
         only_against = known
     differences = [_difference(one, None) for one in only_run]

@@ -6,14 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from parity.analysis import frames
 from parity.cli import app
 from parity.compose import others
+from parity.model.ticks import TickBatch
 from parity.recording.runs import RunFolder
-from parity.sources.synthetic import make_recording
+from parity.recording.sequencer import Sequencer
+from parity.recording.writer import RecordingWriter
+from parity.sources.synthetic import generate, make_recording
 
 RUNNER = CliRunner(env={"NO_COLOR": "1", "PARITY_CHECKPOINT_TICKS": "500"})
 
@@ -183,6 +187,23 @@ def test_what_an_open_run_did_not_write_yet_is_counted(
     assert late > 0
     assert found["covered"]["messages"] == len(messages(run)) - late > 0
     assert (0, 0) == (found["only_run"], found["only_against"])
+
+
+def test_an_instrument_that_lags_is_behind_at_its_own_time(tmp_path: Path) -> None:
+    """Its ticks come minutes after those of another: what they will say is no difference."""
+    table, ticks = generate(seed=3, ticks=6_000)
+    late = np.where(ticks["instrument_token"] == table.tokens[1], 300 * 10**9, 0)
+    ticks = ticks[np.argsort(ticks["ts_event"] + late, kind="stable")]
+    ticks["ts_recv"] = np.maximum.accumulate(np.maximum(ticks["ts_recv"], ticks["ts_event"]))
+    with RecordingWriter(tmp_path / "rec", table, order="ts_recv", created_by="test") as writer:
+        writer.append(TickBatch.from_records(Sequencer(table).sequence(ticks), table))
+    words = ["paper", str(tmp_path / "run"), "-s", "momentum", "--set", "threshold=0.0005"]
+    assert 0 == RUNNER.invoke(app, [*words, "--recording", str(tmp_path / "rec")]).exit_code
+    file = tmp_path / "run" / "published" / "paper.signals.raw.jsonl"
+    done, found = held(still_open(tmp_path / "run", tmp_path / "open", 2), file)
+
+    assert (0, 0, 0) == (done.exit_code, found["only_run"], found["only_against"])
+    assert found["left_out"]["behind what the open run wrote"] > 0
 
 
 def test_a_recording_that_is_damaged_or_gone_is_no_run_without_ticks(

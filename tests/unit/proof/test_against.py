@@ -179,6 +179,15 @@ DATA = (
 )
 
 
+def test_an_open_run_is_known_up_to_the_newest_tick_of_each_instrument() -> None:
+    """Another instrument that is ahead in time says nothing of one that lags, or never came."""
+    other = [said(5), said(6), said(5, token=8), said(6, token=9)]
+    found = held([said(1)], [said(1), *other], open_behind=({7: 5, 9: 9}, "behind"))
+
+    assert [(5, 7), (6, 9)] == [(d.ts_event, d.instrument_token) for d in found.differences]
+    assert {"behind": 2} == found.left_out
+
+
 @pytest.mark.parametrize(
     "text",
     [
