@@ -52,8 +52,8 @@ class RecordedPast:
         """
         table = self.recording.table
         table.by_token(token)
-        seqs = _last_seqs(self.recording, needs_of(count, [token]))
-        pieces = list(_chosen(self.recording, table, [token], seqs))
+        last = _last_of(self.recording, needs_of(count, [token]))
+        pieces = list(_chosen(self.recording, table, [token], *last))
         if not pieces:
             return EventBatch(TickBatch.empty(table))
         records = np.concatenate([piece.to_records() for piece in pieces])
@@ -88,7 +88,8 @@ def keep_past(
         ConfigError: no instrument in common, or one that is counted in other decimals.
     """
     common = [t for t in _common(recording, table) if tokens is None or t in tokens]
-    seqs = None if needs is None and common else _last_seqs(recording, needs or {})
+    everything = needs is None and bool(common)
+    seqs, since = (None, None) if everything else _last_of(recording, needs or {})
     first = 0 if seqs is None else int(seqs[0]) if len(seqs) else 2**63
     gaps = [c for c in recording.controls() if c.verb == "gap" and c.seq > first]
     numbered = Numbered(gaps)
@@ -100,7 +101,7 @@ def keep_past(
         streams=recording.manifest.streams,
         origin={"recording_id": recording.manifest.recording_id, **origin},
     ) as writer:
-        for ticks in _chosen(recording, table, common, seqs):
+        for ticks in _chosen(recording, table, common, seqs, since):
             numbers, mine = numbered.among(ticks.column("seq"))
             columns = {name: ticks.column(name) for name in ticks.names} | {"seq": numbers}
             writer.append(TickBatch(columns, table), mine)
@@ -169,8 +170,11 @@ def _check_scales(
                 )
 
 
-def _last_seqs(recording: Recording, needs: Needs) -> Ints:
-    """Return the seqs of the last ticks of each kind and instrument, rising."""
+def _last_of(recording: Recording, needs: Needs) -> tuple[Ints, int | None]:
+    """Return the seqs of the last ticks of each kind and instrument, rising, and the least time.
+
+    Of these ticks themselves: one of them that is late is not before it.
+    """
     latest = {key: LastRows(count) for key, count in needs.items() if key[1] in recording.table}
     tokens = sorted({token for _, token in latest})
     for batch in recording.batches(columns=_LOOKED_AT, instruments=tokens):
@@ -180,16 +184,21 @@ def _last_seqs(recording: Recording, needs: Needs) -> Ints:
             own = shown[kind] & (of == token)
             if own.any():
                 rows.take(seq[own], ts_event[own])
-    return np.unique(np.concatenate([np.zeros(0, np.int64), *(r.rows[0] for r in latest.values())]))
+    kept = np.concatenate([np.zeros((2, 0), np.int64), *(r.rows for r in latest.values())], axis=1)
+    return np.unique(kept[0]), int(kept[1].min()) if kept.size else None
 
 
 def _chosen(
-    recording: Recording, table: InstrumentTable, tokens: list[int], seqs: Ints | None
+    recording: Recording,
+    table: InstrumentTable,
+    tokens: list[int],
+    seqs: Ints | None,
+    since_ns: int | None,
 ) -> Iterator[TickBatch]:
     """Yield ticks with the seq they had, flagged WARMUP, under the run's table."""
     if seqs is not None and not len(seqs):
         return
-    for batch in recording.batches(instruments=tokens):
+    for batch in recording.batches(instruments=tokens, start_ns=since_ns):
         ticks = batch.ticks
         rows = (ticks.column("flags") & np.uint32(flag.UNDELIVERED)) == 0
         if seqs is not None:

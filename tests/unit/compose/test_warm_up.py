@@ -28,7 +28,7 @@ from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.ticks import DUPLICATE, NO_TRADE_ID, WARMUP, TickBatch
 from parity.model.values import MarketTick
 from parity.recording.past import RecordedPast, keep_past
-from parity.recording.reader import open_recording
+from parity.recording.reader import Recording, open_recording
 from parity.recording.runs import RunFolder
 from parity.recording.sequencer import Sequencer
 from parity.recording.slices import needs_of
@@ -274,6 +274,23 @@ def test_a_recording_is_a_provider(past: Path) -> None:
                 assert own["trade_id"][-count:].tolist() == found.column("trade_id").tolist()
         with pytest.raises(ConfigError, match="77"):
             mine.last_ticks(77, 1)
+
+
+def test_of_a_long_recording_only_its_end_is_read_whole(
+    past: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the time of the earliest tick that is kept, also where that one came late."""
+    read, batches = [], Recording.batches
+
+    def counted(self: Recording, **asked: Any) -> Iterator[EventBatch]:
+        for batch in batches(self, **asked):
+            read.append((asked.get("columns") is None, len(batch.ticks)))
+            yield batch
+
+    monkeypatch.setattr(Recording, "batches", counted)
+    with open_recording(past) as recording:
+        assert 7 == len(RecordedPast(recording).last_ticks(int(TABLE.tokens[0]), 7).ticks)
+    assert 7 <= sum(rows for whole, rows in read if whole) < 20  # some stand in time among them
 
 
 def by_hand(records: np.ndarray) -> Iterator[MarketTick]:
