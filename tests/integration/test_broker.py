@@ -298,6 +298,18 @@ def test_a_required_kafka_is_not_replaced(
     assert raised.value.exit_code == 4
 
 
+@pytest.mark.parametrize("word", ["", "0", "1", " 1 ", "yes"])
+def test_tests_require_kafka_where_the_broker_does(
+    tools: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    """One word, one meaning: a test of a real Kafka is skipped just where the mock may be taken."""
+    monkeypatch.setenv("PARITY_REQUIRE_KAFKA", word)
+    skipped = pytest.skip.Exception
+    with pytest.raises((BrokerError, skipped), match="java not found") as raised:
+        need_kafka()
+    assert raised.type is (skipped if word in ("", "0") else BrokerError)
+
+
 def test_contradictions_are_refused() -> None:
     """The mock cannot be what a required Kafka is, and unknown words are named."""
     with pytest.raises(BrokerError, match="contradicts"):

@@ -1,10 +1,9 @@
 """For tests that start a Kafka of their own: is there one to start?"""
 
-import os
-
 import pytest
 
 from parity.testing.broker import BrokerError, kafka_jars
+from parity.testing.broker.start import kafka_required
 
 
 def need_kafka() -> None:
@@ -13,6 +12,6 @@ def need_kafka() -> None:
         kafka_jars.find_java()
         kafka_jars.kafka_jars(lambda _: None)
     except BrokerError as error:
-        if os.environ.get("PARITY_REQUIRE_KAFKA") == "1":
+        if kafka_required():
             raise
         pytest.skip(f"no real Kafka: {error}")

@@ -214,7 +214,7 @@ def start_broker(
         return _external()
     if prefer == "kafka":
         return _kafka(tell, tls=tls)
-    mock_refused = require == "kafka" or (prefer == "auto" and _kafka_required())
+    mock_refused = require == "kafka" or (prefer == "auto" and kafka_required())
     if prefer == "mock":
         if mock_refused:
             raise BrokerError("prefer='mock' contradicts require='kafka'")
@@ -237,7 +237,8 @@ def _external_servers() -> str:
     return os.environ.get("PARITY_BOOTSTRAP_SERVERS", "").strip()
 
 
-def _kafka_required() -> bool:
+def kafka_required() -> bool:
+    """Return whether PARITY_REQUIRE_KAFKA says that the mock does not do."""
     return os.environ.get("PARITY_REQUIRE_KAFKA", "").strip() not in ("", "0")
 
 
