@@ -75,10 +75,10 @@ class Backlog:
             yield messages
             return
         self._add(self._round, messages)
-        for stream, position in positions.items():
-            self._round.reach(stream, position)
         under_way: CatchUp | None = self._round
         while under_way is not None:
+            for stream, position in positions.items():  # each round is told: its ends are others
+                under_way.reach(stream, position)
             if under_way.behind and not self._said:
                 self._said = True
                 _log.info("catch_up")
