@@ -41,6 +41,7 @@ class Portions:
         """Learn what strategies took for the last portion; without them nobody says."""
         if 0 < self._given * TURN_NS < self._size * ns:
             self._size = max(1, self._given * TURN_NS // ns)
+        self._given = 0  # a source may be asked in vain before it is told of a turn again
 
 
 def cut(messages: Messages, size: int) -> tuple[Messages, Messages]:
