@@ -24,14 +24,17 @@ if TYPE_CHECKING:
 
     from parity.sources.arrivals import Decoder, EventDecoder
 
+# What a producer says may be anything, and as ns it is to be an int64: what is later is as late as
+# that. Bounded where it comes in, so that whoever multiplies need not ask.
+BROKER_MS_MAX: Final = (2**63 - 1) // 1_000_000
 _NOBODY: Final[Mapping[int, Any]] = MappingProxyType({})
 
 
 class Messages(NamedTuple):
     """One poll's messages as columns, and the gaps found between them.
 
-    A gap's `row` is the number of messages before it. `catch_up` says that they were merged behind
-    the head, see `parity.sources.catch_up`.
+    A gap's `row` is the number of messages before it. `broker_ms` is in 0..BROKER_MS_MAX.
+    `catch_up` says that they were merged behind the head, see `parity.sources.catch_up`.
     """
 
     payloads: list[bytes | None]

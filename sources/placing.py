@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from parity.model.errors import ConfigError, did_you_mean
+from parity.model.errors import ConfigError, ServiceDown, did_you_mean
 from parity.sources.arrivals import Note
 
 if TYPE_CHECKING:
@@ -52,17 +52,44 @@ def partitions_of(
     return found
 
 
-def check_position(stream: Stream, at: int, high: int) -> None:
-    """Refuse a recorded position behind a partition's end.
+def start_of(
+    start: str | Mapping[Stream, int], stream: Stream, low: int, high: int, *, ours: bool
+) -> int:
+    """Return where a partition is read from; below `low` is what was recorded and is gone.
+
+    Args:
+        start: "earliest", "latest", or positions.
+        stream: which partition.
+        low: where it begins.
+        high: where it ends.
+        ours: whether "earliest" holds for it; else it starts at its end.
 
     Raises:
-        ConfigError: it lies there.
+        ConfigError: a recorded position lies behind its end.
     """
+    if isinstance(start, str):
+        return low if start == "earliest" and ours else high
+    at = start.get(stream, low)
     if at > high:
         raise ConfigError(
             f"topic {stream[0]}[{stream[1]}] ends at offset {high}, before the recorded "
             f"position {at}: it was created anew",
             cure="start a new recording, or read another topic",
+        )
+    return at
+
+
+def check_still_there(stream: Stream, at: int, low: int, high: int) -> None:
+    """Refuse to go on at a position that a broker does not have, unless retention took it.
+
+    Raises:
+        ServiceDown: the partition does not begin behind it.
+    """
+    if low <= at:
+        raise ServiceDown(
+            f"topic {stream[0]}[{stream[1]}] ends at offset {high}, before the position {at}: it "
+            "was truncated or created anew",
+            cure="start a new recording",
         )
 
 

@@ -24,10 +24,10 @@ import numpy as np
 import structlog
 
 from parity.model.errors import ConfigError, ParityError, ServiceDown
+from parity.sources import placing
 from parity.sources.arrivals import Arrivals, Decoder, EventDecoder, Note, Place, Stream
 from parity.sources.backlog import Backlog
-from parity.sources.decoding import Messages, decode_messages, times_of
-from parity.sources.placing import check_position, gap_of, partitions_of
+from parity.sources.decoding import BROKER_MS_MAX, Messages, decode_messages, times_of
 from parity.sources.portions import Portions, cut, pieces
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ BATCH_MESSAGES_MAX: Final = 1000
 QUEUE_BATCHES_MAX: Final = 64
 _POLL_S: Final = 0.1
 _MARKS_S: Final = 1.0  # between looks at where partitions begin and end
-_END_S: Final = 1.0  # that a partition has to say where it ends
+_END_S: Final = 1.0  # that a partition has to say where it ends: a fetch may go before, 0.5 s long
 _NO_END: Final = 2**63
 _AWAY: Final = ("_ALL_BROKERS_DOWN", "_TRANSPORT", "_RESOLVE", "_TIMED_OUT")
 
@@ -190,6 +190,9 @@ class RedpandaSource:
             )
         except KafkaException as error:
             raise self._down(error.args[0].str()) from None
+        for one in found:
+            if one.error is not None:
+                raise self._down(one.error.str())
         at = {(one.topic, one.partition): one.offset for one in found}
         return {s: at[s] if at[s] >= 0 else ends[n] for s, n in self._ids.items()}
 
@@ -292,7 +295,7 @@ class RedpandaSource:
             limit_s = self._connect_limit_s
             known = consumer.list_topics(timeout=limit_s).topics
             asked = (self._topics, self._partitions, self._servers, self._events)
-            for stream in partitions_of(known, *asked):
+            for stream in placing.partitions_of(known, *asked):
                 low, high = consumer.get_watermark_offsets(TopicPartition(*stream), limit_s)
                 self._place(stream, low, high)
             consumer.assign(
@@ -308,13 +311,9 @@ class RedpandaSource:
 
     def _place(self, stream: Stream, low: int, high: int) -> None:
         n = len(self.streams)
-        if isinstance(self._start, str):
-            at = low if self._start == "earliest" and stream[0] not in self._events else high
-        else:
-            at = self._start.get(stream, low)
-        check_position(stream, at, high)
+        at = placing.start_of(self._start, stream, low, high, ours=stream[0] not in self._events)
         if at < low:
-            self._first_gaps.append(gap_of(0, n, at, low, "retention"))
+            self._first_gaps.append(placing.gap_of(0, n, at, low, "retention"))
             at = low
         self.streams.append(stream)
         self._ids[stream] = n
@@ -353,6 +352,8 @@ class RedpandaSource:
                 if self._look_due:
                     self._look_due = False
                     self._backlog.look(self._in_order())
+                    if self._stopping.is_set():
+                        break  # ends are missing: nothing can be merged
                 rest = consumer.consume(BATCH_MESSAGES_MAX - 1, timeout=0)
                 self._pass_on(self._unpack(consumer, [first, *rest]))
         except ParityError as error:
@@ -384,9 +385,11 @@ class RedpandaSource:
     def _pass_on(self, read: Messages) -> None:
         for messages in self._backlog.pass_on(read, self._in_order()):
             for piece in pieces(messages, BATCH_MESSAGES_MAX):
-                while len(self._queue) >= self._queue_batches_max and piece is not read:
+                while piece is not read:
                     if self._stopping.is_set():
                         return  # not handed over, so it did not happen: it is read again
+                    if len(self._queue) < self._queue_batches_max:
+                        break
                     self._wait_for_space()
                 self._hand_over(piece)
 
@@ -404,6 +407,8 @@ class RedpandaSource:
         assert self._consumer is not None
         ends = {}
         for n in () if self._exit_at_end else self._ids.values():
+            if self._stopping.is_set():
+                break
             try:
                 (place,) = self._named([n])
                 _, ends[n] = self._consumer.get_watermark_offsets(place, _END_S)
@@ -439,15 +444,17 @@ class RedpandaSource:
             if offset + 1 >= end:
                 self._unfinished.discard(stream)
                 if offset >= end:  # came in after the start: not asked for
+                    self._read_out[stream] = max(end, self._read_out.get(stream, 0))
                     continue
             expected = self._next[stream]
             if offset > expected:
-                batch.gaps.append(gap_of(len(batch.offsets), stream, expected, offset, "skipped"))
+                gap = placing.gap_of(len(batch.offsets), stream, expected, offset, "skipped")
+                batch.gaps.append(gap)
             self._next[stream] = offset + 1
             batch.payloads.append(message.value())
             batch.streams.append(stream)
             batch.offsets.append(offset)
-            batch.broker_ms.append(max(message.timestamp()[1], 0))
+            batch.broker_ms.append(min(max(message.timestamp()[1], 0), BROKER_MS_MAX))
         return batch
 
     def _on_error(
@@ -462,14 +469,9 @@ class RedpandaSource:
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             place = TopicPartition(*self.streams[stream])
             low, high = consumer.get_watermark_offsets(place, timeout=self._connect_limit_s)
-            expected = self._next[stream]
-            if low <= expected:
-                raise ServiceDown(
-                    f"topic {place.topic}[{place.partition}] ends at offset {high}, before the "
-                    f"position {expected}: it was truncated or created anew",
-                    cure="start a new recording",
-                )
-            batch.gaps.append(gap_of(len(batch.offsets), stream, expected, low, "retention"))
+            expected, row = self._next[stream], len(batch.offsets)
+            placing.check_still_there(self.streams[stream], expected, low, high)
+            batch.gaps.append(placing.gap_of(row, stream, expected, low, "retention"))
             self._next[stream] = low
             # Not by seek: the fetching of this partition has ended, which a seek cannot mend.
             consumer.incremental_unassign([place])

@@ -14,7 +14,7 @@ from parity.model.ticks import TickBatch
 from parity.sources import synthetic
 from parity.sources.codecs.native import NativeDecoder, encode_batch
 from parity.sources.codecs.native_rows import FEW
-from parity.sources.decoding import Messages, decode_messages
+from parity.sources.decoding import BROKER_MS_MAX, Messages, decode_messages
 
 TABLE = InstrumentTable(
     [
@@ -46,6 +46,10 @@ DECIMALS = st.one_of(
 INTEGERS = st.one_of(st.integers(-3, 2**20), st.sampled_from(EDGES))
 ODD = st.one_of(
     st.none(), st.booleans(), st.floats(), st.just([]), st.just({}), st.text(max_size=5)
+)
+BROKER_MS = st.one_of(
+    st.integers(0, BROKER_MS_MAX),
+    st.sampled_from([0, 1, 1_700_000_000_000, BROKER_MS_MAX - 1, BROKER_MS_MAX]),
 )
 KINDS = st.sampled_from([flag.TRADE, flag.QUOTE, flag.INDEX, flag.SNAPSHOT])
 FLAGS = st.one_of(
@@ -99,12 +103,14 @@ def payloads(draw: st.DrawFn) -> bytes | None:
     )
 
 
-@given(st.lists(payloads(), min_size=FEW, max_size=40), st.booleans())
-def test_by_the_batch_is_one_by_one(messages: list[bytes | None], keep: bool) -> None:
+@given(st.lists(payloads(), min_size=FEW, max_size=40), st.booleans(), st.data())
+def test_by_the_batch_is_one_by_one(
+    messages: list[bytes | None], keep: bool, data: st.DataObject
+) -> None:
     """Records, refusals with their reasons, and positions: the same, whatever the bytes."""
     count = len(messages)
-    poll = Messages(messages, [n % 3 for n in range(count)], list(range(5, 5 + count)),
-                    [1_700_000_000_000 + n for n in range(count)], [])  # fmt: skip
+    times = data.draw(st.lists(BROKER_MS, min_size=count, max_size=count))
+    poll = Messages(messages, [n % 3 for n in range(count)], list(range(5, 5 + count)), times, [])
     one = decode_messages(OneByOne(TABLE, keep_verdicts=keep), poll)
     many = decode_messages(NativeDecoder(TABLE, keep_verdicts=keep), poll)
 
