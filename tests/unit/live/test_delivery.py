@@ -11,38 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from leaping import LeapingLoop
+from signals import signal
 
 from parity.live.buried import bury
 from parity.live.delivery import AGAIN_S, Delivery
 from parity.live.lane import label_of
 from parity.live.ledger import FillLine, read_ledger
-from parity.model.effects import ApprovedSignal, Candidate, Fill
+from parity.model.effects import Fill
 from parity.model.errors import ConfigError, RecordingCorrupt
 from parity.model.events import Control
 from parity.publishers import Ends, NotPublished, Outgoing, PaperFill, Receipt
 from parity.publishers.envelope import encode_signal
 from parity.publishers.memory import MemoryPublisher
-
-
-def signal(number: int) -> ApprovedSignal:
-    """Return an approved signal."""
-    said = Candidate(
-        seq=number,
-        strategy_id="dip",
-        broker="paper",
-        instrument_token=7,
-        ts_event=number,
-        ordinal=0,
-        side=1,
-        price=1.5,
-        quantity=1.0,
-        confidence=0.8,
-        metadata={},
-        reasoning="",
-        record=b"",
-        quantity_exact=Decimal(1),
-    )
-    return ApprovedSignal(said, number, f"id-{number}", b"")
 
 
 class Faulty:

@@ -2,41 +2,20 @@
 
 import asyncio
 from collections.abc import Callable
-from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
+from signals import signal
 
-from parity.model.effects import ApprovedSignal, Candidate
+from parity.model.effects import ApprovedSignal
 from parity.model.errors import ServiceDown
 from parity.publishers import NotPublished, Receipt
 from parity.publishers.redpanda.fenced import FencedPublisher
 
 TOPIC = "paper.signals.raw"
 PATIENCE_S = 10.0
-
-
-def signal(number: int, reasoning: str = "") -> ApprovedSignal:
-    """Return an approved signal."""
-    said = Candidate(
-        seq=number,
-        strategy_id="dip",
-        broker="paper",
-        instrument_token=7,
-        ts_event=number,
-        ordinal=0,
-        side=1,
-        price=1.5,
-        quantity=1.0,
-        confidence=0.8,
-        metadata={},
-        reasoning=reasoning,
-        record=b"",
-        quantity_exact=Decimal(1),
-    )
-    return ApprovedSignal(said, number, f"id-{number}", b"")
 
 
 class Transactions:

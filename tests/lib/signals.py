@@ -1,0 +1,26 @@
+"""Approved signals as a runner offers them, for tests of what becomes of them."""
+
+from decimal import Decimal
+
+from parity.model.effects import ApprovedSignal, Candidate
+
+
+def signal(number: int, reasoning: str = "") -> ApprovedSignal:
+    """Return an approved signal."""
+    said = Candidate(
+        seq=number,
+        strategy_id="dip",
+        broker="paper",
+        instrument_token=7,
+        ts_event=number,
+        ordinal=0,
+        side=1,
+        price=1.5,
+        quantity=1.0,
+        confidence=0.8,
+        metadata={},
+        reasoning=reasoning,
+        record=b"",
+        quantity_exact=Decimal(1),
+    )
+    return ApprovedSignal(said, number, f"id-{number}", b"")
