@@ -144,9 +144,9 @@ def bare(kafka: Broker, topic: str, ticks: int) -> float:
     """Consume and decode, nothing else; return seconds from the first message to the last."""
     from confluent_kafka import Consumer, TopicPartition
 
-    from parity.sources.redpanda import _SETTINGS
+    from parity.sources.redpanda.connection import SETTINGS
 
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, **_SETTINGS})
+    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, **SETTINGS})
     consumer.assign([TopicPartition(topic, 0, 0)])
     decode, done, began = NativeDecoder(synthetic.TABLE).decode_into, 0, 0.0
     while done < ticks:

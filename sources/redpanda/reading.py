@@ -12,7 +12,6 @@ Never here: seq, ts_recv, a commit, or a decision about what a tick means.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import threading
 import time
@@ -29,11 +28,16 @@ from parity.sources.arrivals import Arrivals, Decoder, EventDecoder, Note, Place
 from parity.sources.backlog import Backlog
 from parity.sources.decoding import BROKER_MS_MAX, Messages, decode_messages, times_of
 from parity.sources.portions import Portions, cut, pieces
+from parity.sources.redpanda.connection import (
+    CONNECT_LIMIT_S,
+    consumer_of,
+    no_answer,
+    offsets_since,
+)
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-CONNECT_LIMIT_S: Final = 10.0
 BATCH_MESSAGES_MAX: Final = 1000
 QUEUE_BATCHES_MAX: Final = 64
 _POLL_S: Final = 0.1
@@ -41,21 +45,6 @@ _MARKS_S: Final = 1.0  # between looks at where partitions begin and end
 _END_S: Final = 1.0  # that a partition has to say where it ends: a fetch may go before, 0.5 s long
 _NO_END: Final = 2**63
 _AWAY: Final = ("_ALL_BROKERS_DOWN", "_TRANSPORT", "_RESOLVE", "_TIMED_OUT")
-
-_SETTINGS: Final[dict[str, Any]] = {
-    "group.id": "parity",  # librdkafka wants one; nothing is committed
-    "enable.auto.commit": False,
-    "enable.partition.eof": True,  # behind a partition's last message there may be holes
-    "auto.offset.reset": "error",  # an offset that is gone is a gap event, never a silent jump
-    "check.crcs": True,
-    "statistics.interval.ms": 5000,  # how often librdkafka asks where partitions begin
-    "fetch.queue.backoff.ms": 2,  # the default of 1000 throttles a catch-up to a fifth
-    "max.poll.interval.ms": 86_400_000,  # back-pressure may stop the polling for long
-}
-
-_LIBRDKAFKA_LOG: Final = logging.getLogger("parity.librdkafka")
-# Without a handler anywhere, Python prints warnings raw to the terminal.
-_LIBRDKAFKA_LOG.addHandler(logging.NullHandler())
 
 _log = structlog.get_logger("parity.sources.redpanda")
 
@@ -112,7 +101,7 @@ class RedpandaSource:
         self._partitions = partitions
         self._exit_at_end = exit_at_end
         self._keep_raw = keep_raw
-        self._settings = _SETTINGS | dict(settings or {})
+        self._settings = dict(settings or {})
         self._connect_limit_s = connect_limit_s
         self._queue: deque[Messages] = deque()
         self._queue_batches_max = queue_batches_max
@@ -179,22 +168,16 @@ class RedpandaSource:
         Args:
             ms: of the broker's message times, since 1970.
         """
-        from confluent_kafka import KafkaException, TopicPartition
+        from confluent_kafka import KafkaException
 
         consumer, ends = self._consumer, self._next
         assert consumer is not None
-        asked = [TopicPartition(*stream, ms) for stream in self._ids]
+        asked = (consumer, [*self._ids], ms, self._connect_limit_s)
         try:
-            found = await asyncio.to_thread(
-                consumer.offsets_for_times, asked, self._connect_limit_s
-            )
+            at = await asyncio.to_thread(offsets_since, *asked)
         except KafkaException as error:
             raise self._down(error.args[0].str()) from None
-        for one in found:
-            if one.error is not None:
-                raise self._down(one.error.str())
-        at = {(one.topic, one.partition): one.offset for one in found}
-        return {s: at[s] if at[s] >= 0 else ends[n] for s, n in self._ids.items()}
+        return {s: ends[self._ids[s]] if offset is None else offset for s, offset in at.items()}
 
     def places(self) -> list[Place]:
         """Return where each partition is read, and what the broker had a moment ago."""
@@ -282,15 +265,9 @@ class RedpandaSource:
     # -- connecting
 
     def _connect(self) -> None:
-        from confluent_kafka import Consumer, KafkaException, TopicPartition
+        from confluent_kafka import KafkaException, TopicPartition
 
-        try:
-            consumer = Consumer(
-                {"bootstrap.servers": self._servers, **self._settings, "error_cb": self._report},
-                logger=_LIBRDKAFKA_LOG,
-            )
-        except KafkaException as error:
-            raise ConfigError(f"librdkafka settings: {error.args[0].str()}") from None
+        consumer = consumer_of(self._servers, self._settings, self._report)
         try:
             limit_s = self._connect_limit_s
             known = consumer.list_topics(timeout=limit_s).topics
@@ -323,11 +300,8 @@ class RedpandaSource:
             self._unfinished |= {n} if at < high else set()
 
     def _down(self, reason: str) -> ServiceDown:
-        detail = self._last_error or reason
-        return ServiceDown(
-            f"Redpanda at {self._servers}: no answer within {self._connect_limit_s:g} s: {detail}",
-            cure="start the broker, or correct bootstrap.servers and the security settings",
-        )
+        limit_s = self._connect_limit_s
+        return no_answer(self._servers, limit_s, self._last_error or reason)
 
     # -- the reader thread's side
 

@@ -1,0 +1,83 @@
+"""Connections to a broker: the consumer that reads, and how one that is silent is named.
+
+Never here: a message, or what was recorded of a topic.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from parity.model.errors import ConfigError, ServiceDown
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, KafkaError
+
+    from parity.sources.arrivals import Stream
+
+CONNECT_LIMIT_S: Final = 10.0
+
+SETTINGS: Final[dict[str, Any]] = {
+    "group.id": "parity",  # librdkafka wants one; nothing is committed
+    "enable.auto.commit": False,
+    "enable.partition.eof": True,  # behind a partition's last message there may be holes
+    "auto.offset.reset": "error",  # an offset that is gone is a gap event, never a silent jump
+    "check.crcs": True,
+    "statistics.interval.ms": 5000,  # how often librdkafka asks where partitions begin
+    "fetch.queue.backoff.ms": 2,  # the default of 1000 throttles a catch-up to a fifth
+    "max.poll.interval.ms": 86_400_000,  # back-pressure may stop the polling for long
+}
+
+_LIBRDKAFKA_LOG: Final = logging.getLogger("parity.librdkafka")
+# Without a handler anywhere, Python prints warnings raw to the terminal.
+_LIBRDKAFKA_LOG.addHandler(logging.NullHandler())
+
+
+def consumer_of(
+    servers: str, given: Mapping[str, Any], report: Callable[[KafkaError], None]
+) -> Consumer:
+    """Return a consumer that is assigned by hand and commits nothing.
+
+    Args:
+        servers: where to connect.
+        given: librdkafka settings of the user, which go before ours.
+        report: is told of its errors.
+
+    Raises:
+        ConfigError: a librdkafka setting is refused.
+    """
+    from confluent_kafka import Consumer, KafkaException
+
+    settings = {"bootstrap.servers": servers, **SETTINGS, **given, "error_cb": report}
+    try:
+        return Consumer(settings, logger=_LIBRDKAFKA_LOG)
+    except KafkaException as error:
+        raise ConfigError(f"librdkafka settings: {error.args[0].str()}") from None
+
+
+def no_answer(servers: str, limit_s: float, reason: str) -> ServiceDown:
+    """Return the error of a broker that did not answer in time, and why as far as is known."""
+    return ServiceDown(
+        f"Redpanda at {servers}: no answer within {limit_s:g} s: {reason}",
+        cure="start the broker, or correct bootstrap.servers and the security settings",
+    )
+
+
+def offsets_since(
+    consumer: Consumer, streams: Sequence[Stream], ms: int, limit_s: float
+) -> dict[Stream, int | None]:
+    """Return the first offset of each partition since a time of the broker; None where none is.
+
+    Raises:
+        KafkaException: no answer in time, or one of a partition without a leader.
+    """
+    from confluent_kafka import KafkaException, TopicPartition
+
+    asked = [TopicPartition(*stream, ms) for stream in streams]
+    found = consumer.offsets_for_times(asked, limit_s)
+    for one in found:
+        if one.error is not None:
+            raise KafkaException(one.error)
+    at = {(one.topic, one.partition): one.offset for one in found}
+    return {stream: at[stream] if at[stream] >= 0 else None for stream in streams}
