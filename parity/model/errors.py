@@ -42,6 +42,15 @@ class ConfigError(ParityError):
     """A setting, a strategy configuration or the usage of a command is wrong."""
 
 
+def setting_refused(reason: object) -> ConfigError:
+    """Return the error of a setting that librdkafka refuses; its own word names it."""
+    return ConfigError(
+        f"librdkafka settings: {str(reason).strip()}",
+        cure="mend or remove it where it is set: under [librdkafka] in parity.toml, or as "
+        "PARITY_LIBRDKAFKA__NAME; librdkafka's CONFIGURATION.md has the names and values",
+    )
+
+
 class InputRefused(ParityError):
     """Input data was refused because taking it would mean guessing or rounding."""
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from parity.model.errors import ConfigError, ServiceDown
+from parity.model.errors import ServiceDown, setting_refused
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError
@@ -53,7 +53,9 @@ def consumer_of(
     try:
         return Consumer(settings, logger=_LIBRDKAFKA_LOG)
     except KafkaException as error:
-        raise ConfigError(f"librdkafka settings: {error.args[0].str()}") from None
+        raise setting_refused(error.args[0].str()) from None
+    except (TypeError, ValueError) as error:  # what is to be a function or a mapping, and is text
+        raise setting_refused(error) from None
 
 
 def no_answer(servers: str, limit_s: float, reason: str) -> ServiceDown:

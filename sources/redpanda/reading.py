@@ -140,8 +140,8 @@ class RedpandaSource:
 
         Raises:
             ServiceDown: no broker answered within the limit.
-            ConfigError: a topic or a librdkafka setting is not known, or recorded positions lie
-                beyond the end of a partition.
+            ConfigError: a topic is not known, a librdkafka setting is refused, or recorded
+                positions lie beyond the end of a partition.
         """
         if self._consumer is None:
             await asyncio.to_thread(self._connect)

@@ -167,6 +167,32 @@ def test_a_dead_broker_ends_with_4_in_bounded_time(
     assert not (tmp_path / "rec").exists()
 
 
+def test_a_setting_that_librdkafka_refuses_ends_with_2_and_a_cure(
+    start: Start, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a name it does not know nor a value it does not take is a silent broker."""
+    table = ("--instrument-table", recording)
+    commands = [
+        ("produce", recording),
+        ("record", tmp_path / "rec", *table),
+        ("paper", tmp_path / "run", "-s", "momentum", *table),
+    ]
+    given = ["NO_SUCH_SETTING", "SECURITY_PROTOCOL", "SESSION_TIMEOUT_MS"]
+    processes = []
+    for command, name in zip(commands, given, strict=True):
+        with monkeypatch.context() as environment:
+            environment.setenv(f"PARITY_LIBRDKAFKA__{name}", "nonsense")
+            processes.append(start(*command, "--bootstrap-servers", "127.0.0.1:1", "--json"))
+    for process, name in zip(processes, given, strict=True):
+        shown, said = process.communicate(timeout=180)
+
+        assert (2, "") == (process.returncode, shown), said
+        assert "error: librdkafka settings: " in said
+        assert name.lower().replace("_", ".") in said
+        assert "mend or remove it where it is set" in said
+    assert not (tmp_path / "rec").exists()
+
+
 def test_doctor_says_whether_the_broker_answers(cli: Cli, broker: Broker) -> None:
     """Doctor names the broker it would use; a dead one is no fault of the machine."""
     alive = cli("doctor", "--json", "--bootstrap-servers", broker.bootstrap_servers)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
-from parity.model.errors import ConfigError, ServiceDown
+from parity.model.errors import ServiceDown, setting_refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from confluent_kafka import KafkaError, Producer
     from confluent_kafka.admin import AdminClient
 
+Client = TypeVar("Client")
 CONNECT_LIMIT_S: Final = 10.0
 _PRODUCER_SETTINGS: Final[dict[str, Any]] = {"enable.idempotence": True, "acks": "all"}
 LIBRDKAFKA_LOG: Final = logging.getLogger("parity.librdkafka")
@@ -46,9 +47,9 @@ def producer_of(
         forced: settings that nobody may change.
 
     Raises:
-        ConfigError: a librdkafka setting is not known.
+        ConfigError: a librdkafka setting is refused.
     """
-    from confluent_kafka import KafkaException, Producer
+    from confluent_kafka import Producer
 
     settings = {
         "bootstrap.servers": servers,
@@ -57,10 +58,23 @@ def producer_of(
         **(given or {}),
         **forced,
     }
+    return client_of(Producer, {**settings, "error_cb": report})
+
+
+def client_of(kind: Callable[..., Client], settings: Mapping[str, Any]) -> Client:
+    """Return a client of librdkafka.
+
+    Raises:
+        ConfigError: a setting is refused.
+    """
+    from confluent_kafka import KafkaException
+
     try:
-        return Producer({**settings, "error_cb": report}, logger=LIBRDKAFKA_LOG)
+        return kind(dict(settings), logger=LIBRDKAFKA_LOG)
     except KafkaException as error:
-        raise ConfigError(f"librdkafka settings: {error.args[0].str()}") from None
+        raise setting_refused(error.args[0].str()) from None
+    except (TypeError, ValueError) as error:  # what is to be a function or a mapping, and is text
+        raise setting_refused(error) from None
 
 
 def admin_of(servers: str, given: Mapping[str, Any]) -> AdminClient:
@@ -68,7 +82,7 @@ def admin_of(servers: str, given: Mapping[str, Any]) -> AdminClient:
     from confluent_kafka.admin import AdminClient
 
     shared = {name: value for name, value in given.items() if not name.startswith("queue.")}
-    return AdminClient({"bootstrap.servers": servers, **shared}, logger=LIBRDKAFKA_LOG)
+    return client_of(AdminClient, {"bootstrap.servers": servers, **shared})
 
 
 def no_answer(

@@ -72,7 +72,7 @@ class FencedPublisher:
 
         Raises:
             ServiceDown: no broker answered within the limit, or it has no transactions.
-            ConfigError: a librdkafka setting is not known.
+            ConfigError: a librdkafka setting is refused.
         """
         from confluent_kafka import KafkaException
 

@@ -85,7 +85,7 @@ class LetterBox:
             Of each letter where it lies, and whether it lay there already.
 
         Raises:
-            ConfigError: a librdkafka setting is not known.
+            ConfigError: a librdkafka setting is refused.
             ServiceDown: the broker does not answer.
             NotPublished: it refused a letter; the others may have been sent.
             Interrupted: `stopped` said so.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from parity.model.errors import ServiceDown
-from parity.publishers.redpanda.connection import LIBRDKAFKA_LOG, report
+from parity.publishers.redpanda.connection import client_of, report
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message
@@ -31,7 +31,7 @@ def consumer_of(servers: str, own: Mapping[str, Any]) -> Consumer:
         **{k: v for k, v in own.items() if k.startswith(_SHARED)},
         "error_cb": report,
     }
-    return Consumer(settings, logger=LIBRDKAFKA_LOG)
+    return client_of(Consumer, settings)
 
 
 def bounds_of(consumer: Consumer, topic: str, limit_s: float) -> dict[int, Bounds]:

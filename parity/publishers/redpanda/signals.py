@@ -60,7 +60,7 @@ class RedpandaPublisher:
 
         Raises:
             ServiceDown: no broker answered within the limit.
-            ConfigError: a librdkafka setting is not known.
+            ConfigError: a librdkafka setting is refused.
         """
         from confluent_kafka import KafkaException
 

@@ -36,7 +36,7 @@ class TickProducer:
 
     Raises:
         ServiceDown: no broker answered within the limit.
-        ConfigError: a librdkafka setting is not known.
+        ConfigError: a librdkafka setting is refused.
     """
 
     def __init__(

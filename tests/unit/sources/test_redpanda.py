@@ -13,7 +13,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from waiting import LIMIT_S
 
-from parity.model.errors import ServiceDown
+from parity.model.errors import ConfigError, ServiceDown
+from parity.publishers.redpanda import TickProducer
 from parity.sources import synthetic
 from parity.sources.codecs.native import NativeDecoder
 from parity.sources.decoding import Messages
@@ -111,6 +112,16 @@ def test_a_producers_odd_times_end_no_reader(count: int, broker_ms: int) -> None
     latest = (2**63 - 1) // 10**6 * 10**6
     times = {(int(one["stream"]), int(one["ts_event"])) for one in read}
     assert {(0, latest), (1, latest), (2, 10**9)} == times
+
+
+@pytest.mark.parametrize("name", ["no.such.setting", "security.protocol", "stats_cb"])
+def test_a_setting_that_librdkafka_refuses_is_named(name: str) -> None:
+    """An unknown name, a value it does not take, and text where it wants a function."""
+    reader = RedpandaSource("x:1", ["t"], NativeDecoder(synthetic.TABLE), settings={name: "odd"})
+    with pytest.raises(ConfigError, match=f"{name}.*mend or remove it"):
+        asyncio.run(reader.connect())
+    with pytest.raises(ConfigError, match=f"{name}.*mend or remove it"):
+        TickProducer("x:1", "t", settings={name: "odd"})
 
 
 class Stopped(Consumer):
