@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from parity.recording.disk import HashedFile
 from parity.recording.holding import DiskRefused
+from parity.recording.layout import mapped
 from parity.recording.selection import Selection
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class _Mapped:
 
     def _column(self, held: Any, name: str, number: int, sums: Sequence[int]) -> npt.NDArray[Any]:
         try:
-            values: npt.NDArray[Any] = held.column(self._at[name]).to_numpy(zero_copy_only=True)
+            values = mapped(held.column(self._at[name]))
         except (KeyError, ValueError, pa.ArrowException) as error:
             raise CacheDamaged(f"{self._path}: {name} of batch {number}: {error}") from None
         known = self._known.setdefault(name, set())

@@ -333,6 +333,20 @@ def test_opening_loads_no_heavy_library(recorded: Path) -> None:
     assert "[]\n" == done.stdout
 
 
+def test_reading_loads_no_pandas(recorded: Path) -> None:
+    """The first tick does not wait for pandas, which pyarrow's `to_numpy` imports where it is."""
+    script = (
+        "import sys, parity.recording.reader as reader;"
+        f"print(sum(len(b.ticks) for b in reader.open_recording({str(recorded)!r}).batches()) > 0);"
+        "print('pandas' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    assert "True\nFalse\n" == done.stdout
+
+
 @pytest.mark.data
 def test_real_trades_take_at_most_13_bytes(
     shared_data: Path, folder: Path, ticks_of: Callable[..., Records]
