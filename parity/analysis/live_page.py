@@ -1,4 +1,4 @@
-"""What a report's page says of a live run alone: latency by stage, stalls, the reality gap.
+"""What a report's page says of a live run alone: deliveries, the reality gap, latency, stalls.
 
 Empty for runs that were not live. Never here: a number that the report does not have.
 """
@@ -29,6 +29,8 @@ _SPREAD: Final = ("p50_ns", "p99_ns", "p999_ns", "max_ns")
 def live_sections(values: Mapping[str, Any]) -> list[str]:
     """Return the sections of a report's values; none where the run has neither."""
     found = []
+    if values["deliveries"] is not None:
+        found.append(section("Deliveries", *_deliveries(values["deliveries"])))
     if values["reality_gap"]:
         found.append(section("Reality gap", _gaps(values)))
     latency = values["latency"]
@@ -36,6 +38,19 @@ def live_sections(values: Mapping[str, Any]) -> list[str]:
         found.append(section("Latency", _stages(latency)))
         found.append(section("What held the loop up", *_stalls(latency)))
     return found
+
+
+FATES: Final = ("signals", "fills")
+
+
+def fate_words(counts: Mapping[str, int]) -> str:
+    """Return how many have which state; those that always could be there stand also with 0.
+
+    >>> fate_words({"delivered": 1200, "recovered": 0, "dead": 0})
+    'delivered 1\u202f200, dead 0'
+    """
+    told = (f"{s} {number(n)}" for s, n in counts.items() if n or s != "recovered")
+    return ", ".join(told)
 
 
 def gap_rows(gap: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -79,6 +94,22 @@ def basis_points(share: float | None) -> str:
     ('12.50 bp', '-0.10 bp', '–')
     """
     return "–" if share is None else f"{share * 10_000:.2f} bp"
+
+
+def _deliveries(out: Mapping[str, Any]) -> list[str]:
+    rows: list[list[Cell]] = [
+        [("id", name), ("", text(fate_words(out[name])))] for name in FATES if out[name]
+    ]
+    found = [table([], rows)]
+    if out["dead"]:
+        names = ("kind", "number", "strategy_id", "broker", "topic", "error")
+        heads: list[Cell] = [("", "dead"), ("n", "number"), *(("", n) for n in names[2:])]
+        shown: list[list[Cell]] = [
+            [("n" if name == "number" else "", text(one[name] or "–")) for name in names]
+            for one in out["dead"]
+        ]
+        found.append(table(heads, shown))
+    return found
 
 
 def _gaps(values: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ import msgspec
 import polars as pl
 
 from parity.analysis import frames, results
+from parity.analysis.deliveries import deliveries_of
 from parity.analysis.documents import run_json
 from parity.analysis.gap import Gap, gaps_of
 from parity.analysis.latency import latency_of
@@ -75,6 +76,7 @@ def report_of(run: RunFolder, verdict: Mapping[str, Any] | None = None) -> Repor
         "drops_by_strategy": _drops(run),
         "lifecycle": _lifecycle(run),
         "failures": _failures(run),
+        "deliveries": deliveries_of(run.path),
         "reality_gap": msgspec.to_builtins(gaps),
         "latency": latency_of(run),
         "verdict": None if verdict is None else dict(verdict),

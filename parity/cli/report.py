@@ -98,10 +98,25 @@ def _show(values: dict[str, Any], span: tuple[int, int] | None) -> None:
 
 
 def _show_live(values: dict[str, Any]) -> None:
-    """Show what only a live run has: how its fills differ from paper, and where its time went."""
+    """Show what only a live run has: what it sent, how fills differ from paper, where time went."""
     from parity.analysis.latency import span_text
-    from parity.analysis.live_page import GAP_HEADS, STALLS_SHOWN, gap_rows, gap_words
+    from parity.analysis.live_page import (
+        FATES,
+        GAP_HEADS,
+        STALLS_SHOWN,
+        fate_words,
+        gap_rows,
+        gap_words,
+    )
 
+    if (out := values["deliveries"]) is not None:
+        show("", *(f"{name} out: {fate_words(out[name])}" for name in FATES if out[name]))
+        dead = table_of("dead", "number", "strategy", "topic", "error", right=("number",))
+        for one in out["dead"]:
+            whose = f"{one['strategy_id'] or 'not known'} at {one['broker'] or 'not known'}"
+            topic = one["topic"] or "not known"
+            dead.add_row(one["kind"], grouped(one["number"]), whose, topic, one["error"])
+        show(*([dead] if out["dead"] else []))
     for gap in values["reality_gap"]:
         show("", f"reality gap of {gap['strategy_id']} at {gap['broker']}: {gap_words(gap)}")
         legs = table_of("", *GAP_HEADS, right=GAP_HEADS)

@@ -13,6 +13,8 @@ from parity.cli.options import Json
 from parity.model.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import RenderableType
 
 EXAMPLE = "Examples:\n\nparity status runs/today\n\nparity status runs/today --watch\n\n" + (
@@ -104,16 +106,20 @@ def _rows(found: dict[str, Any], now: dict[str, Any] | None) -> list[tuple[str, 
         rows.append(("not well", ", ".join(ill) if ill else "nothing"))
         events = ", ".join(f"{name} {grouped(n)}" for name, n in now["events"].items())
         rows += [("events", events)] if events else []
-        if now["delivery"] is not None:
-            states = now["delivery"]["by_state"].items()
-            words = [f"{state} {grouped(n)}" for state, n in states if n]
-            words.append(f"{grouped(now['delivery']['open'])} on their way")
+        if (sent := now["delivery"]) is not None:
+            words = _fates(sent["by_state"])
+            words.append(f"{grouped(sent['open'])} on their way, since the start")
             rows.append(("signals out", ", ".join(words)))
-            fills = (now["delivery"].get("fills_by_state") or {}).items()
-            if words := [f"{state} {grouped(n)}" for state, n in fills if n]:
+            if words := _fates(sent.get("fills_by_state") or {}):
                 rows.append(("fills out", ", ".join(words)))
         if now["disk"]["journal_bytes"] is not None:
             rows.append(("not sealed", sized(now["disk"]["journal_bytes"])))
+    elif (out := found["deliveries"]) is not None:
+        rows += [
+            (f"{name} out", ", ".join(_fates(out[name])) or "none")
+            for name in ("signals", "fills")
+            if out[name] is not None
+        ]
     rows.append(("disk left", sized(found["free_bytes"])))
     verdict, error = found["last_verify"], found["last_error"]
     rows.append(
@@ -130,6 +136,10 @@ def _rows(found: dict[str, Any], now: dict[str, Any] | None) -> list[tuple[str, 
         )
     rows.append(("last error", said))
     return rows
+
+
+def _fates(by_state: Mapping[str, int]) -> list[str]:
+    return [f"{state} {grouped(n)}" for state, n in by_state.items() if n]
 
 
 def _partitions(places: list[dict[str, Any]]) -> RenderableType:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from parity.analysis.deliveries import fates_of
 from parity.compose.verdicts import kept_verdict
 from parity.live.calling import ask
 from parity.live.kept_log import last_error
@@ -65,6 +66,7 @@ def _of_run(folder: Path, *, lives: bool) -> dict[str, Any]:
         "last_seq": manifest.last_seq or run.flushed_seq(),
         "last_verify": kept_verdict(folder),
         "strategies": strategies,
+        "deliveries": None if lives else fates_of(folder),
     }
 
 
@@ -78,6 +80,7 @@ def _of_recording(folder: Path) -> dict[str, Any]:
         "last_seq": recording.last_seq,
         "last_verify": None,
         "strategies": [],
+        "deliveries": None,
     }
 
 

@@ -17,6 +17,7 @@ from parity.publishers.envelope import encode_message, headers_of, key_of
 from parity.recording.disk import sync_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from parity.publishers import Outgoing
@@ -56,6 +57,16 @@ def bury(folder: Path, what: Outgoing, run_id: str, broker: str, reason: str, tr
         os.fsync(file.fileno())
     if is_new:
         sync_folder(folder)
+
+
+def letters(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the letters of a run in their order; what a power loss tore is passed over."""
+    path = folder / FILE
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            yield msgspec.json.decode(line, type=dict[str, Any])
+        except msgspec.MsgspecError:
+            continue
 
 
 def _ends_whole(path: Path) -> bool:

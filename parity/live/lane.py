@@ -123,8 +123,9 @@ class Lane:
         """Put what became of it into the ledger."""
         assert self._ledger is not None
         self.counts[state] += 1
-        number, identity, *_ = label_of(what)
-        self._ledger.append(self._kind(number, identity, state, *(place or _NOWHERE), error))
+        label, at = label_of(what), (place or _NOWHERE)._asdict()
+        line = self._kind(label.number, label.identity, state=state, error=error, **at)
+        self._ledger.append(line)
 
     def failure(self, what: Outgoing, error: str) -> dict[str, Any]:
         """Return the detail of the event of one that is dead."""

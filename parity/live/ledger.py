@@ -32,16 +32,21 @@ class LedgerHead(msgspec.Struct, frozen=True):
     format: int = 1
 
 
-class LedgerLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One signal: `delivered` (its report came), `recovered` (found there later) or `dead`."""
+class _Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What became of one: `delivered` (its report came), `recovered` (found later) or `dead`."""
 
-    signal_no: int
-    signal_id: str
     state: State
     topic: str = ""
     partition: int = -1
     offset: int = -1
     error: str = ""
+
+
+class LedgerLine(_Line, frozen=True, omit_defaults=True):
+    """One signal."""
+
+    signal_no: int
+    signal_id: str
 
     @property
     def label(self) -> tuple[int, str]:
@@ -49,16 +54,11 @@ class LedgerLine(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.signal_no, self.signal_id
 
 
-class FillLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One fill on paper, as LedgerLine says it of a signal."""
+class FillLine(_Line, frozen=True, omit_defaults=True):
+    """One fill on paper."""
 
     fill_no: int
     event_id: str
-    state: State
-    topic: str = ""
-    partition: int = -1
-    offset: int = -1
-    error: str = ""
 
     @property
     def label(self) -> tuple[int, str]:
@@ -143,6 +143,20 @@ def read_ledger(
             cure="restore the file from a copy, or start a new run",
         ) from None
     return head, lines, whole
+
+
+def fates(path: Path, kind: LineKind = LedgerLine) -> dict[str, int] | None:
+    """Return how many a ledger has of each state, 0 included; None where there is no ledger.
+
+    Raises:
+        RecordingCorrupt: a line cannot be read.
+    """
+    if not path.exists():
+        return None
+    counts = dict.fromkeys((DELIVERED, RECOVERED, DEAD), 0)
+    for line in read_ledger(path, kind)[1]:
+        counts[line.state] += 1
+    return counts
 
 
 def check_ledger(

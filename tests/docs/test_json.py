@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from outside_run import run_with
+from signals import keep_ledger
 from typer.testing import CliRunner
 
 import parity
@@ -183,6 +184,7 @@ def _live(folder: Path) -> Path:
     found.collection("stop", {"generation": 2})
     found.beat(20_000_000, 2**60, 3)
     found.save(folder)
+    keep_ledger(folder)
     return folder
 
 

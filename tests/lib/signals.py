@@ -1,7 +1,9 @@
 """Approved signals as a runner offers them, for tests of what becomes of them."""
 
 from decimal import Decimal
+from pathlib import Path
 
+from parity.live.ledger import Ledger, LedgerHead, LedgerLine
 from parity.model.effects import ApprovedSignal, Candidate
 
 
@@ -24,3 +26,12 @@ def signal(number: int, reasoning: str = "") -> ApprovedSignal:
         quantity_exact=Decimal(1),
     )
     return ApprovedSignal(said, number, f"id-{number}", b"")
+
+
+def keep_ledger(run: Path) -> None:
+    """Write a run's ledger of four signals: two delivered, one found later, number 3 dead."""
+    ledger = Ledger(run / "deliveries" / "ledger.jsonl")
+    ledger.begin(LedgerHead("r", {}))
+    for number, state in enumerate(("delivered", "recovered", "dead", "delivered"), 1):
+        ledger.append(LedgerLine(number, f"id-{number}", state=state, error="no" * (number == 3)))
+    ledger.close()

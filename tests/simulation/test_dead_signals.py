@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from waiting import until
 
+from parity.analysis.deliveries import deliveries_of
+from parity.compose.status import status_of
 from parity.live.ledger import FillLine, LedgerLine, read_ledger
 from parity.recording.runs import RunFolder
 from parity.testing.broker import Broker
@@ -51,6 +53,15 @@ def test_refused_signals_pause_their_strategies(make_bench: Make, own_mock: Brok
         assert len(buried) == covered[count]
         told += len(buried)
     assert len(dead) == told
+    found = deliveries_of(bench.folder)
+    assert found is not None
+    seen = status_of(bench.folder)["deliveries"]
+    assert {name: found[name] for name in seen} == seen
+    assert [covered["dead"], covered["fill_dead"]] == [
+        found[name]["dead"] for name in ("signals", "fills")
+    ]
+    assert named >= {one["strategy_id"] for one in found["dead"]}
+    assert min(told, 20) == len(found["dead"])
     letters = (bench.folder / "deliveries" / "dead.jsonl").read_text().splitlines()
     named = [tuple(json.loads(line)["headers"].items()) for line in letters]
     assert told <= len({*named}) <= told + 1  # a kill may come between a letter and its ledger line

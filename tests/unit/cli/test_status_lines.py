@@ -37,6 +37,7 @@ FOUND: dict[str, Any] = {
     "free_bytes": 10**9,
     "last_verify": None,
     "last_error": None,
+    "deliveries": None,
     "now": NOW,
     "strategies": [STRATEGY | COUNTS | {"strategy_id": f"dip{n}"} for n in range(5)],
 }
@@ -51,6 +52,7 @@ def test_a_low_terminal_shows_the_strategies() -> None:
     assert "lag          2.0 h behind the venue" in lines
     assert all(any(line.startswith(f"dip{n} ") for line in lines[:23]) for n in range(5))
     assert lines.index("") < 3
+    assert "signals out  delivered 1, 0 on their way, since the start" in lines
     order = [next(i for i, line in enumerate(lines) if line.startswith(w)) for w in
              ("strategy", "partition", "stage")]  # fmt: skip
     assert sorted(order) == order

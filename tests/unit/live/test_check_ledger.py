@@ -9,7 +9,7 @@ from parity.live.ledger import FillLine, Ledger, LedgerHead, LedgerLine, check_l
 from parity.model.errors import RecordingCorrupt
 
 APPROVED = {1: "aa", 2: "bb", 3: "cc"}
-LINES = [LedgerLine(n, i, "delivered") for n, i in APPROVED.items()]
+LINES = [LedgerLine(n, i, state="delivered") for n, i in APPROVED.items()]
 
 
 def written(folder: Path, lines: list[LedgerLine], run_id: str = "r") -> Path:
@@ -22,7 +22,11 @@ def written(folder: Path, lines: list[LedgerLine], run_id: str = "r") -> Path:
 
 def test_a_whole_ledger_counts_what_was_delivered(tmp_path: Path) -> None:
     """Delivered and recovered lines count; a dead one is told apart."""
-    lines = [LINES[0], LedgerLine(2, "bb", "recovered"), LedgerLine(3, "cc", "dead", error="no")]
+    lines = [
+        LINES[0],
+        LedgerLine(2, "bb", state="recovered"),
+        LedgerLine(3, "cc", state="dead", error="no"),
+    ]
 
     assert {"deliveries": 3} == check_ledger(written(tmp_path, LINES), "r", APPROVED, complete=True)
     assert {"deliveries": 2, "dead": 1} == check_ledger(
@@ -46,8 +50,8 @@ def test_what_is_appended_is_on_disk_alone(tmp_path: Path) -> None:
     [
         (LINES[:2], "1 approved signals have no line, the first is number 3"),
         ([*LINES, LINES[1]], "signal 2 stands twice"),
-        ([*LINES, LedgerLine(4, "dd", "delivered")], "signal 4 .* was not approved"),
-        ([*LINES[:2], LedgerLine(3, "xx", "delivered")], "signal 3 .* was not approved"),
+        ([*LINES, LedgerLine(4, "dd", state="delivered")], "signal 4 .* was not approved"),
+        ([*LINES[:2], LedgerLine(3, "xx", state="delivered")], "signal 3 .* was not approved"),
     ],
 )
 def test_what_does_not_fit_is_corrupt(tmp_path: Path, lines: list[LedgerLine], said: str) -> None:
@@ -82,7 +86,7 @@ def test_an_open_run_may_have_delivered_more(tmp_path: Path) -> None:
 
 def test_a_ledger_of_fills_is_held_against_them(tmp_path: Path) -> None:
     """Fills on paper have lines with names of their own, and the same is asked of them."""
-    lines = [FillLine(n, i, "delivered") for n, i in APPROVED.items()]
+    lines = [FillLine(n, i, state="delivered") for n, i in APPROVED.items()]
     path = written(tmp_path, lines)
 
     assert {"deliveries": 3} == check_ledger(path, "r", APPROVED, FillLine, complete=True)
