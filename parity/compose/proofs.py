@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from parity.compose.brokers import PUBLISHING
+from parity.compose.delivered import Delivered
 from parity.compose.fingerprint import changes, fingerprint
 from parity.compose.kept import KeptPlanner, prepare_kept, prepare_today, todays_specs
 from parity.compose.plans import prepare
 from parity.core.engine import Engine
-from parity.core.orders import OUTSIDE
 from parity.model.errors import NothingCompared, RecordingCorrupt
 from parity.proof.diff import Comparison, Divergence, compare, streams_of
 from parity.proof.following import verify_run
@@ -45,7 +44,7 @@ def verify(run: Path) -> Verdict:
     with open_recording(folder.recording_path, cached=False) as recording:
         check_recording(folder, recording)
         engine, changed = kept_engine(folder, recording)
-        verdict = verify_run(folder, recording, engine, changed=changed, delivered=delivered)
+        verdict = verify_run(folder, recording, engine, changed=changed, delivered=Delivered())
         return msgspec.structs.replace(verdict, notes=[*verdict.notes, *_gone(recording)])
 
 
@@ -285,26 +284,3 @@ def _gone(recording: Recording) -> list[str]:
     """Return what a verdict does not cover because the recording had lost it before the run."""
     gone = recording.manifest.gone
     return [f"not covered, gone before the run: {words(gone)}"] if gone else []
-
-
-def delivered(run: RunFolder) -> dict[str, int]:
-    """Hold a run's ledgers against its signals and paper fills; return what was delivered."""
-    if run.manifest.mode not in PUBLISHING:
-        return {}
-    from parity.live.ledger import FillLine, check_ledger
-    from parity.publishers import event_id_of
-
-    run_id, complete = run.manifest.run_id, run.manifest.state == "complete"
-    approved: dict[int, str] = {}
-    filled: dict[int, str] = {}
-    for row in run.rows("decisions"):
-        if row["kind"] == "approved":
-            approved[row["signal_no"]] = row["signal_id"]
-        elif row["kind"] == "fill" and row["reason"] != OUTSIDE:
-            filled[len(filled) + 1] = event_id_of(run_id, len(filled) + 1)
-    folder = run.path / "deliveries"
-    counts = check_ledger(folder / "ledger.jsonl", run_id, approved, complete=complete)
-    if run.manifest.settings.get("paper_fills"):
-        fills = check_ledger(folder / "fills.jsonl", run_id, filled, FillLine, complete=complete)
-        counts |= {f"fill_{name}": count for name, count in fills.items()}
-    return counts

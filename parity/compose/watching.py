@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from parity.compose.proofs import check_recording, delivered, kept_engine
+from parity.compose.delivered import Delivered
+from parity.compose.proofs import check_recording, kept_engine
 from parity.model.errors import ConfigError
 from parity.proof.following import Following
 from parity.recording.holding import is_held
@@ -43,6 +44,7 @@ def watched(run: Path, wait: Callable[[], None]) -> Iterator[Verdict]:
         RecordingCorrupt: a file is not what was written, or was pruned before it was looked at.
     """
     following: Following | None = None
+    delivered = Delivered()
     while True:
         lives = is_held(run)  # before the manifest: a run is complete before it is let go of
         folder = RunFolder(run)

@@ -121,28 +121,39 @@ class Ledger:
 
 
 def read_ledger(
-    path: Path, kind: LineKind = LedgerLine
+    path: Path, kind: LineKind = LedgerLine, behind: int = 0
 ) -> tuple[LedgerHead | None, list[Line], int]:
     """Return head, lines, and how many bytes of the file are whole lines.
+
+    Args:
+        path: of the ledger; none where it is not there.
+        kind: of its lines.
+        behind: a size that was returned before: then no head, and only the lines since.
 
     Raises:
         RecordingCorrupt: a line cannot be read and has another behind it.
     """
-    data = path.read_bytes() if path.exists() else b""
+    data = b""
+    if path.exists():
+        with path.open("rb") as file:
+            file.seek(behind)
+            data = file.read()
     whole = data.rfind(b"\n") + 1
     rows = data[:whole].split(b"\n")[:-1]
-    number, decode = 1, msgspec.json.Decoder(kind).decode
+    begin = 0 if behind else 1
+    number, decode = 0, msgspec.json.Decoder(kind).decode
     try:
-        head = _decode_head(rows[0]) if rows else None
+        head = _decode_head(rows[0]) if rows and begin else None
         lines: list[Line] = []
-        for number, row in enumerate(rows[1:], 2):  # noqa: B007  # named in the error below
+        for number, row in enumerate(rows[begin:], begin):  # noqa: B007  # named in the error below
             lines.append(decode(row))
     except msgspec.MsgspecError as error:
+        number += 1 + path.read_bytes()[:behind].count(b"\n")
         raise RecordingCorrupt(
             f"{path}: line {number} is not a ledger line: {error}",
             cure="restore the file from a copy, or start a new run",
         ) from None
-    return head, lines, whole
+    return head, lines, behind + whole
 
 
 def fates(path: Path, kind: LineKind = LedgerLine) -> dict[str, int] | None:
@@ -159,55 +170,81 @@ def fates(path: Path, kind: LineKind = LedgerLine) -> dict[str, int] | None:
     return counts
 
 
-def check_ledger(
-    path: Path,
-    run_id: str,
-    decided: Mapping[int, str],
-    kind: LineKind = LedgerLine,
-    *,
-    complete: bool,
-) -> dict[str, int]:
-    """Hold a ledger against the approved signals of its run, or its fills on paper.
+class LedgerCheck:
+    """Holds a ledger against the approved signals of its run, or its fills on paper.
+
+    Each call goes on where the last one ended, and reads no line twice.
 
     Args:
         path: of the ledger.
         run_id: whose it must be.
-        decided: their ids by number, as far as the run's outputs are on disk: all of a complete
-            run, and of an open one what was settled before its newest part.
-        kind: of the ledger's lines.
-        complete: a line of what is not among the decided is wrong then; an open run may have
-            delivered what its outputs do not hold yet.
-
-    Returns:
-        How many were delivered, and how many are dead.
-
-    Raises:
-        RecordingCorrupt: a line is missing, doubled, or of another signal, fill or run.
+        kind: of its lines.
     """
-    head, lines, _ = read_ledger(path, kind)
-    word, was = ("fill", "simulated") if kind is FillLine else ("signal", "approved")
-    cure = "start the run again: it reads its output back and completes the ledger"
-    if head is None or head.run_id != run_id:
-        whose = "it has no head" if head is None else f"it is of run {head.run_id}, not {run_id}"
-        raise RecordingCorrupt(f"{path}: {whose}", cure=cure)
-    seen: dict[int, Line] = {}
-    for line in lines:
-        number, identity = line.label
-        noted = decided.get(number)
-        if number in seen:
-            raise RecordingCorrupt(f"{path}: {word} {number} stands twice", cure=cure)
-        if noted != identity and (noted is not None or complete):
-            raise RecordingCorrupt(
-                f"{path}: {word} {number} ({identity}) was not {was} by the run",
-                cure="restore the file from a copy",
-            )
-        seen[number] = line
-    lost = sorted(set(decided) - set(seen))
-    if lost:
-        raise RecordingCorrupt(
-            f"{path}: {len(lost)} {was} {word}s have no line, the first is number {lost[0]}",
-            cure=cure,
+
+    def __init__(self, path: Path, run_id: str, kind: LineKind = LedgerLine) -> None:
+        self._path, self._run_id, self._kind = path, run_id, kind
+        self._word, self._was = (
+            ("fill", "simulated") if kind is FillLine else ("signal", "approved")
         )
-    dead = sum(line.state == DEAD for line in seen.values())
-    counts = {"deliveries": len(seen) - dead}
-    return counts | ({"dead": dead} if dead else {})
+        self._bytes = 0
+        self._seen: set[int] = set()
+        self._dead = 0
+        self._waiting: dict[int, str] = {}  # decided, and without a line
+        self._early: dict[int, str] = {}  # with a line, and not decided as far as is known
+
+    def go_on(self, decided: Mapping[int, str], *, complete: bool) -> dict[str, int]:
+        """Take what was decided since the last call, and the lines since; return counts.
+
+        Args:
+            decided: ids by number, as far as the run's outputs are on disk: all of a complete run,
+                and of an open one what was settled before its newest part.
+            complete: a line of what is not among the decided is wrong then; an open run may have
+                delivered what its outputs do not hold yet.
+
+        Returns:
+            How many were delivered, and how many are dead.
+
+        Raises:
+            RecordingCorrupt: a line is missing, doubled, or of another signal, fill or run.
+        """
+        self._waiting.update(decided)
+        head, lines, whole = read_ledger(self._path, self._kind, self._bytes)
+        if not self._bytes and (head is None or head.run_id != self._run_id):
+            raise self._wrong(
+                "it has no head"
+                if head is None
+                else f"it is of run {head.run_id}, not {self._run_id}"
+            )
+        self._bytes = whole
+        for line in lines:
+            number, identity = line.label
+            if number in self._seen:
+                raise self._wrong(f"{self._word} {number} stands twice")
+            self._seen.add(number)
+            self._early[number] = identity
+            self._dead += line.state == DEAD
+        self._meet(complete)
+        if self._waiting:
+            raise self._wrong(
+                f"{len(self._waiting)} {self._was} {self._word}s have no line, the first is number "
+                f"{min(self._waiting)}"
+            )
+        counts = {"deliveries": len(self._seen) - self._dead}
+        return counts | ({"dead": self._dead} if self._dead else {})
+
+    def _meet(self, complete: bool) -> None:
+        """Take off what has a line and was decided; raise where the two are not of one."""
+        for number, identity in list(self._early.items()):
+            noted = self._waiting.get(number)
+            if noted == identity:
+                del self._waiting[number], self._early[number]
+            elif noted is not None or complete:
+                raise RecordingCorrupt(
+                    f"{self._path}: {self._word} {number} ({identity}) was not {self._was} by the "
+                    "run",
+                    cure="restore the file from a copy",
+                )
+
+    def _wrong(self, what: str) -> RecordingCorrupt:
+        cure = "start the run again: it reads its output back and completes the ledger"
+        return RecordingCorrupt(f"{self._path}: {what}", cure=cure)

@@ -22,12 +22,15 @@ from parity.compose.modes import paper
 from parity.compose.proofs import verify
 from parity.compose.watching import watched
 from parity.core.engine import Engine
+from parity.live import ledger as ledgers
+from parity.live.delivery import Delivery
 from parity.model.errors import ConfigError
 from parity.model.events import EventBatch
 from parity.recording.holding import held, is_held
 from parity.recording.reader import open_recording
 from parity.recording.runs import MANIFEST, STREAMS, RunFolder
 from parity.settings.strategies import load_strategies
+from parity.sources import paced
 from parity.sources.synthetic import make_recording
 
 TICKS = 4_000
@@ -42,9 +45,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open_recording(folder / "rec") as read:
         table = read.table
     specs = load_strategies(["momentum", "mean_reversion"], SETS)
-    paper(
-        folder / "run", specs, Feed(recording=folder / "rec"), table=table, checkpoint_ticks=1_000
-    )
+    feed = Feed(recording=folder / "rec")
+    with pytest.MonkeyPatch.context() as patch:
+        # Each checkpoint comes when it is due, however slow or fast the machine is.
+        patch.setattr(Delivery, "quiet", Delivery.settle)
+        patch.setattr(paced, "_BATCH_ROWS", 250)
+        paper(folder / "run", specs, feed, table=table, checkpoint_ticks=1_000)
     assert len(RunFolder(folder / "run").parts("decisions")) == 4
     return folder / "run"
 
@@ -166,6 +172,40 @@ def test_a_checkpoint_that_came_behind_its_part_is_compared(
     assert ["identical", "different"] == [one.verdict for one in verdicts]
     assert first is not None
     assert ("checkpoints", int(saved.stem)) == (first.stream, first.seq)
+
+
+def test_no_row_and_no_line_is_read_twice(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four looks: each decision is read to be compared, and to find its delivery, and not again."""
+    read: list[tuple[str, int]] = []
+    lines: list[int] = []
+    rows, ledger = RunFolder.rows, ledgers.read_ledger
+
+    def counted_rows(self: RunFolder, stream: str, **how: Any) -> Any:
+        for row in rows(self, stream, **how):
+            read.append((stream, row["seq"]))
+            yield row
+
+    def counted_lines(*args: Any) -> Any:
+        found = ledger(*args)
+        lines.extend(line.label[0] for line in found[1])
+        return found
+
+    alive = [True] * 4
+    monkeypatch.setattr(watching, "is_held", lambda _: bool(alive) and alive.pop())
+    stages = Stages(run, tmp_path / "copy", [1, 2, 3, 4, 4, 4])
+    monkeypatch.setattr(RunFolder, "rows", counted_rows)
+    monkeypatch.setattr(ledgers, "read_ledger", counted_lines)
+    verdicts = list(watched(stages.copy, stages.go))
+    monkeypatch.undo()
+
+    kept = {stream: [r["seq"] for r in RunFolder(run).rows(stream)] for stream in STREAMS}
+    assert 5 == len(verdicts)
+    assert sorted(kept["candidates"]) == sorted(q for s, q in read if s == "candidates")
+    assert sorted(2 * kept["decisions"]) == sorted(q for s, q in read if s == "decisions")
+    delivered = verdicts[-1].covered["deliveries"] + verdicts[-1].covered["fill_deliveries"]
+    assert delivered == len(lines) > 0
 
 
 def _fallen(parts: list[int]) -> set[int]:
