@@ -40,7 +40,9 @@ class Overtaking:
         if self.tick_ns < self.beat_ns:
             _, newest = times.both()
             self.count += int(newest.searchsorted(self.beat_ns))
-        self.tick_ns = max(self.tick_ns, times.last())
+        last = times.last()
+        if last > self.tick_ns:
+            self.tick_ns = last
 
     def snapshot(self) -> list[int]:
         """Return everything as plain values."""
@@ -60,7 +62,7 @@ class OwnTimes:
         takes_all: every instrument of the table is among them.
     """
 
-    __slots__ = ("_made", "_rows", "_segment", "_takes_all", "_tokens")
+    __slots__ = ("_last", "_made", "_rows", "_segment", "_takes_all", "_tokens")
 
     def __init__(self, segment: Segment, tokens: Mapping[int, int], takes_all: bool) -> None:
         self._segment = segment
@@ -68,6 +70,7 @@ class OwnTimes:
         self._takes_all = takes_all
         self._rows: Rows | None = None
         self._made: tuple[Rows, Rows] | None = None
+        self._last: int | None = None
 
     def at(self, row: int) -> int:
         """Return the largest own time up to an own row; NO_TIME where no tick had one."""
@@ -87,8 +90,10 @@ class OwnTimes:
 
     def last(self) -> int:
         """Return the largest own time of the segment; NO_TIME where there is none."""
-        row = self._last_row()
-        return NO_TIME if row < 0 else self.at(row)
+        if self._last is None:
+            row = self._last_row()
+            self._last = NO_TIME if row < 0 else self.at(row)
+        return self._last
 
     def both(self) -> tuple[Rows, Rows]:
         """Return the own rows, rising, and the largest time up to each."""
@@ -109,7 +114,7 @@ class OwnTimes:
 
     def _last_row(self) -> int:
         if self._takes_all:
-            return len(self._segment) - 1
+            return self._segment.count - 1
         return max((int(self._segment.rows_of(dense)[-1]) for dense in self._here()), default=-1)
 
     def _here(self) -> list[int]:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parity.core.asked import asked
+from parity.core.before import KeptStates
 from parity.core.declared import TICK, declared_bars, declared_timers, parameters_of
 from parity.core.digest import canonical, plain
 from parity.core.found import Failed, Found, exact_of, found_of, reasoning_of, words_of
@@ -345,8 +346,7 @@ class KernelDetector:
         self._lut = np.full(table_size, -1, np.int32)
         self._lut[list(self._dense)] = np.arange(len(self._dense), dtype=np.int32)
         self._states = np.zeros(len(self._dense), kernel.state)
-        self._bytes = self._states.view(np.uint8).reshape(len(self._dense), -1)
-        self._before = self._bytes.copy()
+        self._before = KeptStates(self._states, self._dense)
         self._params = kernel.params.reshape(1)
         self._out = np.zeros(_OUT_ROWS, kernel.out)
         self._rows = np.zeros(_OUT_ROWS, np.int64)
@@ -361,17 +361,18 @@ class KernelDetector:
         found: list[Found] = []
         failed: list[Failed] = []
         begin: dict[int, int] = {}  # by instrument: the row its kept state stands before
-        self._keep_states(view)
+        self._before.keep(view)
         inst, column, places = view.inst, view.batch.column, None
         if rows is not None and len(view) >= max(FEW_ROWS, 2 * len(rows)):
             part = view.part(self._dense, rows)  # a driver would pass over all the others' rows
             inst, column, places = part.inst, part.column, rows
-        columns = tuple(column(name) for name in self.kernel.columns)
+        columns = tuple([column(name) for name in self.kernel.columns])
         row, end = 0, len(inst)
         while row < end:
             count, row = self._call(inst, columns, self._lut, row, end)
             error = count > 0 and self._codes[count - 1] < 0
-            found += self._collect(count - 1 if error else count, places, failed)
+            if count:
+                found += self._collect(count - 1 if error else count, places, failed)
             if error:
                 at, code = row - 1, int(self._codes[count - 1])
                 words = f"kernel {self.kernel.name}: step returned {code}"
@@ -406,15 +407,6 @@ class KernelDetector:
     ) -> tuple[int, int]:
         buffers = (self._out, self._rows, self._codes)
         return self._driver(self._states, self._params, lut, inst, columns, lo, hi, *buffers)
-
-    def _keep_states(self, view: View) -> None:
-        # For a roll-back: the states as they are before this view; few ticks touch few of them.
-        if len(view) >= FEW_ROWS:
-            self._before[:] = self._bytes
-            return
-        for dense in view.inst_list:
-            local = self._lut[dense]
-            self._before[local] = self._bytes[local]
 
     def _collect(self, count: int, places: Rows | None, failed: list[Failed]) -> list[Found]:
         found = []
@@ -451,13 +443,13 @@ class KernelDetector:
         # Only the failing instrument's state was touched at `at`: run its rows again, alone.
         dense = int(inst[at])
         local = int(self._lut[dense])
-        self._bytes[local] = self._before[local]
+        self._before.take_back(local)
         alone = np.full(len(self._lut), -1, np.int32)
         alone[dense] = local
         row = begin.get(dense, 0)
         while row < at:
             _, row = self._call(inst, columns, alone, row, at)
-        self._before[local] = self._bytes[local]  # the next error goes back no further than here
+        self._before.keep_one(local)  # the next error goes back no further than here
         begin[dense] = at + 1
 
     def history_at(self, view: View, row: int) -> None:

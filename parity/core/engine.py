@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -173,13 +173,9 @@ class Engine:
         Raises:
             ValueError: the batch does not lie behind what was processed before.
         """
-        last_seq = batch.last_seq
+        first, last_seq = batch.bounds()
         if last_seq == 0:
             return []
-        first = min(
-            int(batch.ticks.column("seq")[0]) if len(batch.ticks) else last_seq,
-            batch.controls[0].seq if batch.controls else last_seq,
-        )
         if first <= self.last_seq:
             raise ValueError(
                 f"batch starts at seq {first}, behind {self.last_seq} already processed"
@@ -190,9 +186,10 @@ class Engine:
             if isinstance(part, Control):
                 effects += self._control(part)
             else:
-                self.ticks += len(part)
+                count = len(part)
+                self.ticks += count
                 segment = Segment(part, self._scan)
-                self.undelivered += len(part) - len(segment)
+                self.undelivered += count - segment.count
                 effects += self._run_segment(segment)
                 segment.release()
         self.last_seq = last_seq
@@ -283,7 +280,7 @@ class Engine:
         return self._advance(self.executors, end_ns, self.last_seq, beat=True)
 
     def _run_segment(self, segment: Segment) -> list[Effect]:
-        if not len(segment):
+        if not segment.count:
             return []
         self._roster.feed(segment)
         concerned = self._roster.concerned(segment)
@@ -305,8 +302,8 @@ class Engine:
     def _mark(self, segment: Segment) -> None:
         # Of all that was ever traded, held now or not: no mark tells where batches ended.
         traded = self._traded
-        if traded and len(segment) < FEW_ROWS:
-            traded = traded & set(segment.batch.column("instrument_token").tolist())
+        if traded and segment.count < FEW_ROWS:
+            traded = traded.intersection(segment.batch.column("instrument_token").tolist())
         for token in traded:
             price = last_price(segment, self.table.dense_id(token))
             if price is not None:
@@ -392,8 +389,14 @@ def run_digest(parts: Sequence[tuple[str, str, str]]) -> str:
     ).hexdigest()
 
 
-def _cut(batch: EventBatch, rows_max: int) -> Iterator[TickBatch | Control]:
-    """Yield the batch's ticks cut at its controls: a control is a barrier."""
+def _cut(batch: EventBatch, rows_max: int) -> Iterable[TickBatch | Control]:
+    """Return the batch's ticks cut at its controls: a control is a barrier."""
+    if not batch.controls and len(batch.ticks) <= rows_max:
+        return (batch.ticks,)  # as nearly always, live
+    return _cut_at_controls(batch, rows_max)
+
+
+def _cut_at_controls(batch: EventBatch, rows_max: int) -> Iterator[TickBatch | Control]:
     seq = batch.ticks.column("seq") if len(batch.ticks) else None
     lo = 0
     for control in batch.controls:

@@ -174,7 +174,9 @@ class Executor:
         self.broker.enter(view.segment)
         if not self.ended:
             found, failed = self.detector.detect(view, rows, told)
-            self._put(view, self._steps(view, rows, failed), found, failed)
+            steps = self._steps(view, rows, failed)
+            if steps or found or failed:
+                self._put(view, steps, found, failed)
             self.gate.enter_segment()
 
     def _put(
@@ -192,6 +194,8 @@ class Executor:
     def _steps(self, view: View, rows: Rows | None, failed: list[Failed]) -> list[Entry]:
         """Return where it had its first tick, where it is warm, and where it is so no longer."""
         steps: list[Entry] = []
+        if self._began and not failed and self._warmth.warm:
+            return steps  # nearly always
         if not self._began and len(view) and (rows is None or len(rows)):
             self._began = True
             first = view.position(0 if rows is None else int(rows[0]))

@@ -32,16 +32,13 @@ def last_price(segment: Segment, dense: int, until: int | None = None) -> Decima
     """
     flags = segment.batch.column("flags")
     scale = segment.batch.table.by_dense(dense).price_scale
-    rows = segment.rows_of(dense)
-    if until is not None:
-        rows = rows[: rows.searchsorted(until, side="right")]
-    for row in rows[::-1]:
-        bits = int(flags[row])
+    for row in segment.rows_back(dense, until):
+        bits = flags.item(row)
         if bits & flag.TRADE_LIKE and not bits & flag.NO_PRICE:
-            return Decimal(int(segment.batch.column("price_int")[row])).scaleb(-scale, EXACT)
+            return Decimal(segment.batch.column("price_int").item(row)).scaleb(-scale, EXACT)
         sides = [n for n, absent in _SIDES if bits & flag.QUOTE and not bits & absent]
         if sides:
-            total = sum(int(segment.batch.column(n)[row]) for n in sides)
+            total = sum(segment.batch.column(n).item(row) for n in sides)
             return Decimal(total * 10 // len(sides)).scaleb(-scale - 1, EXACT)
     return None
 

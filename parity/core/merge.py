@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from parity.core.executor import Executor
 
 
-def merged(executors: Iterable[Executor]) -> Iterator[tuple[int, Executor]]:
-    """Yield (row, executor) for everything due in a segment; the consumer decides it at once."""
+def merged(executors: Iterable[Executor]) -> Iterable[tuple[int, Executor]]:
+    """Give (row, executor) for everything due in a segment; the consumer decides it at once."""
     heap = [(row, e.key, e) for e in executors if (row := e.next_row()) is not None]
+    return _in_order(heap) if heap else ()
+
+
+def _in_order(heap: list[tuple[int, tuple[str, str], Executor]]) -> Iterator[tuple[int, Executor]]:
     heapq.heapify(heap)
     while heap:
         row, key, executor = heap[0]

@@ -148,8 +148,10 @@ def feeds_of(
     )
 
 
-def own_rows(view: View, tokens: Mapping[int, int], mine: npt.NDArray[np.bool_]) -> Rows:
+def own_rows(view: View, tokens: Mapping[int, int], mine: npt.NDArray[np.bool_]) -> Rows | None:
     """Return the view's rows of an executor's instruments, each looked up once for all.
+
+    None is all of them, as it often is where they are few.
 
     Args:
         view: ticks of its kind.
@@ -157,7 +159,8 @@ def own_rows(view: View, tokens: Mapping[int, int], mine: npt.NDArray[np.bool_])
         mine: by dense id, whether it is one of them.
     """
     if len(view) < FEW_ROWS:
-        return np.array([r for r, dense in enumerate(view.inst_list) if dense in tokens], np.int64)
+        own = [r for r, dense in enumerate(view.inst_list) if dense in tokens]
+        return None if len(own) == view.count else np.array(own, np.int64)
     if len(tokens) > _FEW_TOKENS:
         return np.flatnonzero(mine[view.inst])
     found = [view.rows_of(dense) for dense in tokens]

@@ -25,6 +25,8 @@ from parity.model import ticks as flag
 from parity.model.ticks import TickBatch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from parity.model.values import MarketTick
 
 Rows = npt.NDArray[np.int64]
@@ -40,9 +42,10 @@ NO_TIME: Final = -(1 << 62)  # of a tick that advances no clock, and of a clock 
 class Scan:
     """Per instrument: the last ts_event and how many consecutive ticks had it."""
 
-    __slots__ = ("last_ts", "run_length")
+    __slots__ = ("_here", "last_ts", "run_length")
 
     def __init__(self, instruments: int) -> None:
+        self._here = np.zeros(instruments, np.bool_)
         self.last_ts = np.zeros(instruments, np.int64)
         self.run_length = np.zeros(instruments, np.int64)
 
@@ -58,7 +61,8 @@ class Scan:
         count = len(batch)
         inst = np.empty(count, np.int32)
         ordinals = np.empty(count, np.int64)
-        here = np.zeros(len(batch.table), np.bool_)
+        # Of few rows nobody looks there: what earlier ones left in it may stay.
+        here = self._here if count < FEW_ROWS else np.zeros(len(batch.table), np.bool_)
         said = survey(
             batch.column("instrument_token"),
             batch.column("ts_event"),
@@ -124,6 +128,7 @@ class Segment:
         "all_trades",
         "batch",
         "clock_ts",
+        "count",
         "ordinals",
         "seq",
         "sorted_ts",
@@ -136,6 +141,7 @@ class Segment:
             shown = np.flatnonzero((ticks.column("flags") & flag.UNDELIVERED) == 0)
             ticks, ordinals = ticks.take(shown), ordinals[shown]
         self.batch = ticks
+        self.count = len(ticks)
         self.ordinals = ordinals
         self.seq: Rows = ticks.column("seq")
         self.ts_event: Rows = ticks.column("ts_event")
@@ -149,13 +155,15 @@ class Segment:
         self._views: dict[str, View] = {}
 
     def __len__(self) -> int:
-        return len(self.batch)
+        return self.count
 
     @property
     def instruments(self) -> list[int]:
         """Dense ids of the instruments that have a tick here, rising."""
         if self._instruments is None:
-            if len(self) < FEW_ROWS:
+            if self.count == 1:
+                self._instruments = self.batch.column("inst").tolist()
+            elif self.count < FEW_ROWS:
                 self._instruments = sorted(set(self.batch.column("inst").tolist()))
             else:
                 self._instruments = np.flatnonzero(self._here).tolist()
@@ -170,6 +178,17 @@ class Segment:
         if self._by_instrument is None:
             self._by_instrument = ByInstrument(self.batch.column("inst"), len(self.batch.table))
         return self._by_instrument.rows(dense)
+
+    def rows_back(self, dense: int, until: int | None = None) -> Iterable[int]:
+        """Return the rows of one instrument from the last, or from `until`, back to the first."""
+        if self.count < FEW_ROWS:
+            inst = self.batch.column("inst").tolist()
+            last = self.count - 1 if until is None else min(until, self.count - 1)
+            return [row for row in range(last, -1, -1) if inst[row] == dense]
+        rows = self.rows_of(dense)
+        if until is not None:
+            rows = rows[: rows.searchsorted(until, side="right")]
+        return map(int, rows[::-1])
 
     def reach(self, dense: int) -> list[int] | None:
         """Return the lowest and highest trade, bid and ask of an instrument; None where few rows.
@@ -207,6 +226,7 @@ class View:
         "_positions",
         "_ticks",
         "batch",
+        "count",
         "ends",
         "inst",
         "segment",
@@ -215,6 +235,7 @@ class View:
     def __init__(self, segment: Segment, on: str) -> None:
         self.segment = segment
         self.batch, self._positions = _of_kind(segment, on)
+        self.count = len(self.batch)
         self.inst: npt.NDArray[np.int32] = self.batch.column("inst")
         self._by_instrument: ByInstrument | None = None
         self._parts: dict[tuple[int, ...], Part] = {}
@@ -223,7 +244,7 @@ class View:
         self.ends: list[int] = []  # by row: the place behind it in its instrument's store
 
     def __len__(self) -> int:
-        return len(self.batch)
+        return self.count
 
     def ordinal(self, row: int) -> int:
         """Return the tick's position within consecutive ticks of equal (token, ts_event)."""

@@ -60,5 +60,15 @@ class EventBatch(msgspec.Struct, frozen=True):
     @property
     def last_seq(self) -> int:
         """The largest seq in the batch, 0 where it is empty."""
-        last = int(self.ticks.column("seq")[-1]) if len(self.ticks) else 0
-        return max(last, self.controls[-1].seq if self.controls else 0)
+        return self.bounds()[1]
+
+    def bounds(self) -> tuple[int, int]:
+        """Return the first and the last seq in the batch, 0 and 0 where it is empty."""
+        first = last = 0
+        if len(self.ticks):
+            seq = self.ticks.column("seq")
+            first, last = seq.item(0), seq.item(-1)
+        if self.controls:
+            first = min(first or self.controls[0].seq, self.controls[0].seq)
+            last = max(last, self.controls[-1].seq)
+        return first, last
