@@ -74,6 +74,10 @@ class TimedSource:
     async def connect(self) -> None:
         """Nothing to connect."""
 
+    def topic_ids(self) -> Mapping[str, str]:
+        """There is no broker."""
+        return {}
+
     def name_streams(self, ids: Mapping[tuple[str, int], int]) -> None:
         """The only stream is 0."""
 

@@ -65,6 +65,9 @@ class LiveSource(Protocol):
     async def connect(self) -> None:
         """Find the streams, or raise ServiceDown within a bounded time."""
 
+    def topic_ids(self) -> Mapping[str, str]:
+        """Return the topics' ids at a broker, as far as it gives any; after `connect`."""
+
     def name_streams(self, ids: Mapping[Stream, int]) -> None:
         """Take the dense ids of a recording."""
 

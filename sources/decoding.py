@@ -71,7 +71,8 @@ def decode_messages(
     if messages.catch_up:
         records["flags"] |= np.uint32(CATCH_UP)
     streams, offsets, notes = messages.streams, messages.offsets, messages.gaps
-    positions = {note.detail["stream"]: note.detail["next_offset"] for note in notes}
+    found = [note.detail for note in notes if "next_offset" in note.detail]
+    positions = {detail["stream"]: detail["next_offset"] for detail in found}
     last = dict(zip(streams, offsets, strict=True))  # of each stream; offsets rise in it
     positions.update((stream, offset + 1) for stream, offset in last.items())
     if starts is not None:

@@ -64,6 +64,10 @@ class PacedSource:
     async def connect(self) -> None:
         """Nothing to find."""
 
+    def topic_ids(self) -> Mapping[str, str]:
+        """A recording has none."""
+        return {}
+
     def name_streams(self, ids: Mapping[Stream, int]) -> None:
         """Take the dense id of a recording."""
         self._id = ids[self.streams[0]]

@@ -133,6 +133,10 @@ class PinnedSource:
         """Find the streams."""
         await self._source.connect()
 
+    def topic_ids(self) -> Mapping[str, str]:
+        """Return the topics' ids."""
+        return self._source.topic_ids()
+
     def name_streams(self, ids: Mapping[Stream, int]) -> None:
         """Take the dense ids of a recording."""
         self._source.name_streams(ids)

@@ -93,6 +93,26 @@ def check_still_there(stream: Stream, at: int, low: int, high: int) -> None:
         )
 
 
+def made_anew(
+    streams: Sequence[tuple[int, str]], were: Mapping[str, str], are: Mapping[str, str]
+) -> list[Note]:
+    """Return a note for each (stream, topic) of which the id is another one."""
+    return [
+        Note(0, "topic_made_anew", {"stream": n, "topic": t, "topic_id": are[t], "was": were[t]})
+        for n, t in streams
+    ]
+
+
+def was_made_anew(were: Mapping[str, str], are: Mapping[str, str]) -> ServiceDown:
+    """Return the error of topics of which the id is another one."""
+    topic = min(are)
+    return ServiceDown(
+        f"topic {topic}: it was created anew: its id is {are[topic]}, and was {were[topic]}; all "
+        "that was read before is kept",
+        cure="start a new recording",
+    )
+
+
 def gap_of(row: int, stream: int, at: int, to: int, reason: str) -> Note:
     """Return the note of offsets that are not there: from `at`, up to `to`."""
     return Note(row, "gap", {"stream": stream, "offset": at, "next_offset": to, "reason": reason})

@@ -78,6 +78,10 @@ class WarmedSource:
         await self._inner.connect()
         self.streams = [*self._inner.streams, *self._warm.streams]
 
+    def topic_ids(self) -> Mapping[str, str]:
+        """Return those of the live source."""
+        return self._inner.topic_ids()
+
     def name_streams(self, ids: Mapping[Stream, int]) -> None:
         """Take the dense ids of a recording."""
         self._warm.name_streams(ids)

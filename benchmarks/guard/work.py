@@ -206,6 +206,10 @@ class Payloads:
     async def connect(self) -> None:
         """Nothing to connect."""
 
+    def topic_ids(self) -> Mapping[str, str]:
+        """There is no broker."""
+        return {}
+
     def name_streams(self, ids: Mapping[tuple[str, int], int]) -> None:
         """The only stream is 0."""
 

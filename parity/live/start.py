@@ -131,7 +131,7 @@ async def _place(
         if positions := recorded.next_positions():  # none where a kill came before the first
             source.start_at(positions)
         await source.connect()
-    source.name_streams(add_streams(folder, source.streams))
+    source.name_streams(add_streams(folder, source.streams, source.topic_ids()))
     return recorded, table if recorded is None else recorded.table
 
 

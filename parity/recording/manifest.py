@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -26,7 +27,7 @@ MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
 _changing = threading.Lock()
 # Left out of the text where empty, so that a recording without them reads as it always did.
-_LEFT_OUT: Final = ("extensions", "origin", "gone", "shard")
+_LEFT_OUT: Final = ("extensions", "origin", "gone", "shard", "topic_ids")
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -109,6 +110,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         gone: ranges of seqs that are no longer there, in seq order.
         shard: of one runner of several: its `partitions`, `of` how many by topic, and the
             `partitioner`.
+        topic_ids: of the topics of `streams`, where their broker gives ids: made anew, a topic has
+            another one.
     """
 
     recording_id: str
@@ -127,6 +130,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     origin: dict[str, Any] = {}
     gone: list[Gone] = []
     shard: dict[str, Any] = {}
+    topic_ids: dict[str, str] = {}
 
     @property
     def table(self) -> InstrumentTable:
@@ -218,26 +222,46 @@ def save_manifest(folder: Path, manifest: Manifest) -> None:
     replace_file(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(whole), indent=1))
 
 
-def add_streams(folder: Path, streams: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+def add_streams(
+    folder: Path,
+    streams: Iterable[tuple[str, int]],
+    topic_ids: Mapping[str, str] = MappingProxyType({}),
+) -> dict[tuple[str, int], int]:
     """Give each (topic, partition) its dense id, known ones keeping theirs.
 
     Call it before the first frame that uses a new one.
 
+    Args:
+        folder: of the recording.
+        streams: to add.
+        topic_ids: of their topics, as far as the broker gives ids.
+
     Returns:
         All streams of the recording: (topic, partition) -> id.
+
+    Raises:
+        ConfigError: a topic had another id: its offsets are not those that were recorded.
     """
     wanted = list(streams)
 
     def change(manifest: Manifest) -> Manifest:
+        for topic, was in manifest.topic_ids.items():
+            if topic_ids.get(topic, was) != was:
+                raise ConfigError(
+                    f"topic {topic!r} was created anew since {folder} was recorded: its id is "
+                    f"{topic_ids[topic]}, and was {was}",
+                    cure="start a new recording, or read another topic",
+                )
         rows = list(manifest.streams)
         known = {(s.topic, s.partition) for s in rows}
         for topic, partition in wanted:
             if (topic, partition) not in known:
                 known.add((topic, partition))
                 rows.append(Stream(len(rows), topic, partition))
-        if len(rows) == len(manifest.streams):
+        ids = {**manifest.topic_ids, **topic_ids}
+        if len(rows) == len(manifest.streams) and ids == manifest.topic_ids:
             return manifest
-        return msgspec.structs.replace(manifest, streams=rows)
+        return msgspec.structs.replace(manifest, streams=rows, topic_ids=ids)
 
     return {(s.topic, s.partition): s.id for s in update_manifest(folder, change).streams}
 

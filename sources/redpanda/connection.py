@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from parity.model.errors import ServiceDown, setting_refused
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from parity.sources.arrivals import Stream
 
+Client = TypeVar("Client")
 CONNECT_LIMIT_S: Final = 10.0
 
 SETTINGS: Final[dict[str, Any]] = {
@@ -47,11 +48,22 @@ def consumer_of(
     Raises:
         ConfigError: a librdkafka setting is refused.
     """
-    from confluent_kafka import Consumer, KafkaException
+    from confluent_kafka import Consumer
 
     settings = {"bootstrap.servers": servers, **SETTINGS, **given, "error_cb": report}
+    return client_of(Consumer, settings)
+
+
+def client_of(kind: Callable[..., Client], settings: Mapping[str, Any]) -> Client:
+    """Return a client of librdkafka.
+
+    Raises:
+        ConfigError: a setting is refused.
+    """
+    from confluent_kafka import KafkaException
+
     try:
-        return Consumer(settings, logger=_LIBRDKAFKA_LOG)
+        return kind(dict(settings), logger=_LIBRDKAFKA_LOG)
     except KafkaException as error:
         raise setting_refused(error.args[0].str()) from None
     except (TypeError, ValueError) as error:  # what is to be a function or a mapping, and is text

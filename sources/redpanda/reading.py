@@ -12,10 +12,8 @@ Never here: seq, ts_recv, a commit, or a decision about what a tick means.
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +32,8 @@ from parity.sources.redpanda.connection import (
     no_answer,
     offsets_since,
 )
+from parity.sources.redpanda.handover import Handover
+from parity.sources.redpanda.inquiry import Inquiry, TopicWatch
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -42,7 +42,6 @@ BATCH_MESSAGES_MAX: Final = 1000
 QUEUE_BATCHES_MAX: Final = 64
 _POLL_S: Final = 0.1
 _MARKS_S: Final = 1.0  # between looks at where partitions begin and end
-_END_S: Final = 1.0  # that a partition has to say where it ends: a fetch may go before, 0.5 s long
 _NO_END: Final = 2**63
 _AWAY: Final = ("_ALL_BROKERS_DOWN", "_TRANSPORT", "_RESOLVE", "_TIMED_OUT")
 
@@ -103,17 +102,15 @@ class RedpandaSource:
         self._keep_raw = keep_raw
         self._settings = dict(settings or {})
         self._connect_limit_s = connect_limit_s
-        self._queue: deque[Messages] = deque()
-        self._queue_batches_max = queue_batches_max
+        self._handover = Handover(queue_batches_max)
         self._portions = Portions(BATCH_MESSAGES_MAX)
-        self._space = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._consumer: Consumer | None = None
+        self._inquiry: Inquiry | None = None
+        self._watch = TopicWatch(None, {})
+        self._topic_ids: dict[str, str] = {}
         self._failure: ParityError | None = None
-        self._ended = False
-        self._wake_fd = -1
-        self._waiter: asyncio.Future[None] | None = None
         self._last_error = ""
         self._outages = 0
         self._lost_at = 0.0  # by the monotonic clock; 0 while a broker is there
@@ -127,6 +124,7 @@ class RedpandaSource:
         self._decoding = threading.Lock()  # decoders remember texts, and behind the head both read
         self._backlog = Backlog(self._times, self._take_ends, self._hold, time.time, **kept)
         self._look_due = True  # for a backlog
+        self._silent: set[Stream] = set()  # that did not say where they end, the last time
         self._read_out: dict[int, int] = {}  # stream -> its end when last it was read out
 
     # -- the loop's side
@@ -162,6 +160,10 @@ class RedpandaSource:
         """Return the offset each stream is read from next; before `start` only."""
         return dict(self._next)
 
+    def topic_ids(self) -> Mapping[str, str]:
+        """Return the topics' ids at the broker; after `connect`. Of some brokers there are none."""
+        return self._topic_ids
+
     async def offsets_at(self, ms: int) -> dict[Stream, int]:
         """Return the first offset of each partition since then; after `connect`.
 
@@ -193,8 +195,7 @@ class RedpandaSource:
         self._readers = {
             n: self._events[s[0]] for s, n in self._ids.items() if s[0] in self._events
         }
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        asyncio.get_running_loop().add_reader(self._wake_fd, self._woken)
+        self._handover.open()
         self._thread = threading.Thread(target=self._read, name="redpanda-reader", daemon=True)
         self._thread.start()
 
@@ -204,28 +205,21 @@ class RedpandaSource:
         Raises:
             ServiceDown: the consumer cannot go on; after everything read before was taken.
         """
-        if self._queue:
+        handed = self._handover
+        if handed.queue:
             await asyncio.sleep(0)  # behind the head too, signals and deliveries get their turn
-        elif not self._ended:
-            loop = asyncio.get_running_loop()
-            self._waiter = loop.create_future()
-            timer = loop.call_later(wait_s, self._wake_waiter)
-            try:
-                if not self._queue and not self._ended:
-                    await self._waiter
-            finally:
-                timer.cancel()
-                self._waiter = None
-        if self._queue:
-            messages = self._queue.popleft()
+        elif not handed.ended:
+            await handed.wait(wait_s)
+        if handed.queue:
+            messages = handed.queue.popleft()
             size = self._portions.size(len(messages.payloads))
             if size < len(messages.payloads):
                 messages, rest = cut(messages, size)
-                self._queue.appendleft(rest)
-            self._space.set()
+                handed.queue.appendleft(rest)
+            handed.took()
             with self._decoding:
                 return decode_messages(self._decoder, messages, self._readers, self._keep_raw)
-        if not self._ended:
+        if not handed.ended:
             return Arrivals(np.zeros(0, self._decoder.dtype), [], {})
         if self._failure is not None:
             raise self._failure
@@ -238,7 +232,7 @@ class RedpandaSource:
     def stop(self) -> None:
         """Stop polling; what was read already can still be taken."""
         self._stopping.set()
-        self._space.set()
+        self._handover.took()
 
     async def close(self) -> None:
         """Stop, and close the consumer."""
@@ -249,18 +243,7 @@ class RedpandaSource:
         elif self._consumer is not None:
             await asyncio.to_thread(self._consumer.close)
         self._consumer = None
-        if self._wake_fd >= 0:
-            asyncio.get_running_loop().remove_reader(self._wake_fd)
-            os.close(self._wake_fd)
-            self._wake_fd = -1
-
-    def _woken(self) -> None:
-        os.eventfd_read(self._wake_fd)
-        self._wake_waiter()
-
-    def _wake_waiter(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._handover.close()
 
     # -- connecting
 
@@ -270,9 +253,14 @@ class RedpandaSource:
         consumer = consumer_of(self._servers, self._settings, self._report)
         try:
             limit_s = self._connect_limit_s
-            known = consumer.list_topics(timeout=limit_s).topics
+            cluster = consumer.list_topics(timeout=limit_s)
             asked = (self._topics, self._partitions, self._servers, self._events)
-            for stream in placing.partitions_of(known, *asked):
+            streams = placing.partitions_of(cluster.topics, *asked)
+            self._inquiry = Inquiry(self._servers, self._settings)
+            if cluster.controller_id in cluster.brokers:  # who describes topics
+                self._topic_ids = self._inquiry.topic_ids(self._topics, limit_s)
+            self._watch = TopicWatch(self._inquiry, self._topic_ids)
+            for stream in streams:
                 low, high = consumer.get_watermark_offsets(TopicPartition(*stream), limit_s)
                 self._place(stream, low, high)
             consumer.assign(
@@ -285,6 +273,8 @@ class RedpandaSource:
             consumer.close()
             raise
         self._consumer = consumer
+        if unnamed := sorted({*self._topics} - {*self._topic_ids}):
+            _log.info("no_topic_ids", servers=self._servers, topics=unnamed)
 
     def _place(self, stream: Stream, low: int, high: int) -> None:
         n = len(self.streams)
@@ -311,20 +301,23 @@ class RedpandaSource:
         try:
             self._hand_over(Messages([], [], [], [], self._first_gaps))
             while not self._stopping.is_set() and (self._unfinished or not self._exit_at_end):
-                if len(self._queue) >= self._queue_batches_max:
-                    self._wait_for_space()
+                if self._handover.full:
+                    self._handover.wait_for_room(self._stopping, _POLL_S)
                     continue
                 first = consumer.poll(_POLL_S)
                 self._mark(consumer)
                 if first is None:
                     continue
+                self._check_topics()
                 if self._lost_at and first.error() is None:
                     away_s = round(time.monotonic() - self._lost_at, 3)
                     _log.warning("broker_back", servers=self._servers, away_s=away_s)
                     self._lost_at = 0.0
                     self._look_due = True
+                    self._check_topics(at_once=True)
                 if self._look_due:
                     self._look_due = False
+                    self._silent.clear()
                     self._backlog.look(self._in_order())
                     if self._stopping.is_set():
                         break  # ends are missing: nothing can be merged
@@ -336,8 +329,7 @@ class RedpandaSource:
             self._failure = ServiceDown(f"reader of {self._servers} stopped: {error!r}")
         finally:
             consumer.close()
-            self._ended = True
-            os.eventfd_write(self._wake_fd, 1)
+            self._handover.end()
 
     def _mark(self, consumer: Consumer) -> None:
         # By this thread, for it alone knows when the consumer is closed. What librdkafka has at
@@ -349,12 +341,20 @@ class RedpandaSource:
         for n, place in zip(self._ids.values(), self._named(self._ids.values()), strict=True):
             low, high = consumer.get_watermark_offsets(place, cached=True)
             self._marks[n] = (low if low >= 0 else None, high if high >= 0 else None)
+        self._check_topics()
 
-    def _wait_for_space(self) -> None:
-        self._space.clear()
-        # Looked at again after the clear, else a take in between is missed.
-        if len(self._queue) >= self._queue_batches_max and not self._stopping.is_set():
-            self._space.wait(_POLL_S)
+    def _check_topics(self, *, at_once: bool = False) -> None:
+        """End where a topic was made anew: what it has now is not what follows at an offset.
+
+        What is kept of a backlog was not handed over, so it did not happen.
+        """
+        anew = self._watch.made_anew(at_once=at_once)
+        if not anew:
+            return
+        rows = [(n, topic) for (topic, _), n in self._ids.items() if topic in anew]
+        ids = self._topic_ids
+        self._hand_over(Messages([], [], [], [], placing.made_anew(rows, ids, anew)))
+        raise placing.was_made_anew(ids, anew)
 
     def _pass_on(self, read: Messages) -> None:
         for messages in self._backlog.pass_on(read, self._in_order()):
@@ -362,9 +362,9 @@ class RedpandaSource:
                 while piece is not read:
                     if self._stopping.is_set():
                         return  # not handed over, so it did not happen: it is read again
-                    if len(self._queue) < self._queue_batches_max:
+                    if not self._handover.full:
                         break
-                    self._wait_for_space()
+                    self._handover.wait_for_room(self._stopping, _POLL_S)
                 self._hand_over(piece)
 
     def _in_order(self) -> dict[int, int]:
@@ -376,19 +376,12 @@ class RedpandaSource:
             return times_of(self._decoder, messages, self._readers)
 
     def _take_ends(self) -> dict[int, int]:
-        from confluent_kafka import KafkaException
-
-        assert self._consumer is not None
-        ends = {}
-        for n in () if self._exit_at_end else self._ids.values():
-            if self._stopping.is_set():
-                break
-            try:
-                (place,) = self._named([n])
-                _, ends[n] = self._consumer.get_watermark_offsets(place, _END_S)
-            except KafkaException as error:
-                _log.warning("broker_error", servers=self._servers, error=error.args[0].str())
-        return ends or self._ends
+        if self._exit_at_end:
+            return self._ends
+        assert self._inquiry is not None
+        ends = self._inquiry.ends([*self._ids], self._stopping.is_set, once=self._silent)
+        self._silent = {*self._ids} - {*ends}
+        return {self._ids[stream]: end for stream, end in ends.items()}
 
     def _hold(self, more: Iterable[int], less: Iterable[int]) -> None:
         assert self._consumer is not None
@@ -401,9 +394,7 @@ class RedpandaSource:
         return [TopicPartition(*self.streams[n]) for n in streams]
 
     def _hand_over(self, messages: Messages) -> None:
-        if messages.payloads or messages.gaps:
-            self._queue.append(messages)
-            os.eventfd_write(self._wake_fd, 1)
+        self._handover.put(messages)
 
     def _unpack(self, consumer: Consumer, polled: Sequence[Message]) -> Messages:
         batch = Messages([], [], [], [], [])
@@ -441,6 +432,7 @@ class RedpandaSource:
             self._unfinished.discard(stream)
             self._read_out[stream] = message.offset() or 0
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            self._check_topics(at_once=True)
             place = TopicPartition(*self.streams[stream])
             low, high = consumer.get_watermark_offsets(place, timeout=self._connect_limit_s)
             expected, row = self._next[stream], len(batch.offsets)

@@ -143,7 +143,7 @@ def test_full_queue_stops_the_polling(broker: Broker, topic: str) -> None:
         await reader.start()
         await asyncio.sleep(0.3)
 
-        assert 1 == len(reader._queue)
+        assert 1 == len(reader._handover.queue)
         return together(await take_all(reader))
 
     async def take_all(reader: RedpandaSource) -> list[Arrivals]:

@@ -10,6 +10,7 @@ import pytest
 
 from parity.live.runner import SETTLE_LIMIT_S
 from parity.recording.reader import open_recording
+from parity.sources.redpanda.inquiry import WATCH_S
 from parity.testing.broker import Broker
 
 pytestmark = pytest.mark.slow
@@ -140,3 +141,35 @@ def test_topic_made_anew_ends_the_run_by_name(make_bench: Make, kafka_broker: Br
     assert "it was created anew" in said
     kept, gaps = offsets_and_gaps(bench)
     assert (list(range(CHUNK)), []) == (kept, gaps)
+
+
+@pytest.mark.kafka
+def test_topic_made_anew_with_more_is_told_by_its_id(
+    make_bench: Make, kafka_broker: Broker
+) -> None:
+    """The new topic has messages at the recorded offsets, too: none is taken for what follows."""
+    from confluent_kafka.admin import AdminClient
+
+    bench = make_bench(kafka_broker, 4 * CHUNK)
+    process = bench.start("paper")
+    bench.produce(CHUNK)
+    bench.await_ticks(process, CHUNK)
+    process.send_signal(signal.SIGSTOP)
+    admin = AdminClient({"bootstrap.servers": kafka_broker.bootstrap_servers})
+    for future in admin.delete_topics([bench.topic]).values():
+        future.result(30)
+    time.sleep(3 * WATCH_S)  # that nobody looked for so long is what is tried here
+    kafka_broker.create_topic(bench.topic, 1)
+    bench.produce(3 * CHUNK)
+    process.send_signal(signal.SIGCONT)
+    code = process.wait(120)
+
+    assert 4 == code, bench.log.read_text()
+    assert f"topic {bench.topic}: it was created anew: its id is" in bench.log.read_text()
+    (said,) = [c.detail for c in bench.controls() if c.verb == "topic_made_anew"]
+    assert (bench.topic, 0) == (said["topic"], said["stream"])
+    assert said["topic_id"] != said["was"]
+    refused = bench.finish("paper", code=2)
+    assert "was created anew since" in refused
+    assert said["topic_id"] in refused
+    assert (list(range(CHUNK)), []) == offsets_and_gaps(bench)

@@ -48,6 +48,10 @@ class Script:
     async def connect(self) -> None:
         """Nothing to connect."""
 
+    def topic_ids(self) -> dict[str, str]:
+        """There is no broker."""
+        return {}
+
     def name_streams(self, ids: dict[Stream, int]) -> None:
         """One stream keeps its id."""
 

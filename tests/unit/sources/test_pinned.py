@@ -33,6 +33,10 @@ class Script:
     async def connect(self) -> None:
         """Nothing to connect."""
 
+    def topic_ids(self) -> Mapping[str, str]:
+        """There is no broker."""
+        return {}
+
     def name_streams(self, ids: Mapping[Stream, int]) -> None:
         """The streams keep their ids."""
 

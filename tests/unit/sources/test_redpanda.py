@@ -5,7 +5,8 @@ The consumer is a stub here: leaderless partitions, commit marks at an end, a pr
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from parity.sources.codecs.native import NativeDecoder
 from parity.sources.decoding import Messages
 from parity.sources.portions import TURN_NS
 from parity.sources.redpanda import RedpandaSource
+from parity.sources.redpanda.inquiry import Inquiry
 
 TOKEN = int(synthetic.TABLE.tokens[0])
 
@@ -67,10 +69,14 @@ class Consumer:
         """Close nothing."""
 
 
-def source(consumer: Any, partitions: int = 1, *, exit_at_end: bool = False) -> RedpandaSource:
-    """Return a source that is connected to the stub."""
+def source(
+    consumer: Any, partitions: int = 1, *, exit_at_end: bool = False, silent: Sequence[int] = ()
+) -> Any:
+    """Return a source that is connected to the stubs."""
     found = RedpandaSource("x:1", ["t"], NativeDecoder(synthetic.TABLE), exit_at_end=exit_at_end)
     found._consumer = consumer
+    found._inquiry = Inquiry("x:1", {})
+    found._inquiry._admin = Answers(*silent, high=getattr(consumer, "_high", 6))
     for partition in range(partitions):
         found._place(("t", partition), 0, 6)
     return found
@@ -124,29 +130,69 @@ def test_a_setting_that_librdkafka_refuses_is_named(name: str) -> None:
         TickProducer("x:1", "t", settings={name: "odd"})
 
 
-class Stopped(Consumer):
-    """Partitions without a leader, and a stop that comes while the second is asked."""
+class Answers:
+    """Answers where partitions end, as the broker's own client does: one future each."""
 
-    reader: RedpandaSource
-    asked = 0
+    def __init__(self, *silent: int, high: int = 6) -> None:
+        self.silent = silent
+        self.high = high
+        self.asked: list[list[int]] = []
+        self.stops: RedpandaSource | None = None
 
-    def get_watermark_offsets(self, place: Any, *limit: float, cached: bool = False) -> Any:
-        """Answer for the first alone."""
-        if cached:
-            return 0, 6
-        self.asked += 1
-        if place.partition == 0:
-            return 0, 6
-        self.reader.stop()
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+    def list_offsets(self, asked: Any, **how: Any) -> dict[Any, Future[Any]]:
+        """Answer at once; of silent partitions there is no leader, of odd ones no answer at all."""
+        self.asked.append(sorted(place.partition for place in asked))
+        found: dict[Any, Future[Any]] = {place: Future() for place in asked}
+        for place, future in found.items():
+            if place.partition not in self.silent:
+                future.set_result(SimpleNamespace(offset=self.high))
+            elif not place.partition % 2:
+                error = KafkaError(KafkaError.LEADER_NOT_AVAILABLE)
+                future.set_exception(KafkaException(error))
+        if self.stops is not None:
+            self.stops.stop()
+        return found
 
 
 def test_a_stop_ends_the_look_for_ends() -> None:
-    """No further partition is given its time to answer, and nothing is passed on unmerged."""
-    consumer = Stopped([message(8, 0, 10), message(0, 0, 5)])
-    consumer.reader = source(consumer, 9)
-    assert [] == asyncio.run(read_all(consumer.reader, lambda _: False))
-    assert consumer.asked == 2
+    """Nobody is asked again, and nothing is passed on unmerged."""
+    reader = source(Consumer([message(8, 0, 10), message(0, 0, 5)]), 9, silent=[*range(1, 9)])
+    answers = reader._inquiry._admin
+    answers.stops = reader
+    assert [] == asyncio.run(read_all(reader, lambda _: False))
+    assert [[*range(9)]] == answers.asked
+
+
+def test_partitions_that_are_silent_are_waited_for_together_and_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two without a leader and one at a broker that stands still: a second, then nothing."""
+    waits: list[tuple[set[int], float]] = []
+
+    def wait(answers: Any, limit_s: float) -> None:
+        open_ones = {place for place, one in answers_of.items() if one in {*answers}}
+        waits.append(({place.partition for place in open_ones}, limit_s))
+
+    reader = source(Consumer(), 5, silent=[1, 2, 4])
+    answers = reader._inquiry._admin
+    answers_of: dict[Any, Future[Any]] = {}
+    ask = answers.list_offsets
+
+    def list_offsets(asked: Any, **how: Any) -> Any:
+        answers_of.clear()
+        answers_of.update(ask(asked, **how))
+        return dict(answers_of)
+
+    monkeypatch.setattr(answers, "list_offsets", list_offsets)
+    monkeypatch.setattr("concurrent.futures.wait", wait)
+    assert {0: 6, 3: 6} == reader._take_ends()
+    first = len(waits)
+    assert {0: 6, 3: 6} == reader._take_ends()
+
+    assert ({*range(5)}, [*range(5)]) == (waits[0][0], answers.asked[0])
+    assert all(which == {1, 2, 4} and limit_s <= 1 for which, limit_s in waits[1:first])
+    assert [{0, 3}, {*range(5)}] == [which for which, _ in waits[first:]]
+    assert waits[-1][1] <= 0.05  # those that were silent
 
 
 def test_a_silent_turn_makes_no_portion_smaller() -> None:
@@ -155,10 +201,12 @@ def test_a_silent_turn_makes_no_portion_smaller() -> None:
     async def portion(reader: RedpandaSource, ready: int, ns: int) -> int:
         rows = [*range(ready)]
         if rows:
-            reader._queue.append(Messages([b"x"] * ready, [0] * ready, rows, [1] * ready, []))
+            reader._handover.queue.append(
+                Messages([b"x"] * ready, [0] * ready, rows, [1] * ready, [])
+            )
         arrivals = await reader.take(0.0)
         assert arrivals is not None
-        reader._queue.clear()
+        reader._handover.queue.clear()
         reader.took(ns)
         return len(arrivals.notes)
 
