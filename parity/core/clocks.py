@@ -115,7 +115,11 @@ class OwnTimes:
     def _last_row(self) -> int:
         if self._takes_all:
             return self._segment.count - 1
-        return max((int(self._segment.rows_of(dense)[-1]) for dense in self._here()), default=-1)
+        last_row = self._segment.last_row
+        return max([last_row(dense) for dense in self._here()], default=-1)
 
     def _here(self) -> list[int]:
-        return [dense for dense in self._segment.instruments if dense in self._tokens]
+        here, tokens = self._segment.instruments, self._tokens
+        if len(here) > len(tokens) == 1:
+            return [dense for dense in tokens if self._segment.last_row(dense) >= 0]
+        return [dense for dense in here if dense in tokens]

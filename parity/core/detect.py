@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Rows = npt.NDArray[np.int64]
 _CHECKPOINT: Final = "mend it: it takes back what snapshot() gave; parity check tries that"
-_OUT_ROWS: Final = 4096  # candidates a driver writes before it hands over
+_OUT_ROWS: Final = 1024  # candidates a driver writes before it hands over
 
 
 class DriverCall(Protocol):

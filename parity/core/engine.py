@@ -20,7 +20,7 @@ from parity.core.market import last_price
 from parity.core.merge import merged
 from parity.core.roster import Planner, Roster
 from parity.core.validators.context import RiskPolicy
-from parity.core.view import FEW_ROWS, NO_TIME, Scan, Segment
+from parity.core.view import FEW_ROWS, NO_TIME, Room, Scan, Segment
 from parity.model.effects import ApprovedSignal, ControlRefused, Effect, Fill
 from parity.model.errors import ConfigError, InputRefused
 from parity.model.events import HEARTBEAT, RAW, Control, EventBatch
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 SNAPSHOT_FORMAT: Final = 3
 # Ticks looked at together: what is made for them stays in the processor's cache (measured). Of
 # tick objects, which processors are shown, that holds fewer.
-_ROWS_MAX: Final = 16_384
+_ROWS_MAX: Final = 65_536
 _OBJECTS_MAX: Final = 1024
 
 
@@ -149,6 +149,7 @@ class Engine:
         self.last_seq = 0
         self._controls: Counter[str] = Counter()
         self._scan = Scan(len(table))
+        self._room = Room()
         self._marks: dict[int, Decimal] = {}
         self._traded: set[int] = set()  # tokens: held by anybody now or before
         self._refused: Counter[str] = Counter()  # controls, by verb
@@ -188,7 +189,11 @@ class Engine:
             else:
                 count = len(part)
                 self.ticks += count
-                segment = Segment(part, self._scan)
+                # Ticks that processors are shown are kept in histories: theirs is no lent room.
+                lent = count > _OBJECTS_MAX and not self._roster.has_histories
+                if lent:  # to a batch of our own, for this one is somebody's
+                    part = part.slice(0, count)
+                segment = Segment(part, self._scan, self._room if lent else None)
                 self.undelivered += count - segment.count
                 effects += self._run_segment(segment)
                 segment.release()

@@ -17,7 +17,10 @@ from parity.kernels.batch import (
     UNKNOWN,
     UNSORTED,
     UNTIMED,
+    carry,
+    glance,
     group,
+    quotients,
     survey,
 )
 from parity.kernels.touch import widen
@@ -25,17 +28,19 @@ from parity.model import ticks as flag
 from parity.model.ticks import TickBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from parity.model.values import MarketTick
 
 Rows = npt.NDArray[np.int64]
 FEW_ROWS: Final = 32  # below it, row by row costs less than passes of numpy
+MANY_ROWS: Final = 1024  # from here on it pays to number ticks only where somebody asks
 _MASKS = np.array([flag.UNDELIVERED, flag.TRADE_LIKE, flag.NO_PRICE, flag.NO_VENUE_TIME], np.uint32)
 _REACHING = np.array(
     [flag.WARMUP, flag.QUOTE, flag.NO_BID, flag.NO_ASK, flag.TRADE_LIKE, flag.NO_PRICE], np.uint32
 )
 _MOST: Final = (1 << 63) - 1
+_NO_ROWS: Final = np.zeros(0, np.int64)
 NO_TIME: Final = -(1 << 62)  # of a tick that advances no clock, and of a clock before any tick
 
 
@@ -48,6 +53,36 @@ class Scan:
         self._here = np.zeros(instruments, np.bool_)
         self.last_ts = np.zeros(instruments, np.int64)
         self.run_length = np.zeros(instruments, np.int64)
+
+    def copy(self) -> Scan:
+        """Return another that goes on from here."""
+        made = Scan(len(self.last_ts))
+        made.last_ts, made.run_length = self.last_ts.copy(), self.run_length.copy()
+        return made
+
+    def glance(self, batch: TickBatch, inst: npt.NDArray[np.int32]) -> tuple[int, Rows]:
+        """Advance over a batch without numbering its ticks, where all of them are delivered.
+
+        Args:
+            batch: where one is not, nothing is advanced.
+            inst: receives dense ids.
+
+        Returns:
+            What kernels.batch.survey says, and by dense id the last row, or -1.
+
+        Raises:
+            InputRefused: as survey().
+        """
+        last = np.full(len(batch.table), -1, np.int64)
+        tokens, ts_event = batch.column("instrument_token"), batch.column("ts_event")
+        table, flags = batch.table, batch.column("flags")
+        said = glance(tokens, ts_event, flags, table.tokens, table.near, _MASKS, inst, last)
+        if said & UNKNOWN:
+            table.dense(tokens)  # raises, naming the token
+        if not said & UNDELIVERED:
+            batch.keep("inst", inst)
+            carry(inst, ts_event, last, not said & UNSORTED, self.last_ts, self.run_length)
+        return said, last
 
     def survey(self, batch: TickBatch) -> tuple[int, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Advance over a batch.
@@ -91,6 +126,37 @@ class Scan:
         self.run_length = np.frombuffer(state["run_length"], np.int64).copy()
 
 
+class Room:
+    """Arrays for what is made of large batches, taken over by the next one."""
+
+    __slots__ = ("_arrays",)
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, npt.NDArray[Any]] = {}
+
+    def of(self, name: str, dtype: type[np.generic], count: int) -> npt.NDArray[Any]:
+        """Return the array of that name, at that length."""
+        found = self._arrays.get(name)
+        if found is None or len(found) < count:
+            found = self._arrays[name] = np.empty(count, dtype)
+        return found[:count]
+
+    def quotient(
+        self,
+        source: str,
+        values: npt.NDArray[np.int64],
+        divisor: float | npt.NDArray[np.float64],
+        inst: npt.NDArray[np.int32],
+    ) -> npt.NDArray[np.float64]:
+        """Return an integer column divided, by one divisor or by each instrument's."""
+        made = self.of(source, np.float64, len(values))
+        if isinstance(divisor, np.ndarray):
+            quotients(values, inst, divisor, made)
+        else:
+            np.divide(values, divisor, out=made)
+        return made
+
+
 class ByInstrument:
     """The rows of a batch by instrument, looked up when first asked for."""
 
@@ -117,33 +183,54 @@ class ByInstrument:
 
 
 class Segment:
-    """The delivered ticks between two barriers; positions in it are called rows."""
+    """The delivered ticks between two barriers; positions in it are called rows.
+
+    Args:
+        ticks: all of them.
+        scan: carried from segment to segment.
+        room: for what is made of the ticks, where nobody looks at them behind this segment.
+    """
 
     __slots__ = (
+        "_before",
         "_by_instrument",
         "_here",
         "_instruments",
+        "_last",
+        "_ordinals",
         "_reach",
         "_views",
         "all_trades",
         "batch",
         "clock_ts",
         "count",
-        "ordinals",
-        "seq",
         "sorted_ts",
         "ts_event",
     )
 
-    def __init__(self, ticks: TickBatch, scan: Scan) -> None:
-        said, ordinals, self._here = scan.survey(ticks)
+    def __init__(self, ticks: TickBatch, scan: Scan, room: Room | None = None) -> None:
+        said, ordinals = UNDELIVERED, _NO_ROWS
+        self._before: Scan | None = None
+        self._last: Rows | None = None  # by dense id
+        count = len(ticks)
+        if count >= MANY_ROWS and count >= len(ticks.table):
+            if room is None:
+                inst = np.empty(count, np.int32)
+            else:
+                inst = room.of("inst", np.int32, count)
+                ticks.lend(room)
+            self._before = scan.copy()
+            said, self._last = scan.glance(ticks, inst)
+            self._here = self._last >= 0
+        if said & UNDELIVERED:
+            self._last = None
+            said, ordinals, self._here = scan.survey(ticks)
         if said & UNDELIVERED:
             shown = np.flatnonzero((ticks.column("flags") & flag.UNDELIVERED) == 0)
-            ticks, ordinals = ticks.take(shown), ordinals[shown]
+            ticks, ordinals = ticks.take(shown), ordinals.take(shown)
         self.batch = ticks
         self.count = len(ticks)
-        self.ordinals = ordinals
-        self.seq: Rows = ticks.column("seq")
+        self._ordinals = ordinals
         self.ts_event: Rows = ticks.column("ts_event")
         # What each tick sets a clock to: its ts_event, where that is the clock's kind of time.
         self.clock_ts = _clock_times(ticks) if said & UNTIMED else self.ts_event
@@ -156,6 +243,18 @@ class Segment:
 
     def __len__(self) -> int:
         return self.count
+
+    @property
+    def seq(self) -> Rows:
+        """Number of each tick in the run."""
+        return self.batch.column("seq")
+
+    @property
+    def ordinals(self) -> Rows:
+        """Each tick's position within consecutive ticks of equal (token, ts_event)."""
+        if len(self._ordinals) < self.count and self._before is not None:
+            _, self._ordinals, _ = self._before.survey(self.batch)
+        return self._ordinals
 
     @property
     def instruments(self) -> list[int]:
@@ -185,10 +284,23 @@ class Segment:
             inst = self.batch.column("inst").tolist()
             last = self.count - 1 if until is None else min(until, self.count - 1)
             return [row for row in range(last, -1, -1) if inst[row] == dense]
+        if until is None:
+            return self._from_last(dense)
         rows = self.rows_of(dense)
-        if until is not None:
-            rows = rows[: rows.searchsorted(until, side="right")]
-        return map(int, rows[::-1])
+        return map(int, rows[: rows.searchsorted(until, side="right")][::-1])
+
+    def _from_last(self, dense: int) -> Iterator[int]:
+        last = self.last_row(dense)
+        if last >= 0:
+            yield last  # mostly the one that is looked for
+            yield from map(int, self.rows_of(dense)[-2::-1])
+
+    def last_row(self, dense: int) -> int:
+        """Return the last row of one instrument, -1 where it has none."""
+        if self._last is not None:
+            return self._last.item(dense)
+        rows = self.rows_of(dense)
+        return rows.item(-1) if len(rows) else -1
 
     def reach(self, dense: int) -> list[int] | None:
         """Return the lowest and highest trade, bid and ask of an instrument; None where few rows.
@@ -327,6 +439,7 @@ class View:
     def ticks(self) -> list[MarketTick]:
         """The ticks as processors see them, made once for all executors."""
         if self._ticks is None:
+            self.batch.own()  # a tick may be kept
             self._ticks = market_ticks(self.batch)
         return self._ticks
 

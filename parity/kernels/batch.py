@@ -1,6 +1,6 @@
-"""The dense pass over a batch that core needs beside the strategies.
+"""The dense passes over a batch that core needs beside the strategies.
 
-It carries per-instrument arrays from batch to batch, so where a batch ends changes nothing. Cached
+They carry per-instrument arrays from batch to batch, so where a batch ends changes nothing. Cached
 beside this file, which is sound because nothing here reaches another one.
 """
 
@@ -18,6 +18,8 @@ _UINT32_IN = types.Array(types.uint32, 1, "C", readonly=True)
 _INT32 = types.Array(types.int32, 1, "C")
 _INT64 = types.Array(types.int64, 1, "C")
 _BOOL = types.Array(types.boolean, 1, "C")
+_FLOAT64_IN = types.Array(types.float64, 1, "C", readonly=True)
+_FLOAT64 = types.Array(types.float64, 1, "C")
 
 
 # What survey() answers, as bits.
@@ -114,6 +116,153 @@ def survey(
         ordinals[row] = ordinal
         run_length[one] = ordinal + 1
     return said
+
+
+@njit(
+    types.int64(_INT64_IN, _INT64_IN, _UINT32_IN, _INT64_IN, _INT32_IN, _UINT32_IN, _INT32, _INT64),
+    cache=True,
+)
+def glance(
+    tokens: npt.NDArray[np.int64],
+    ts_event: npt.NDArray[np.int64],
+    flags: npt.NDArray[np.uint32],
+    table: npt.NDArray[np.int64],
+    near: npt.NDArray[np.int32],
+    masks: npt.NDArray[np.uint32],
+    inst: npt.NDArray[np.int32],
+    last: npt.NDArray[np.int64],
+) -> int:
+    """Learn what survey() learns, but for the ordinals: nothing here waits for an earlier row.
+
+    Who is there, and what carry() wants, holds only where every row is delivered.
+
+    Args:
+        tokens: as of survey().
+        ts_event: likewise.
+        flags: likewise.
+        table: likewise.
+        near: likewise.
+        masks: likewise.
+        inst: receives dense ids.
+        last: per instrument, -1 before; receives its last row.
+
+    Returns:
+        What survey() returns.
+    """
+    some: Any = np.uint32(0)
+    odd: Any = 0
+    newest = np.int64(-(1 << 62))
+    one: Any = 0
+    first, reach = table[0], np.uint64(len(near))
+    undelivered, trade_like, no_price, no_time = masks[0], masks[1], masks[2], masks[3]
+    for at in range(len(tokens)):
+        row: Any = np.uint64(at)
+        token = tokens[row]
+        if reach > 0:
+            place: Any = np.uint64(token - first)  # a token below the first wraps to a far one
+            if place >= reach:
+                return UNKNOWN
+            one = near[place]
+            if one < 0:
+                return UNKNOWN
+        elif table[one] != token:
+            one = np.searchsorted(table, token)
+            if one == len(table) or table[one] != token:
+                return UNKNOWN
+        inst[row] = one
+        last[np.uint32(one)] = at
+        bits = flags[row]
+        some |= bits
+        odd |= NOT_ALL_TRADES * (bits & trade_like == 0)
+        ts = ts_event[row]
+        odd |= UNSORTED * (ts < newest)
+        newest = ts
+    said: int = odd
+    said |= UNDELIVERED * (some & undelivered != 0)
+    said |= NOT_ALL_TRADES * (some & no_price != 0)
+    said |= UNTIMED * (some & no_time != 0)
+    if said & UNDELIVERED:
+        return said & UNDELIVERED  # of the delivered rows alone it says nothing
+    return said
+
+
+@njit(
+    types.void(_INT32_IN, _INT64_IN, _INT64_IN, types.boolean, _INT64, _INT64),
+    cache=True,
+)
+def carry(
+    inst: npt.NDArray[np.int32],
+    ts_event: npt.NDArray[np.int64],
+    last: npt.NDArray[np.int64],
+    rising: bool,
+    last_ts: npt.NDArray[np.int64],
+    run_length: npt.NDArray[np.int64],
+) -> None:
+    """Bring what survey() carries up to date behind a batch of delivered rows, numbering none.
+
+    From the last rows backwards, which mostly ends at once.
+
+    Args:
+        inst: dense id of each row.
+        ts_event: the venue's instant of each.
+        last: per instrument: its last row, or -1.
+        rising: ts_event rises.
+        last_ts: as of survey().
+        run_length: likewise.
+    """
+    counts = np.zeros(len(last), np.int64)
+    waiting, steps = 0, len(inst)
+    for one in range(len(last)):
+        if last[one] < 0:
+            continue
+        row = last[one]
+        ts = ts_event[row]
+        if not rising or ts == last_ts[one] or steps <= 0:
+            counts[one] = -1  # the rows in between do not say where its run began
+            waiting += 1
+            continue
+        while row >= 0 and ts_event[row] == ts:
+            counts[one] += inst[row] == one
+            row -= 1
+            steps -= 1
+        last_ts[one], run_length[one] = ts, counts[one]
+        counts[one] = 0
+    row = len(inst) - 1
+    while waiting and row >= 0:
+        own = inst[row]
+        if counts[own] < 0:
+            if ts_event[row] == ts_event[last[own]]:
+                counts[own] -= 1
+            else:
+                last_ts[own], run_length[own] = ts_event[last[own]], -1 - counts[own]
+                counts[own] = 0
+                waiting -= 1
+        row -= 1
+    for one in range(len(last)):
+        if counts[one] < 0:  # from the batch's beginning: its run may be an older one's
+            ts = ts_event[last[one]]
+            run_length[one] = run_length[one] * (last_ts[one] == ts) - 1 - counts[one]
+            last_ts[one] = ts
+
+
+@njit(types.void(_INT64_IN, _INT32_IN, _FLOAT64_IN, _FLOAT64), cache=True, error_model="numpy")
+def quotients(
+    values: npt.NDArray[np.int64],
+    inst: npt.NDArray[np.int32],
+    divisors: npt.NDArray[np.float64],
+    made: npt.NDArray[np.float64],
+) -> None:
+    """Divide every row by its instrument's divisor, as float64: what numpy does in two passes.
+
+    Args:
+        values: integers at the instrument's scale.
+        inst: dense id of each row.
+        divisors: per instrument, none of them 0.
+        made: receives the quotients.
+    """
+    for at in range(len(values)):
+        row: Any = np.uint64(at)
+        made[row] = np.float64(values[row]) / divisors[np.uint32(inst[row])]
 
 
 @njit(types.void(_INT32_IN, _INT64, _INT64), cache=True)

@@ -66,8 +66,11 @@ class EventBatch(msgspec.Struct, frozen=True):
         """Return the first and the last seq in the batch, 0 and 0 where it is empty."""
         first = last = 0
         if len(self.ticks):
-            seq = self.ticks.column("seq")
-            first, last = seq.item(0), seq.item(-1)
+            seqs = self.ticks.seqs
+            if isinstance(seqs, range):
+                first, last = seqs[0], seqs[-1]
+            else:
+                first, last = seqs.item(0), seqs.item(-1)
         if self.controls:
             first = min(first or self.controls[0].seq, self.controls[0].seq)
             last = max(last, self.controls[-1].seq)

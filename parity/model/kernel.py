@@ -13,6 +13,10 @@ from parity.model.errors import ConfigError, KernelError
 from parity.model.extensions import TickColumns, forms
 from parity.model.ticks import COLUMNS, DERIVED, TICK_DTYPE
 
+_TYPES: Final = {
+    **{name: TICK_DTYPE[name].name for name in COLUMNS},
+    **dict.fromkeys(DERIVED, "float64"),
+}
 # The fields every `out` record starts with; what follows are the kernel's declared extras.
 OUT_FIELDS: Final = (("side", "i1"), ("confidence", "f8"), ("quantity", "f8"), ("price", "f8"))
 
@@ -77,9 +81,7 @@ class KernelStrategy(msgspec.Struct, frozen=True, kw_only=True):
 
     def column_types(self) -> dict[str, str]:
         """Return every column it may declare, with the name of its numba type."""
-        types = {name: TICK_DTYPE[name].name for name in COLUMNS} | dict.fromkeys(
-            DERIVED, "float64"
-        )
+        types = dict(_TYPES)
         for name in self.extensions:
             types |= forms(name)
         return types

@@ -8,7 +8,7 @@ derived from them by one division and never stored. No nulls: an absent value is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -109,12 +109,22 @@ DERIVED: Final[dict[str, str]] = {name: source for source, (name, _) in SCALED.i
 _Range = slice  # TickBatch has a method of that name
 
 
+class Room(Protocol):
+    """Arrays that are used again for batch after batch: fresh pages cost more than the work."""
+
+    def quotient(
+        self, source: str, values: Column, divisor: float | Column, inst: Column
+    ) -> Column:
+        """Return an integer column divided, by one divisor or by each instrument's."""
+        ...
+
+
 class TickBatch:
     """Ticks in seq order as contiguous columns; derived columns are made once, when asked for.
 
     Args:
         columns: integer columns of the table's `tick_dtype` (a projection is enough), equal
-            lengths.
+            lengths; `seq` may be a range, which becomes a column when asked for.
         table: the instrument table that gives scales, dense ids and extension columns.
 
     Besides its own columns it derives ``inst`` (dense id, int32) and the float64 columns
@@ -122,24 +132,29 @@ class TickBatch:
     extension that is a price or a quantity (0.0 where it is absent, which ``present`` says).
     """
 
-    __slots__ = ("_columns", "_length", "_records", "extra_scale", "table")
+    __slots__ = ("_columns", "_length", "_records", "_room", "_seqs", "extra_scale", "table")
 
     def __init__(
         self,
-        columns: Mapping[str, Column],
+        columns: Mapping[str, Column | range],
         table: InstrumentTable,
         *,
         extra_scale: int = 0,
         records: npt.NDArray[Any] | None = None,
     ) -> None:
-        self._columns: dict[str, Column] = dict(columns)
+        self._columns: dict[str, Column] = dict(columns)  # type: ignore[arg-type] # a range goes
+        self._seqs: range | None = None
         self.table = table
+        self._room: Room | None = None
         self.extra_scale = extra_scale  # a mid price is exact at the instrument's scale + 1
         self._records = records  # where columns not made yet come from, else None
         if records is not None:
             self._length = len(records)
         else:
             self._length = len(next(iter(self._columns.values()))) if self._columns else 0
+            if isinstance(seqs := columns.get("seq"), range):
+                self._seqs = seqs
+                del self._columns["seq"]
 
     @classmethod
     def from_records(cls, records: npt.NDArray[Any], table: InstrumentTable) -> TickBatch:
@@ -166,7 +181,14 @@ class TickBatch:
         if self._records is not None:
             return self.table.columns.names
         known = self.table.columns.known
+        if self._seqs is not None:
+            return ("seq", *(n for n in self._columns if n in known and n != "seq"))
         return tuple(n for n in self._columns if n in known)
+
+    @property
+    def seqs(self) -> Column | range:
+        """The column `seq`, or the range it would be made of."""
+        return self.column("seq") if self._seqs is None else self._seqs
 
     def column(self, name: str) -> Column:
         """Return one column; raises KeyError naming it where the projection left it out."""
@@ -177,6 +199,8 @@ class TickBatch:
         known = self.table.columns
         if self._records is not None and name in known.known:
             made = np.ascontiguousarray(self._records[name])
+        elif name == "seq" and self._seqs is not None:
+            made = np.arange(self._seqs.start, self._seqs.stop, dtype=np.int64)
         elif name == "inst":
             made = self.table.dense(self.column("instrument_token"))
         elif name in known.derived:
@@ -192,12 +216,25 @@ class TickBatch:
         """Keep a derived column that was made elsewhere, as a pass over several did it."""
         self._columns[name] = values
 
+    def lend(self, room: Room) -> None:
+        """Let what is derived from now on stand in arrays that the next batch takes over."""
+        self._room = room
+
+    def own(self) -> None:
+        """Let nothing of it stand in lent arrays any more: somebody may look at it later."""
+        if self._room is not None:
+            known = self.table.columns.known
+            self._columns = {n: c if n in known else c.copy() for n, c in self._columns.items()}
+            self._room = None
+
     def _divide(self, source: str) -> Column:
         # int / 10**scale by division only: the float64 that parsing the text would give
         # (exact to 2**53); `* 0.01` is wrong on 17 % of values.
         values = self.column(source)
         extra = self.extra_scale if source == "price_int" else 0
         divisor = self.table.divisor(self.table.columns.scaled[source][1], extra)
+        if self._room is not None:
+            return self._room.quotient(source, values, divisor, self.column("inst"))
         quotient: Column
         if isinstance(divisor, np.ndarray):
             quotient = divisor.take(self.column("inst"))
@@ -221,8 +258,12 @@ class TickBatch:
         return self._part(rows)
 
     def _part(self, rows: _Range | npt.NDArray[np.intp]) -> TickBatch:
+        columns: dict[str, Column | range] = {n: c[rows] for n, c in self._columns.items()}
+        if self._seqs is not None:
+            seqs = self._seqs[rows] if isinstance(rows, _Range) else self.column("seq")[rows]
+            columns = {"seq": seqs, **columns}
         return TickBatch(
-            {n: c[rows] for n, c in self._columns.items()},
+            columns,
             self.table,
             extra_scale=self.extra_scale,
             records=None if self._records is None else self._records[rows],

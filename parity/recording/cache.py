@@ -35,13 +35,14 @@ if TYPE_CHECKING:
     from parity.recording.manifest import Manifest, Part
 
 Columns = dict[str, npt.NDArray[Any]]
+Mapped = dict[str, Any]  # arrays; `seq` may be a range
 
 FOLDER: Final = "cache"
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 BATCH_ROWS: Final = 65536
 _KEY: Final = b"parity.key"
 _BLOCK: Final = b"parity.block"
-_HEAD: Final = struct.Struct("<qqq")  # of a batch, as Head has it
+_HEAD: Final = struct.Struct("<qqqq")  # of a batch, as Head has it
 _RELEASE_BYTES: Final = 32 << 20  # mapped pages are let go in steps of this
 # (path, size, mtime, inode) -> column -> which batches hold
 _checked: dict[tuple[str, int, int, int], dict[str, set[int]]] = {}
@@ -57,6 +58,7 @@ class Head(NamedTuple):
     rows: int
     ts_min: int
     ts_max: int
+    first_seq: int  # where seq rises by one from row to row, so that it need not be read; else 0
 
 
 def path_of(folder: Path, manifest: Manifest, part: Part) -> Path:
@@ -121,7 +123,9 @@ def read_part(
     names: Sequence[str],
     chosen: Selection,
     batch_rows: int,
-) -> Iterator[Columns]:
+    *,
+    every_bit: bool = False,
+) -> Iterator[Mapped]:
     """Yield the wanted ticks of a part from its cache, mapped: read-only, copied where filtered.
 
     Args:
@@ -131,23 +135,27 @@ def read_part(
         names: in-memory columns wanted.
         chosen: which ticks.
         batch_rows: most ticks in a batch.
+        every_bit: read also a `seq` that is known without.
 
     Raises:
         CacheDamaged: it is not what was written; what was yielded before holds.
     """
     file = _Mapped(path, part, dtype, [*names, *(n for n in chosen.columns if n not in names)])
     for number in range(file.batches):
-        head, columns = file.batch(number, chosen)
+        head, columns = file.batch(number, chosen, every_bit=every_bit)
         if columns is None:
             continue
         rows = head.rows
+        told: Mapped = {**columns}
+        if "seq" not in columns and "seq" in names:
+            told["seq"] = range(head.first_seq, head.first_seq + rows)
         if not chosen.everything:
             mask = chosen.mask(columns)
             if not mask.all():
                 kept = np.flatnonzero(mask)
-                columns, rows = {n: columns[n].take(kept) for n in names}, len(kept)
+                told, rows = {n: columns[n].take(kept) for n in names}, len(kept)
         for lo in range(0, rows, batch_rows):
-            yield {n: columns[n][lo : lo + batch_rows] for n in names}
+            yield {n: told[n][lo : lo + batch_rows] for n in names}
 
 
 class _Mapped:
@@ -181,8 +189,13 @@ class _Mapped:
         self._rows = 0
         self._released = 0
 
-    def batch(self, number: int, chosen: Selection) -> tuple[Head, Columns | None]:
-        """Return a batch with its columns checked; None where no tick of it can be wanted."""
+    def batch(
+        self, number: int, chosen: Selection, *, every_bit: bool
+    ) -> tuple[Head, Columns | None]:
+        """Return a batch with its columns checked; None where no tick of it can be wanted.
+
+        Without `seq` where the head knows it and no tick is left out, but for every bit.
+        """
         try:
             held, metadata = self._file.get_batch_with_custom_metadata(number)
             block = metadata[_BLOCK]
@@ -196,7 +209,9 @@ class _Mapped:
             raise CacheDamaged(f"{self._path}: batch {number} has {held.num_rows} ticks")
         if chosen.outside(head.ts_min, head.ts_max):
             return head, None
-        columns = {n: self._column(held, n, number, sums) for n in self._at}
+        known = head.first_seq and chosen.everything and not every_bit
+        names = [n for n in self._at if n != "seq"] if known else self._at
+        columns = {n: self._column(held, n, number, sums) for n in names}
         self._release(columns)
         return head, columns
 
@@ -215,6 +230,8 @@ class _Mapped:
     def _release(self, columns: Columns) -> None:
         # Pages of batches behind us count as our memory until they are let go; whoever still
         # holds such a batch finds them in the file again.
+        if not columns:
+            return
         first: int = min(c.ctypes.data for c in columns.values()) - self._buffer.address
         if first - self._released > _RELEASE_BYTES:
             end = first // mmap.PAGESIZE * mmap.PAGESIZE
@@ -233,8 +250,9 @@ def _opened(block: bytes, key: str, number: int, columns: int) -> tuple[Head, Se
 
 
 def _block(columns: Columns, key: str, number: int) -> bytes:
-    times = columns["ts_event"]
-    body = _HEAD.pack(len(times), int(times.min()), int(times.max()))
+    times, seqs = columns["ts_event"], columns["seq"]
+    first_seq = int(seqs[0]) if (np.diff(seqs) == 1).all() else 0
+    body = _HEAD.pack(len(times), int(times.min()), int(times.max()), first_seq)
     body += struct.pack(f"<{len(columns)}I", *map(_crc, columns.values()))
     return body + struct.pack("<I", _block_crc(body, key, number))
 
@@ -279,7 +297,8 @@ def _holds(path: Path, part: Part, dtype: np.dtype[Any]) -> bool:
     """Return whether a file is whole, every bit of it that is ever read."""
     everything = Selection(None, None, None)
     try:
-        for _ in read_part(path, part, dtype, dtype.names or (), everything, BATCH_ROWS):
+        names = dtype.names or ()
+        for _ in read_part(path, part, dtype, names, everything, BATCH_ROWS, every_bit=True):
             pass
     except CacheDamaged:
         return False

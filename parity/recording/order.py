@@ -38,12 +38,17 @@ class Order:
         self._last = 0
         self._absent = 0
 
-    def check(self, ticks: npt.NDArray[np.int64], controls: Sequence[int]) -> None:
-        """Take the next ticks and the controls among or before them.
+    def check(self, ticks: npt.NDArray[np.int64] | range, controls: Sequence[int]) -> None:
+        """Take the next ticks, a range where they rise by one, and the controls among or before.
 
         Raises:
             RecordingCorrupt: seq does not rise, or one is missing that is not noted as gone.
         """
+        if isinstance(ticks, range):
+            if not controls and self._last and ticks[0] == self._last + 1:
+                self._last = ticks[-1]
+                return
+            ticks = np.arange(ticks.start, ticks.stop)
         union = ticks
         if controls:
             union = np.sort(np.concatenate([ticks, np.array(controls, np.int64)]))

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
     from parity.recording.manifest import Manifest, Part
 
-Columns = dict[str, npt.NDArray[Any]]
+Columns = dict[str, Any]  # arrays; a `seq` that rises by one may be a range
 
 BATCH_ROWS: Final = 65536
 _checked: dict[str, tuple[tuple[int, int, int], str]] = {}  # path -> (size, mtime, inode), sha256

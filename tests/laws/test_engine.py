@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
+import pytest
 from every_feature import all_events, every_plan
 from hypothesis import find, given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from markets import engine_of, markets, prompt_beats, records
 from reaching import GENERATED, unreached
 
 from parity.compose.plans import prepare
+from parity.core import engine, view
 from parity.core.engine import RunReport
 from parity.core.executor import ExecutorPlan
 from parity.model.effects import ApprovedSignal, Effect, Fill, Transition, effect_seq
@@ -201,6 +203,18 @@ def test_batch_boundaries_never_matter(events: EventBatch, sizes: list[int]) -> 
     assert in_order(whole[0])
     assert whole == run(list(cut(events, sizes)))
     assert whole == run(list(cut(events, [1] * 200)))
+
+
+@given(all_events(), partitions())
+def test_how_many_ticks_are_surveyed_changes_nothing(events: EventBatch, sizes: list[int]) -> None:
+    """Few ticks, as kernels meet many: numbered only where asked, in lent room."""
+    kernels = tuple(plan for plan in all_plans() if plan.driver is not None)
+    whole = run([events], kernels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(view, "MANY_ROWS", 1)
+        patch.setattr(engine, "_OBJECTS_MAX", 1)  # more ticks than these get lent room
+        assert whole == run([events], kernels)
+        assert whole == run(list(cut(events, sizes)), kernels)
 
 
 @given(all_events(), partitions(), st.integers(0, PLANS - 1))

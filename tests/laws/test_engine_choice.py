@@ -21,7 +21,9 @@ import parity as pt
 from parity.compose.engines import ENGINES, rows_max_of
 from parity.compose.modes import backtest
 from parity.compose.plans import prepare
+from parity.core import view
 from parity.core.engine import Engine
+from parity.core.view import MANY_ROWS
 from parity.model.errors import ConfigError
 from parity.model.events import EventBatch
 from parity.proof.replayer import state_bytes
@@ -105,13 +107,15 @@ def test_how_many_ticks_are_looked_at_together_changes_nothing(
 ) -> None:
     """Strategies that use every feature: effects, report and state."""
     said = []
-    for rows_max in (None, 1, most):
-        engine = Engine(
-            events.ticks.table, every_plan(), seed=7, sessions=SESSIONS, rows_max=rows_max
-        )
-        said.append((engine.process(events), engine.report(), state_bytes(engine.snapshot())))
+    for rows_max, many in ((None, MANY_ROWS), (1, MANY_ROWS), (most, MANY_ROWS), (None, 1)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(view, "MANY_ROWS", many)  # from so many on, numbered only where asked
+            engine = Engine(
+                events.ticks.table, every_plan(), seed=7, sessions=SESSIONS, rows_max=rows_max
+            )
+            said.append((engine.process(events), engine.report(), state_bytes(engine.snapshot())))
 
-    assert said[0] == said[1] == said[2]
+    assert said[0] == said[1] == said[2] == said[3]
 
 
 @pytest.mark.parametrize(("engine", "calls"), [("tick", 300), ("fused", 1), ("auto", 1)])

@@ -12,7 +12,10 @@ from parity.kernels.batch import (
     UNKNOWN,
     UNSORTED,
     UNTIMED,
+    carry,
+    glance,
     group,
+    quotients,
     survey,
 )
 from parity.model import ticks as flag
@@ -102,6 +105,73 @@ def test_an_unknown_token_is_said() -> None:
 
         for near in (NONE, lookup()):
             assert survey(tokens, ts, flags, TOKENS, near, MASKS, *carried, *made) == UNKNOWN
+
+
+@given(TICKS, st.lists(st.integers(0, 50), max_size=6), st.booleans())
+def test_a_glance_says_and_carries_what_the_survey_does(
+    ticks: list[Tick], cuts: list[int], far: bool
+) -> None:
+    """Batch by batch, rising times or not; where a tick is not delivered it says only that."""
+    edges = [0, *sorted(min(c, len(ticks)) for c in cuts), len(ticks)]
+    carried = np.zeros(4, np.int64), np.zeros(4, np.int64)
+    for lo, hi in itertools.pairwise(edges):
+        part = ticks[lo:hi]
+        ts = np.array([t for _, t, _ in part], np.int64)
+        flags = np.array([f for _, _, f in part], np.uint32)
+        tokens = TOKENS[[i for i, _, _ in part]] if part else np.zeros(0, np.int64)
+        known = (tokens, ts, flags, TOKENS, NONE if far else lookup(), MASKS)
+        inst, last = np.full(len(part), -1, np.int32), np.full(4, -1, np.int64)
+        said = glance(*known, inst, last)
+
+        surveyed = carried[0].copy(), carried[1].copy()
+        made = np.empty(len(part), np.int32), np.empty(len(part), np.int64), np.zeros(4, np.bool_)
+        expected = survey(*known, *surveyed, *made)
+        if expected & UNDELIVERED:
+            assert said == UNDELIVERED
+            carried = surveyed
+            continue
+        carry(inst, ts, last, not said & UNSORTED, *carried)
+        assert expected == said
+        assert made[0].tolist() == inst.tolist()
+        rows = dict(zip(inst.tolist(), range(len(part)), strict=True))
+        assert [rows.get(dense, -1) for dense in range(4)] == last.tolist()
+        for one in np.flatnonzero(surveyed[1]).tolist():  # of others nothing is known yet
+            assert (surveyed[0][one], surveyed[1][one]) == (carried[0][one], carried[1][one])
+
+
+def test_carrying_on_costs_no_square() -> None:
+    """Many instruments with one and the same time, which no walk back tells apart."""
+    count = 200_000
+    inst = (np.arange(count) % 1_000).astype(np.int32)
+    ts, last = np.ones(count, np.int64), np.arange(count - 1_000, count)
+    carried = np.zeros(1_000, np.int64), np.zeros(1_000, np.int64)
+    carry(inst, ts, last, True, *carried)
+
+    assert {1} == set(carried[0].tolist())
+    assert {count // 1_000} == set(carried[1].tolist())
+
+
+def test_a_glance_knows_no_unknown_token() -> None:
+    """Below, between and above the table's tokens."""
+    for token in (0, 12, 5000, -(1 << 63)):
+        tokens, ts, flags = np.array([11, token]), np.zeros(2, np.int64), np.ones(2, np.uint32)
+        for near in (NONE, lookup()):
+            made = np.zeros(2, np.int32), np.zeros(4, np.int64)
+            assert glance(tokens, ts, flags.astype(np.uint32), TOKENS, near, MASKS, *made) == (
+                UNKNOWN
+            )
+
+
+@given(st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.integers(0, 3)), max_size=50))
+def test_quotients_are_those_of_numpy(rows: list[tuple[int, int]]) -> None:
+    """Bit for bit, beyond 2**53 too."""
+    divisors = np.array([1.0, 10.0, 1e5, 1e12])
+    values = np.array([v for v, _ in rows], np.int64)
+    inst = np.array([i for _, i in rows], np.int32)
+    made = np.empty(len(rows))
+    quotients(values, inst, divisors, made)
+
+    assert (values / divisors[inst]).tobytes() == made.tobytes()
 
 
 @given(st.lists(st.integers(0, 5), max_size=60))

@@ -365,15 +365,28 @@ def test_mapped_pages_are_let_go(several: Path, monkeypatch: pytest.MonkeyPatch)
 def test_hash_is_taken_once(several: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A column of a batch is summed when it is read first, by whatever reader of the process."""
     open_recording(several).build_cache()
-    columns_of(open_recording(several), columns=["seq"])
+    columns_of(open_recording(several), columns=["ts_event"])
     taken: list[int] = []
     real = cache._crc
     monkeypatch.setattr(cache, "_crc", lambda values: taken.append(len(values)) or real(values))
-    columns_of(open_recording(several), columns=["seq"])
+    columns_of(open_recording(several), columns=["ts_event"])
     assert [] == taken
     os.utime(files(several)[0])
-    columns_of(open_recording(several), columns=["seq"])
+    columns_of(open_recording(several), columns=["ts_event"])
     assert 2000 == sum(taken)
+
+
+def test_a_seq_that_rises_by_one_is_not_read(several: Path) -> None:
+    """Unless ticks are left out; who asks for it is given the same, and the file keeps it."""
+    open_recording(several).build_cache()
+    reading = open_recording(several)
+    batches = list(reading.batches(columns=["ts_event"]))
+    whole = [isinstance(batch.ticks.seqs, range) for batch in batches if len(batch.ticks)]
+    seqs = np.concatenate([batch.ticks.column("seq") for batch in batches])
+    assert all(whole)
+    assert dict(plain(several))["seq int64"] == seqs.tobytes()
+    chosen = reading.batches(columns=["seq"], start_ns=0)
+    assert seqs.tolist() == [s for batch in chosen for s in batch.ticks.column("seq").tolist()]
 
 
 def test_extension_columns_are_in_it(
