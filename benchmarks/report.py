@@ -37,6 +37,10 @@ class Report:
         """Add a figure that should be at least `bar` of something measured in the same run."""
         self.rows.append(Row(case, figure, f"{ratio:.2f}", f"≥ {bar} × {of}", _met(ratio >= bar)))
 
+    def at_most(self, case: str, figure: str, ratio: float, bar: float, of: str) -> None:
+        """Add a figure that should be at most `bar` of something measured in the same run."""
+        self.rows.append(Row(case, figure, f"{ratio:.2f}", f"≤ {bar} × {of}", _met(ratio <= bar)))
+
     def within(self, case: str, value: float, unit: str, *, most: float) -> None:
         """Add a value that should be at most `most`."""
         self.rows.append(Row(case, f"{value:.4g} {unit}", "", f"≤ {most:g}", _met(value <= most)))

@@ -30,7 +30,7 @@ from parity.cli import (
     status,
     verify,
 )
-from parity.cli.group import Commands
+from parity.cli.group import INTERRUPTED, Commands
 
 __all__ = ["app", "main"]
 
@@ -98,4 +98,7 @@ for panel, name, module in (
 
 def main() -> None:
     """Run the command line of this process and end with its exit code."""
-    app(args=sys.argv[1:], prog_name="parity")
+    try:
+        app(args=sys.argv[1:], prog_name="parity")
+    except KeyboardInterrupt:  # before a command runs, or behind it
+        sys.exit(INTERRUPTED)

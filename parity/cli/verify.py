@@ -102,6 +102,7 @@ def _several(runs: Sequence[Path], strict: bool, as_json: bool) -> int:
 def _watch(run: Path, strict: bool, as_json: bool) -> int:
     import time
 
+    from parity.cli.interrupts import heard
     from parity.compose.verdicts import keep_verdict
     from parity.compose.watching import watched
 
@@ -111,7 +112,8 @@ def _watch(run: Path, strict: bool, as_json: bool) -> int:
         for verdict in watched(run, lambda: time.sleep(WATCH_S)):
             keep_verdict(run, verdict)
             say(f"{verdict.verdict}: ", f"{covered_words(verdict.covered)} so far")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
+        heard(stopped)
         code = INTERRUPTED
         say("interrupted", "" if verdict else ": nothing was proved yet", style="yellow")
     if verdict is None:

@@ -162,8 +162,10 @@ class Watchdog:
         while not self._left.wait(BEAT_S):
             now_s, spent_s = time.monotonic(), time.process_time() - used_s
             used_s += spent_s
+            # Each file that a look opens, writes or closes may wait for the lock again, and a call
+            # that holds it in pieces has as long for each: none of that is one hold of `exit_s`.
+            signal.setitimer(signal.ITIMER_PROF, self._guard.exit_s + _LAST_WORDS_S)
             signal.setitimer(signal.ITIMER_VIRTUAL, _LOCKED_S)
-            signal.setitimer(signal.ITIMER_PROF, self._guard.exit_s)
             # A late beat is the strategy's where this process computed: it held the lock.
             if (late_s := now_s - looked_s - BEAT_S - spent_s) > _FROZEN_S:
                 self._stood_still(late_s)
@@ -171,6 +173,7 @@ class Watchdog:
             self._look(now_s)
             if self._guard.rss_bytes is not None:
                 self._weigh(now_s, self._guard.rss_bytes)
+            signal.setitimer(signal.ITIMER_PROF, self._guard.exit_s)
 
     def _stood_still(self, late_s: float) -> None:
         """Leave out the time in which nothing ran on this machine, not the strategies either."""

@@ -1,6 +1,7 @@
 """The watchdog's looks, one by one, at a strategy that does not come back."""
 
 import contextlib
+import itertools
 import json
 import os
 import pty
@@ -259,6 +260,43 @@ def test_late_beats_count_as_far_as_this_process_computed(
     assert ended == max(ends, default=0)
 
 
+def test_what_a_look_writes_is_no_hold_of_the_lock(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file may cost several waits for the lock: the timer has room for them until it is done."""
+    frames: list[Any] = [SimpleNamespace(f_code=watchdog._PROCESS)]
+    at = SimpleNamespace(executor=None, call=frames[0], file="odd.py", line=1, stack=["x"])
+    armed_s: list[float] = []
+    waiting_s: list[float] = []
+    working_s: list[float] = []
+
+    def arm(which: int, seconds: float) -> None:
+        if which == signal.ITIMER_PROF:
+            armed_s.append(seconds)
+
+    def wait(beat_s: float) -> bool:
+        waiting_s.extend(armed_s[-1:])
+        return len(waiting_s) == 12  # more than a second: there was an alarm
+
+    monkeypatch.setattr(watchdog, "_frames_of", lambda _: frames)
+    monkeypatch.setattr(watchdog, "_at_work", lambda _: at)
+    monkeypatch.setattr(watchdog, "_log", _log_of([]))
+    beats = itertools.count(100.0, BEAT_S)
+    clocks = {"monotonic": lambda: next(beats), "process_time": lambda: 0.0}
+    monkeypatch.setattr(watchdog, "time", SimpleNamespace(time_ns=time.time_ns, **clocks))
+    monkeypatch.setattr(signal, "setitimer", arm)
+    dog = Watchdog(Guard(3.0, 1 << 60), tmp_path, list, lambda: None)
+    monkeypatch.setattr(dog, "_left", SimpleNamespace(wait=wait))
+    monkeypatch.setattr(dog, "_write", lambda *_: working_s.append(armed_s[-1]))
+    monkeypatch.setattr(dog, "_weigh", lambda *_: working_s.append(armed_s[-1]))
+
+    dog._look_on()
+
+    assert {3.0} == set(waiting_s)
+    assert len(waiting_s) < len(working_s)  # an alarm beside the weighings
+    assert min(working_s) >= 3.0 + watchdog._LAST_WORDS_S
+
+
 # One call of a strategy that lets go of Python's lock about once a second only, between calls into
 # C: the watchdog's beats come that late.
 _IN_PIECES = """
@@ -282,7 +320,7 @@ executor = SimpleNamespace(key=("odd", "paper"))
 watchdog._at_work = lambda frames: watchdog._AtWork(
     executor, next((f for f in frames if f.f_code is watchdog._PROCESS), None), "slow.py", 1, ["x"]
 )
-with watchdog.Watchdog(watchdog.Guard(10.0), Path(sys.argv[1]), list, lambda: None):
+with watchdog.Watchdog(watchdog.Guard(2.0), Path(sys.argv[1]), list, lambda: None):
     names["process"](time.process_time() + 60)
 print("went on")
 """
@@ -290,7 +328,7 @@ print("went on")
 
 @pytest.mark.slow
 def test_a_call_that_holds_the_lock_in_pieces_comes_to_its_end(tmp_path: Path) -> None:
-    """Late beats are a machine that stood still only as far as this process did not compute."""
+    """Late beats are no machine that stood still, and pieces of a second no hold of two."""
     command = [sys.executable, "-c", _IN_PIECES, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180)
 
