@@ -36,7 +36,7 @@ _UINT8_IN = types.Array(types.uint8, 1, "C", readonly=True)
 _LETTERS_IN = types.Array(types.uint8, 2, "C")
 _INT64_IN = types.Array(types.int64, 1, "C", readonly=True)
 _INT64 = types.Array(types.int64, 1, "C")
-_TABLE = types.Array(types.int64, 2, "C")
+_UINT8 = types.Array(types.uint8, 1, "C")
 _BOOL = types.Array(types.boolean, 1, "C")
 
 
@@ -167,79 +167,130 @@ def _scaled(values: Any, tails: Any, price_scale: int, quantity_scale: int) -> b
     return True
 
 
+@njit(inline="always")
+def _store_4(out: Any, at: Any, value: Any) -> None:
+    # One by one: the compiler makes one store of them.
+    place = np.uint64(at)
+    out[place] = np.uint8(value & 0xFF)
+    out[place + np.uint64(1)] = np.uint8((value >> 8) & 0xFF)
+    out[place + np.uint64(2)] = np.uint8((value >> 16) & 0xFF)
+    out[place + np.uint64(3)] = np.uint8((value >> 24) & 0xFF)
+
+
+@njit(inline="always")
+def _store_8(out: Any, at: Any, value: Any) -> None:
+    _store_4(out, at, value)
+    _store_4(out, at + 4, value >> 32)
+
+
+@njit(inline="always")
+def _store(out: Any, at: Any, places: Any, values: Any, stream: Any, offset: Any) -> None:
+    for n in range(len(values)):
+        if n == _SIDE:
+            out[at + places[n]] = np.uint8(values[n] & 0xFF)
+        elif n == _FLAGS:
+            _store_4(out, at + places[n], values[n])
+        else:
+            _store_8(out, at + places[n], values[n])
+    _store_4(out, at + places[len(values)], stream)
+    _store_8(out, at + places[len(values) + 1], offset)
+
+
+@njit(inline="always")
+def _flags_of(there: Any, values: Any, absent_bits: Any, kinds: Any) -> Any:
+    """Return the flags, as they are or as they follow from what is there; -1 where they cannot."""
+    absent = 0
+    for n in range(len(values)):
+        if not there >> n & 1:
+            absent |= absent_bits[n]
+    flags = values[_FLAGS]
+    if not there >> _FLAGS & 1:
+        flags = absent | (kinds[1] if absent & absent_bits[_PRICE] else kinds[0])
+        if values[_TS_RECV] == 0:
+            flags |= kinds[2]
+    any_kind, single = kinds[3:].sum(), False
+    for kind in kinds[3:]:
+        single |= flags & any_kind == kind
+    if not single or absent & ~flags or not 0 <= flags < 1 << 32:
+        flags = -1
+    return flags
+
+
 @njit(
-    types.void(
+    types.int64(
         _UINT8_IN, _INT64_IN, _LETTERS_IN, _INT64_IN, _INT64_IN, _INT64_IN, _INT64_IN, _INT64_IN,
-        _INT64_IN, types.int64, _INT64_IN, _TABLE, _BOOL,
+        _INT64_IN,
+        _INT64_IN, types.int64, _INT64_IN, _INT64_IN, _INT64_IN, _UINT8, types.int64, _BOOL,
     ),
     cache=True,
 )  # fmt: skip
 def read_ticks(
     data: npt.NDArray[np.uint8],
-    bounds: npt.NDArray[np.int64],
+    sizes: npt.NDArray[np.int64],
     letters: npt.NDArray[np.uint8],
     lengths: npt.NDArray[np.int64],
     tokens: npt.NDArray[np.int64],
     price_scales: npt.NDArray[np.int64],
     quantity_scales: npt.NDArray[np.int64],
     absent_bits: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
     kinds: npt.NDArray[np.int64],
     kept: int,
-    broker_ns: npt.NDArray[np.int64],
-    out: npt.NDArray[np.int64],
+    streams: npt.NDArray[np.int64],
+    offsets: npt.NDArray[np.int64],
+    broker_ms: npt.NDArray[np.int64],
+    out: npt.NDArray[np.uint8],
+    size: int,
     done: npt.NDArray[np.bool_],
-) -> None:
+) -> int:
     """Read messages, each by itself.
 
     Args:
         data: the messages, one behind the other.
-        bounds: where each begins, and where the last one ends.
+        sizes: bytes of each.
         letters: `LETTERS`.
         lengths: `LENGTHS`.
         tokens: of the instrument table, rising.
         price_scales: by dense id.
         quantity_scales: by dense id.
         absent_bits: by name, the flag of its absence, 0 where it has none.
+        places: where in a record the values of each name are, then stream and offset.
         kinds: the flags of a trade, a quote, a tick without ts_recv, then of all kinds.
         kept: the bits of the flags that stay.
-        broker_ns: ts_event where a message has none.
-        out: by name and message, filled.
-        done: by message, whether it was read here; of another one `out` says nothing.
+        streams: dense ids of topic and partition.
+        offsets: in their partitions.
+        broker_ms: ts_event where a message has none.
+        out: bytes of a record of `TICK_DTYPE` for each; filled where a message is read here.
+        size: bytes of a record.
+        done: by message, whether it was read here.
+
+    Returns:
+        How many were.
     """
     values = np.zeros(len(lengths), np.int64)
     tails = np.zeros(len(lengths), np.int64)
-    any_kind = kinds[3:].sum()
-    for row in range(len(bounds) - 1):
+    count = end = 0
+    for row in range(len(sizes)):
+        begin, end = end, end + sizes[row]
         done[row] = False
         values[:] = 0
         tails[:] = 0
         values[_TRADE_ID] = -1
-        there = _fields(data, bounds[row], bounds[row + 1], letters, lengths, values, tails)
+        there = _fields(data, begin, end, letters, lengths, values, tails)
         if not there & 1:
             continue
         dense = np.searchsorted(tokens, values[_TOKEN])
         if dense == len(tokens) or tokens[dense] != values[_TOKEN]:
             continue
-        absent = 0
-        for n in range(len(lengths)):
-            if not there >> n & 1:
-                absent |= absent_bits[n]
-        flags = values[_FLAGS]
-        if not there >> _FLAGS & 1:
-            flags = absent | (kinds[1] if absent & absent_bits[_PRICE] else kinds[0])
-            if values[_TS_RECV] == 0:
-                flags |= kinds[2]
-        single = False
-        for kind in kinds[3:]:
-            single |= flags & any_kind == kind
-        if not single or absent & ~flags or not 0 <= flags < 1 << 32:
-            continue
-        if abs(values[_SIDE]) > 1:
+        flags = _flags_of(there, values, absent_bits, kinds)
+        if flags < 0 or abs(values[_SIDE]) > 1:
             continue
         if not _scaled(values, tails, price_scales[dense], quantity_scales[dense]):
             continue
         if not there >> _TS_EVENT & 1:
-            values[_TS_EVENT] = broker_ns[row]
+            values[_TS_EVENT] = broker_ms[row] * 1_000_000
         values[_FLAGS] = flags & kept
-        out[:, row] = values
+        _store(out, row * size, places, values, streams[row], offsets[row])
         done[row] = True
+        count += 1
+    return count

@@ -10,13 +10,14 @@ by tick in arrival order, so that the result never depends on how records are cu
   is never late and advances nothing, unless its instrument lives by `clock: recv`. A duplicate or
   skewed tick is not delivered, so it advances nothing and is not late on top.
 
-Small batches take a loop over unpacked records, large ones numpy; a law test holds them equal.
+Few ticks take a loop over unpacked records, more the compiled pass of `parity.kernels.sequence`
+where numba is loaded already, else numpy; a law holds them equal.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -24,6 +25,8 @@ import numpy.typing as npt
 
 from parity.model import ticks as flag
 from parity.model.ticks import TICK_DTYPE
+from parity.recording import passes
+from parity.recording.seen import NEVER, Streams, TradeIds
 
 if TYPE_CHECKING:
     from parity.model.events import EventBatch
@@ -31,10 +34,14 @@ if TYPE_CHECKING:
 
 TRADE_IDS_KEPT: Final = 4096
 SMALL: Final = 128  # below, the loop is faster than numpy's fixed costs
+FEW: Final = 3  # and than those of the compiled pass
 MAX_SKEW_NS: Final = 5_000_000_000
-_NEVER: Final = -(2**63)
 _NO_SKEW: Final = flag.NO_TS_RECV | flag.NO_VENUE_TIME
 _VERDICTS: Final = flag.DUPLICATE | flag.SKEWED | flag.LATE
+_BITS = np.array(
+    [flag.DUPLICATE, flag.SKEWED, flag.LATE, flag.NO_TRADE_ID, _NO_SKEW, flag.NO_VENUE_TIME],
+    np.uint32,
+)
 
 _READ: Final = (
     "ts_event", "ts_recv", "instrument_token", "trade_id", "flags", "stream", "offset", "sub",
@@ -51,6 +58,7 @@ _FLAGS = struct.Struct("<I")
 _FIELDS: Any = TICK_DTYPE.fields
 _SEQ_AT: Final[int] = _FIELDS["seq"][1]
 _FLAGS_AT: Final[int] = _FIELDS["flags"][1]
+_PLACES = np.array([_FIELDS[name][1] for name in _READ], np.int64)  # for the compiled pass
 
 
 class Sequencer:
@@ -71,11 +79,16 @@ class Sequencer:
         beyond = table.tick_dtype.itemsize - _RECORD.size
         self._record = struct.Struct(f"{_RECORD.format}{beyond}x") if beyond else _RECORD
         self._max_skew_ns = max_skew_ns
-        self._by_recv = [i.clock == "recv" for i in table]
+        self._by_recv = np.array([i.clock == "recv" for i in table])
         self._dense = {i.token: n for n, i in enumerate(table)}
-        self._newest = [_NEVER] * len(table)  # largest delivered ts_event, by dense id
-        self._streams: dict[int, tuple[int, int]] = {}  # stream -> last (offset, sub)
-        self._trade_ids: dict[int, _SeenIds] = {}
+        self._newest = np.full(len(table), NEVER)  # largest delivered ts_event, by dense id
+        self._streams = Streams()
+        self._trade_ids = TradeIds(len(table), TRADE_IDS_KEPT)
+        self._compiled: Any = None
+        if passes.are_loaded():  # now, not at the first tick: the loop waits for nobody
+            from parity.kernels import sequence
+
+            self._compiled = sequence
 
     def sequence(self, records: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Set seq and verdicts of records in arrival order; in place where they are writable.
@@ -87,8 +100,10 @@ class Sequencer:
         count = len(records)
         if count == 0:
             return records
-        if count < SMALL:
+        if count < (SMALL if self._compiled is None else FEW):
             self._judge_few(records)
+        elif self._compiled is not None:
+            self._judge_compiled(records)
         else:
             self.sequence_columns(records)
         return records
@@ -122,52 +137,44 @@ class Sequencer:
             "next_seq": self.next_seq,
             "newest": {
                 int(token): ts
-                for token, ts in zip(self._table.tokens, self._newest, strict=True)
-                if ts != _NEVER
+                for token, ts in zip(self._table.tokens, self._newest.tolist(), strict=True)
+                if ts != NEVER
             },
-            "streams": {stream: list(last) for stream, last in self._streams.items()},
-            "trade_ids": {
-                token: [seen.largest, seen.ids()] for token, seen in self._trade_ids.items()
-            },
+            "streams": self._streams.snapshot(),
+            "trade_ids": self._trade_ids.snapshot(self._table.tokens),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a snapshot; the instrument table may have grown."""
         self.next_seq = state["next_seq"]
-        self._newest = [_NEVER] * len(self._table)
+        self._newest[:] = NEVER
         for token, ts in state["newest"].items():
             self._newest[self._table.dense_id(int(token))] = ts
-        self._streams = {int(s): (last[0], last[1]) for s, last in state["streams"].items()}
-        self._trade_ids = {
-            int(token): _SeenIds(kept, largest)
-            for token, (largest, kept) in state["trade_ids"].items()
-        }
+        self._streams, self._trade_ids = Streams(), TradeIds(len(self._table), TRADE_IDS_KEPT)
+        self._streams.restore(state["streams"])
+        for token, (largest, kept) in state["trade_ids"].items():
+            self._trade_ids.restore(self._table.dense_id(int(token)), largest, kept)
 
     # -- the loop, which is also the definition
 
     def _judge_few(self, records: npt.NDArray[Any]) -> None:
-        rows = list(self._record.iter_unpack(records.tobytes()))
+        into: Any = records
+        rows = list(self._record.iter_unpack(into))
         dense = [self._dense.get(row[2], -1) for row in rows]
         if -1 in dense:  # before anything has changed
             self._table.dense(np.array([row[2] for row in rows], np.int64))
         judged = []
-        streams, newest, max_skew_ns = self._streams, self._newest, self._max_skew_ns
+        newest, max_skew_ns, is_new = self._newest, self._max_skew_ns, self._streams.is_new
         for at, row in zip(dense, rows, strict=True):
-            ts_event, ts_recv, token, trade_id, flags, stream, offset, sub = row
-            seen = False
-            if stream >= 0:
-                last = streams.get(stream)
-                if last is not None and (offset, sub) <= last:
-                    seen = True
-                else:
-                    streams[stream] = (offset, sub)
-            if not flags & flag.NO_TRADE_ID and self._ids_of(token).add(trade_id):
+            ts_event, ts_recv, _, trade_id, flags, stream, offset, sub = row
+            seen = stream >= 0 and not is_new(stream, offset, sub)
+            if not flags & flag.NO_TRADE_ID and self._trade_ids.add(at, trade_id):
                 seen = True
             flags = flags & ~_VERDICTS | (flag.DUPLICATE if seen else 0)
             if not flags & _NO_SKEW and ts_event - ts_recv > max_skew_ns:
                 flags |= flag.SKEWED
             elif not seen and (not flags & flag.NO_VENUE_TIME or self._by_recv[at]):
-                if ts_event < newest[at]:
+                if ts_event < newest.item(at):
                     flags |= flag.LATE
                 else:
                     newest[at] = ts_event
@@ -186,11 +193,35 @@ class Sequencer:
                 _SEQ.pack_into(into, n * size + _SEQ_AT, self.next_seq + n)
         self.next_seq += len(judged)
 
-    def _ids_of(self, token: int) -> _SeenIds:
-        found = self._trade_ids.get(token)
-        if found is None:
-            found = self._trade_ids[token] = _SeenIds((), _NEVER)
-        return found
+    # -- the same, compiled
+
+    def _judge_compiled(self, records: npt.NDArray[Any]) -> None:
+        count, streams, ids, table = len(records), self._streams, self._trade_ids, self._table
+        inst, out = np.empty(count, np.int32), np.empty(count, np.uint32)
+        compiled = self._compiled
+        said = compiled.NO_ROOM
+        while said == compiled.NO_ROOM:
+            said = compiled.judge(
+                records.view(np.uint8), records.itemsize, _PLACES, table.tokens, table.near,
+                _BITS, self._max_skew_ns, self._by_recv, self._newest,
+                streams.ids, streams.offsets, streams.subs,
+                ids.places, ids.rings, ids.counts, ids.largest, inst, out,
+            )  # fmt: skip
+            if said == compiled.NO_ROOM:
+                self._make_room(records)  # rare, as streams and instruments are few
+        if said == compiled.UNKNOWN:
+            table.dense(np.ascontiguousarray(records["instrument_token"]))  # raises, naming it
+        records["flags"] = out
+        records["seq"] = np.arange(self.next_seq, self.next_seq + count)
+        self.next_seq += count
+
+    def _make_room(self, records: npt.NDArray[Any]) -> None:
+        for stream in np.unique(records["stream"]).tolist():
+            if stream >= 0:
+                self._streams.place(stream)
+        having = records["flags"] & np.uint32(flag.NO_TRADE_ID) == 0
+        for token in np.unique(records["instrument_token"][having]).tolist():
+            self._trade_ids.place(self._dense[token])
 
     # -- the same in numpy
 
@@ -201,8 +232,8 @@ class Sequencer:
         timed = (flags & np.uint32(flag.NO_VENUE_TIME)) == 0
         skewed = (flags & np.uint32(_NO_SKEW)) == 0
         skewed &= ts_event - records["ts_recv"] > self._max_skew_ns
-        if any(self._by_recv):
-            timed |= np.array(self._by_recv)[dense]
+        if self._by_recv.any():
+            timed |= self._by_recv[dense]
         eligible = timed & ~duplicate & ~skewed
         late = eligible & (ts_event < self._newest_before(ts_event, dense, eligible))
         flags |= duplicate * np.uint32(flag.DUPLICATE)
@@ -217,7 +248,7 @@ class Sequencer:
         eligible: npt.NDArray[np.bool_],
     ) -> npt.NDArray[np.int64]:
         # A running maximum per instrument, exclusive of the row itself.
-        times = np.where(eligible, ts_event, _NEVER)
+        times = np.where(eligible, ts_event, NEVER)
         order, bounds = _groups(dense)
         before = np.empty(len(times), np.int64)
         for lo, hi in bounds:
@@ -228,7 +259,7 @@ class Sequencer:
             running[1:] = times[rows]
             np.maximum.accumulate(running, out=running)
             before[rows] = running[:-1]
-            self._newest[at] = int(running[-1])
+            self._newest[at] = running[-1]
         return before
 
     def _seen_offsets(self, records: Any) -> npt.NDArray[np.bool_]:
@@ -246,21 +277,20 @@ class Sequencer:
     def _seen_in_stream(
         self, stream: int, offsets: npt.NDArray[np.int64], subs: npt.NDArray[np.int32]
     ) -> Any:
-        last = self._streams.get(stream)
+        last = self._streams.last(stream)
         end = (int(offsets[-1]), int(subs[-1]))
         rising = (offsets[1:] > offsets[:-1]) | (
             (offsets[1:] == offsets[:-1]) & (subs[1:] > subs[:-1])
         )
-        if rising.all() and (last is None or (int(offsets[0]), int(subs[0])) > last):
-            self._streams[stream] = end
+        if rising.all() and (int(offsets[0]), int(subs[0])) > last:
+            self._streams.leave(stream, end)
             return False
         seen = []
         for place in zip(offsets.tolist(), subs.tolist(), strict=True):
-            known = last is not None and place <= last
+            known = place <= last
             seen.append(known)
             last = last if known else place
-        if last is not None:
-            self._streams[stream] = last
+        self._streams.leave(stream, last)
         return seen
 
     def _seen_trades(self, records: Any, flags: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
@@ -276,74 +306,9 @@ class Sequencer:
         for lo, hi in bounds:
             rows: Any = slice(None) if order is None else order[lo:hi]
             token = int(tokens[0 if order is None else order[lo]])
-            known = self._ids_of(token).add_all(ids[rows])
+            known = self._trade_ids.add_all(self._dense[token], ids[rows])
             seen[rows if having is None else having[rows]] = known
         return seen
-
-
-class _SeenIds:
-    """The last different trade ids of one token, oldest leaving first."""
-
-    __slots__ = ("_count", "_ring", "largest")
-
-    def __init__(self, ids: Sequence[int], largest: int) -> None:
-        self._ring = np.zeros(TRADE_IDS_KEPT, np.int64)
-        self._ring[: len(ids)] = ids
-        self._count = len(ids)  # of all ever kept; the ring holds the last ones
-        self.largest = largest  # of all, also of those that left
-
-    def add(self, trade_id: int) -> bool:
-        """Return whether the id was seen; remember it if not."""
-        if trade_id > self.largest:  # the usual case, without a search
-            self.largest = trade_id
-        elif (self._ring[: self._count] == trade_id).any():
-            return True
-        self._ring[self._count % TRADE_IDS_KEPT] = trade_id
-        self._count += 1
-        return False
-
-    def add_all(self, ids: npt.NDArray[np.int64]) -> Any:
-        """Do the same for many, in order."""
-        rising = int(ids[0]) > self.largest and bool((ids[1:] > ids[:-1]).all())
-        if rising or self._are_new(ids):
-            self.largest = max(self.largest, int(ids.max()))
-            kept = ids[-TRADE_IDS_KEPT:]
-            at = self._count + len(ids) - len(kept)
-            self._ring[np.arange(at, at + len(kept)) % TRADE_IDS_KEPT] = kept
-            self._count += len(ids)
-            return False
-        return self._add_each(ids.tolist())
-
-    def _are_new(self, ids: npt.NDArray[np.int64]) -> bool:
-        # Out of order, but none twice and none that is kept: none of them is seen.
-        ordered = np.sort(ids)
-        if (ordered[1:] == ordered[:-1]).any():
-            return False
-        older = ids[ids <= self.largest]
-        return not np.isin(older, self._ring[: self._count]).any()
-
-    def _add_each(self, ids: list[int]) -> list[bool]:
-        ring = self._ring
-        known = set(ring[: self._count].tolist())
-        seen = []
-        for trade_id in ids:
-            was = trade_id in known
-            seen.append(was)
-            if not was:
-                at = self._count % TRADE_IDS_KEPT
-                if self._count >= TRADE_IDS_KEPT:
-                    known.discard(int(ring[at]))
-                ring[at] = trade_id
-                known.add(trade_id)
-                self._count += 1
-        self.largest = max(self.largest, max(ids))
-        return seen
-
-    def ids(self) -> list[int]:
-        """Return what is kept, oldest first."""
-        at = self._count % TRADE_IDS_KEPT if self._count >= TRADE_IDS_KEPT else 0
-        kept = self._ring[: self._count].tolist()
-        return [*kept[at:], *kept[:at]]
 
 
 def _groups(

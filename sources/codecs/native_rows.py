@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from parity.model.instruments import InstrumentTable
 
-FEW: Final = 12  # below, message by message costs less than the pass's fixed part
+FEW: Final = 3  # below, message by message costs less than the pass's fixed part
 _ABSENT: Final = {
     **DECIMALS,
     "open_interest": flag.NO_OPEN_INTEREST,
@@ -52,6 +52,9 @@ class NativeRows:
 
             self._wire = wire
             self._absent = np.array([_ABSENT.get(name, 0) for name in wire.NAMES], np.int64)
+            names = [flag.DERIVED.get(name, name) for name in wire.NAMES]
+            fields: Any = flag.TICK_DTYPE.fields
+            self._places = np.array([fields[n][1] for n in (*names, "stream", "offset")], np.int64)
 
     def read(
         self,
@@ -75,20 +78,14 @@ class NativeRows:
             return range(len(payloads))
         count = len(payloads)
         there: Sequence[bytes] = [p or b"" for p in payloads] if None in payloads else payloads  # type: ignore[assignment] # none is None
-        bounds = np.zeros(count + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, there), np.int64, count), out=bounds[1:])
         data = np.frombuffer(b"".join(there), np.uint8)
-        out = np.empty((len(wire.NAMES), count), np.int64)
         done = np.empty(count, np.bool_)
         table = self._table
-        wire.read_ticks(
-            data, bounds, wire.LETTERS, wire.LENGTHS,
+        read = wire.read_ticks(
+            data, np.fromiter(map(len, there), np.int64, count), wire.LETTERS, wire.LENGTHS,
             table.tokens, table.price_scales, table.quantity_scales,
-            self._absent, self._kinds, self._kept,
-            np.fromiter(broker_ms, np.int64, count) * 1_000_000, out, done,
+            self._absent, self._places, self._kinds, self._kept,
+            *(np.fromiter(one, np.int64, count) for one in (streams, offsets, broker_ms)),
+            records.view(np.uint8), records.itemsize, done,
         )  # fmt: skip
-        for name, values in zip(wire.NAMES, out, strict=True):
-            records[flag.DERIVED.get(name, name)] = values
-        records["stream"] = np.fromiter(streams, np.int32, count)
-        records["offset"] = np.fromiter(offsets, np.int64, count)
-        return np.flatnonzero(~done).tolist()
+        return () if read == count else np.flatnonzero(~done).tolist()

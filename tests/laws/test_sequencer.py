@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from parity.model import ticks as flag
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.ticks import TICK_DTYPE
+from parity.recording import passes
 from parity.recording import sequencer as module
 from parity.recording.sequencer import Sequencer
 
@@ -43,13 +44,20 @@ def records_of(rows: list[tuple[int, ...]]) -> npt.NDArray[Any]:
     return records
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @settings(max_examples=200)
-@given(st.lists(tick, max_size=80), st.lists(st.integers(1, 40), min_size=1, max_size=12))
-def test_batch_boundaries_never_matter(rows: list[tuple[int, ...]], sizes: list[int]) -> None:
-    """One by one (the loop), all at once (numpy) and any cut in between give the same bytes."""
+@given(
+    rows=st.lists(tick, max_size=80),
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=12),
+)
+def test_batch_boundaries_never_matter(
+    rows: list[tuple[int, ...]], sizes: list[int], compiled: bool
+) -> None:
+    """One by one (the loop), all at once (numpy, compiled) and any cut give the same bytes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "TRADE_IDS_KEPT", 4)
         patch.setattr(module, "SMALL", 8)
+        patch.setattr(passes, "are_loaded", lambda: compiled)
         records = records_of(rows)
         single = Sequencer(TABLE, max_skew_ns=5)
         expected = b"".join(
@@ -71,21 +79,24 @@ def test_batch_boundaries_never_matter(rows: list[tuple[int, ...]], sizes: list[
         assert single.snapshot() == whole.snapshot() == cut.snapshot()
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @given(
-    st.lists(st.integers(0, 99), min_size=1, max_size=60, unique=True),
-    st.lists(st.integers(0, 99), max_size=8),
-    st.integers(0, 60),
+    ids=st.lists(st.integers(0, 99), min_size=1, max_size=60, unique=True),
+    again=st.lists(st.integers(0, 99), max_size=8),
+    at=st.integers(0, 60),
 )
 def test_ids_out_of_order_are_new_until_they_come_again(
-    ids: list[int], again: list[int], at: int
+    ids: list[int], again: list[int], at: int, compiled: bool
 ) -> None:
     """Different ids in any order, and some once more: in one batch as one by one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "TRADE_IDS_KEPT", 16)
+        patch.setattr(passes, "are_loaded", lambda: compiled)
         records = records_of([(1, 0, -1, 0, 0, n, 0) for n in ids[:at] + again + ids[at:]])
         single, whole = Sequencer(TABLE), Sequencer(TABLE)
         expected = [int(single.sequence(r.reshape(1).copy())["flags"][0]) for r in records]
         patch.setattr(module, "SMALL", 1)
+        patch.setattr(module, "FEW", 1)
         cut = min(at, len(records) - 1)
         pieces = [whole.sequence(part.copy()) for part in (records[:cut], records[cut:])]
 

@@ -12,6 +12,7 @@ from parity.model.errors import InputRefused
 from parity.model.events import Control, EventBatch
 from parity.model.instruments import Instrument, InstrumentTable
 from parity.model.ticks import TICK_DTYPE, TickBatch
+from parity.recording import passes
 from parity.recording import sequencer as module
 from parity.recording.sequencer import Sequencer
 
@@ -30,12 +31,15 @@ def ticks(*rows: dict[str, int]) -> npt.NDArray[Any]:
     return records
 
 
-@pytest.fixture(params=[1, 10**6], ids=["numpy", "loop"])
+@pytest.fixture(params=["numpy", "compiled", "loop"])
 def sequencer(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, table: InstrumentTable
 ) -> Sequencer:
-    """A sequencer that takes one of its two ways."""
-    monkeypatch.setattr(module, "SMALL", request.param)
+    """A sequencer that takes one of its three ways."""
+    few = 10**6 if request.param == "loop" else 1
+    monkeypatch.setattr(module, "SMALL", few)
+    monkeypatch.setattr(module, "FEW", few)
+    monkeypatch.setattr(passes, "are_loaded", lambda: request.param == "compiled")
     return Sequencer(table)
 
 
@@ -143,11 +147,14 @@ def test_equal_values_are_no_duplicates(sequencer: Sequencer) -> None:
     assert [0] * 40 == verdicts(found)
 
 
-def test_trade_ids_are_remembered_up_to_a_bound(
-    sequencer: Sequencer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The oldest id leaves first; the bound counts different ids."""
+@pytest.fixture
+def three_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep three trade ids of an instrument; before a sequencer is made."""
     monkeypatch.setattr(module, "TRADE_IDS_KEPT", 3)
+
+
+def test_trade_ids_are_remembered_up_to_a_bound(three_ids: None, sequencer: Sequencer) -> None:
+    """The oldest id leaves first; the bound counts different ids."""
     ids = [1, 2, 3, 1, 4, 1, 3]  # 4 pushes 1 out, then 1 pushes 2 out
     found = sequencer.sequence(ticks(*({"trade_id": i, "flags": flag.TRADE} for i in ids)))
 
