@@ -6,6 +6,7 @@ Never here: a message, or what was recorded of a topic.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 Client = TypeVar("Client")
 CONNECT_LIMIT_S: Final = 10.0
+_AGAIN_S: Final = 0.1  # between two questions of which the first found no leader
 
 SETTINGS: Final[dict[str, Any]] = {
     "group.id": "parity",  # librdkafka wants one; nothing is committed
@@ -76,6 +78,29 @@ def no_answer(servers: str, limit_s: float, reason: str) -> ServiceDown:
         f"Redpanda at {servers}: no answer within {limit_s:g} s: {reason}",
         cure="start the broker, or correct bootstrap.servers and the security settings",
     )
+
+
+def bounds_of(consumer: Consumer, stream: Stream, limit_s: float) -> tuple[int, int]:
+    """Return the first offset of a partition that is there, and where it ends.
+
+    Raises:
+        KafkaException: no answer in time.
+    """
+    from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+    deadline = time.monotonic() + limit_s
+    while True:
+        left_s = max(deadline - time.monotonic(), _AGAIN_S)
+        try:
+            low, high = consumer.get_watermark_offsets(TopicPartition(*stream), left_s)
+        except KafkaException as raised:
+            # While a partition's leader changes, the answer comes at once and is an error.
+            passes = raised.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED
+            if not passes or time.monotonic() + _AGAIN_S >= deadline:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return low, high
 
 
 def offsets_since(

@@ -28,6 +28,7 @@ from parity.sources.decoding import BROKER_MS_MAX, Messages, decode_messages, ti
 from parity.sources.portions import Portions, cut, pieces
 from parity.sources.redpanda.connection import (
     CONNECT_LIMIT_S,
+    bounds_of,
     consumer_of,
     no_answer,
     offsets_since,
@@ -261,8 +262,7 @@ class RedpandaSource:
                 self._topic_ids = self._inquiry.topic_ids(self._topics, limit_s)
             self._watch = TopicWatch(self._inquiry, self._topic_ids)
             for stream in streams:
-                low, high = consumer.get_watermark_offsets(TopicPartition(*stream), limit_s)
-                self._place(stream, low, high)
+                self._place(stream, *bounds_of(consumer, stream, limit_s))
             consumer.assign(
                 [TopicPartition(*stream, self._next[n]) for stream, n in self._ids.items()]
             )
@@ -434,7 +434,7 @@ class RedpandaSource:
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             self._check_topics(at_once=True)
             place = TopicPartition(*self.streams[stream])
-            low, high = consumer.get_watermark_offsets(place, timeout=self._connect_limit_s)
+            low, high = bounds_of(consumer, self.streams[stream], self._connect_limit_s)
             expected, row = self._next[stream], len(batch.offsets)
             placing.check_still_there(self.streams[stream], expected, low, high)
             batch.gaps.append(placing.gap_of(row, stream, expected, low, "retention"))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message
 
 Bounds = tuple[int, int]  # the first offset that is there, and the end
+AGAIN_S: Final = 0.1  # between two questions of which the first found no leader
 _SHARED: Final = ("sasl.", "ssl.", "security.")  # of a producer's settings, what a consumer needs
 
 
@@ -35,16 +36,31 @@ def consumer_of(servers: str, own: Mapping[str, Any]) -> Consumer:
 
 
 def bounds_of(consumer: Consumer, topic: str, limit_s: float) -> dict[int, Bounds]:
-    """Return the bounds of each partition; of a topic that is not there none."""
-    from confluent_kafka import TopicPartition
+    """Return the bounds of each partition; of a topic that is not there none.
 
+    Raises:
+        KafkaException: no answer in time.
+    """
+    deadline = time.monotonic() + limit_s
     found = consumer.list_topics(timeout=limit_s).topics.get(topic)
     if found is None or found.error is not None:
         return {}
-    return {
-        p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=limit_s)
-        for p in found.partitions
-    }
+    return {p: _bounds(consumer, (topic, p), deadline) for p in found.partitions}
+
+
+def _bounds(consumer: Consumer, place: tuple[str, int], deadline: float) -> Bounds:
+    from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+    while True:
+        left_s = max(deadline - time.monotonic(), 0.1)
+        try:
+            return consumer.get_watermark_offsets(TopicPartition(*place), left_s)
+        except KafkaException as raised:
+            # While a partition's leader changes, the answer comes at once and is an error.
+            passes = raised.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED
+            if not passes or time.monotonic() + AGAIN_S >= deadline:
+                raise
+            time.sleep(AGAIN_S)
 
 
 def read_to(

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from parity.model.errors import ServiceDown
-from parity.publishers.redpanda.reading_back import read_to
+from parity.publishers.redpanda.reading_back import bounds_of, read_to
 
 PLACE = ("paper.signals.raw", 3, 5)
 
@@ -70,3 +70,38 @@ def test_errors_that_pass_cost_nothing() -> None:
     """Messages behind an error are read, to the end of what was asked for."""
     consumer = Consumer(KafkaError(KafkaError._TRANSPORT, "no line"), 5, 6, 7)
     assert [5, 6, 7] == read(consumer, 60)
+
+
+class Leaderless:
+    """Has a topic of one partition, whose bounds are told behind as many errors as are given."""
+
+    def __init__(self, *codes: int) -> None:
+        self._codes = list(codes)
+
+    def list_topics(self, timeout: float) -> Any:
+        """Return the one topic."""
+        topic = SimpleNamespace(error=None, partitions={0: None})
+        return SimpleNamespace(topics={PLACE[0]: topic})
+
+    def get_watermark_offsets(self, place: Any, timeout: float) -> tuple[int, int]:
+        """Raise the next error, or return the bounds."""
+        if self._codes:
+            raise KafkaException(KafkaError(self._codes.pop(0)))
+        return 5, 8
+
+
+def test_bounds_are_asked_again_while_a_leader_changes() -> None:
+    """A broker that is just choosing a leader answers at once, with an error that passes."""
+    passing: Any = Leaderless(KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._UNKNOWN_PARTITION)
+    assert {0: (5, 8)} == bounds_of(passing, PLACE[0], 30)
+
+
+def test_bounds_are_not_asked_for_ever() -> None:
+    """Neither what may not be read, nor a leader that does not come in time."""
+    for codes, limit_s in (
+        ([KafkaError.TOPIC_AUTHORIZATION_FAILED], 30),
+        ([KafkaError.NOT_LEADER_FOR_PARTITION] * 99, 0.05),
+    ):
+        consumer: Any = Leaderless(*codes)
+        with pytest.raises(KafkaException):
+            bounds_of(consumer, PLACE[0], limit_s)

@@ -21,6 +21,7 @@ from parity.sources.codecs.native import NativeDecoder
 from parity.sources.decoding import Messages
 from parity.sources.portions import TURN_NS
 from parity.sources.redpanda import RedpandaSource
+from parity.sources.redpanda.connection import bounds_of
 from parity.sources.redpanda.inquiry import Inquiry
 
 TOKEN = int(synthetic.TABLE.tokens[0])
@@ -234,3 +235,23 @@ def test_an_offset_that_a_broker_cannot_say_is_no_offset() -> None:
     assert {("t", 0): 3} == asyncio.run(source(consumer).offsets_at(9))
     with pytest.raises(ServiceDown, match=r"no answer .* Broker: Leader not available"):
         asyncio.run(source(consumer, 2).offsets_at(9))
+
+
+def test_bounds_are_asked_again_while_a_leader_changes() -> None:
+    """A start beside an election waits for it, as long as for any answer, and no longer."""
+    codes = [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._UNKNOWN_PARTITION]
+
+    def answer(place: Any, limit_s: float) -> tuple[int, int]:
+        if codes:
+            raise KafkaException(KafkaError(codes.pop(0)))
+        return 5, 8
+
+    consumer: Any = SimpleNamespace(get_watermark_offsets=answer)
+    assert (5, 8) == bounds_of(consumer, ("t", 0), 30)
+
+    codes += [KafkaError.TOPIC_AUTHORIZATION_FAILED]
+    with pytest.raises(KafkaException):
+        bounds_of(consumer, ("t", 0), 30)
+    codes += [KafkaError.NOT_LEADER_FOR_PARTITION] * 99
+    with pytest.raises(KafkaException):
+        bounds_of(consumer, ("t", 0), 0.05)
