@@ -38,7 +38,7 @@ class Place(NamedTuple):
     """A partition as it was lately; what the broker did not say yet is None.
 
     Args:
-        next_offset: that is read next.
+        next_offset: behind the last that was taken; what was read and waits is not.
         low: first offset that the broker still has.
         high: the offset behind its last.
     """

@@ -110,7 +110,7 @@ def _show_live(values: dict[str, Any]) -> None:
     )
 
     if (out := values["deliveries"]) is not None:
-        show("", *(f"{name} out: {fate_words(out[name])}" for name in FATES if out[name]))
+        show(*(f"{name} out: {fate_words(out[name])}" for name in FATES if out[name]))
         dead = table_of("dead", "number", "strategy", "topic", "error", right=("number",))
         for one in out["dead"]:
             whose = f"{one['strategy_id'] or 'not known'} at {one['broker'] or 'not known'}"

@@ -66,6 +66,7 @@ def _lines(found: dict[str, Any]) -> list[RenderableType]:
     head = Text.assemble(
         f"{found['kind']} {found['path']}: ",
         (now["phase"] if now else found["state"], "green" if now else "yellow"),
+        "" if now or found["state"] != "open" else ", no runner",
         f", {found['mode']}" if found["mode"] else "",
         f", process {now['pid']} for {_span(now['uptime_s'])}" if now else "",
     )
@@ -89,6 +90,8 @@ def _rows(found: dict[str, Any], now: dict[str, Any] | None) -> list[tuple[str, 
     from parity.cli.usage import sized
 
     rows = [("last seq", grouped(found["last_seq"]))]
+    if found["decided_seq"] is not None and found["decided_seq"] < found["last_seq"]:
+        rows.append(("decided", f"up to {grouped(found['decided_seq'])}, on disk: start it again"))
     if now:
         rate = now["ticks_per_second"]
         rows.append(

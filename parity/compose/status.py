@@ -14,7 +14,7 @@ from parity.live.kept_log import last_error
 from parity.model.effects import PAPER
 from parity.model.errors import RecordingMissing, ServiceDown
 from parity.recording.reader import open_recording
-from parity.recording.runs import RunFolder, is_run
+from parity.recording.runs import MANIFEST, RunFolder, is_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +49,7 @@ def status_of(folder: Path) -> dict[str, Any]:
     found |= _of_run(folder, lives=now is not None) if is_run(folder) else _of_recording(folder)
     if now is not None:
         found["strategies"], found["last_seq"] = now["strategies"], now["last_seq"]
+        found["decided_seq"] = None  # it may be ahead of its disk
     return found
 
 
@@ -63,7 +64,8 @@ def _of_run(folder: Path, *, lives: bool) -> dict[str, Any]:
         "mode": manifest.mode,
         "state": manifest.state,
         "started": manifest.started,
-        "last_seq": manifest.last_seq or run.flushed_seq(),
+        "last_seq": _last_seq(run),
+        "decided_seq": manifest.last_seq or run.flushed_seq(),
         "last_verify": kept_verdict(folder),
         "strategies": strategies,
         "deliveries": None if lives else fates_of(folder),
@@ -78,10 +80,19 @@ def _of_recording(folder: Path) -> dict[str, Any]:
         "state": recording.manifest.state,
         "started": "",
         "last_seq": recording.last_seq,
+        "decided_seq": None,
         "last_verify": None,
         "strategies": [],
         "deliveries": None,
     }
+
+
+def _last_seq(run: RunFolder) -> int:
+    """Return the last seq that is kept of a run: a killed one has more ticks than decisions."""
+    own = run.path / "recording"
+    if run.manifest.state == "complete" or not (own / MANIFEST).exists():
+        return run.manifest.last_seq or run.flushed_seq()
+    return open_recording(own).last_seq
 
 
 def _reported(manifest: RunManifest) -> list[dict[str, Any]]:

@@ -117,6 +117,7 @@ class RedpandaSource:
         self._lost_at = 0.0  # by the monotonic clock; 0 while a broker is there
         self._ids: dict[Stream, int] = {}
         self._next: dict[int, int] = {}  # stream -> the offset expected next
+        self._taken: dict[int, int] = {}  # the same of what the loop took: what waits is behind
         self._ends: dict[int, int] = {}  # stream -> end offset at the start, with exit_at_end
         self._unfinished: set[int] = set()  # streams that have not reached it
         self._first_gaps: list[Note] = []
@@ -183,16 +184,17 @@ class RedpandaSource:
         return {s: ends[self._ids[s]] if offset is None else offset for s, offset in at.items()}
 
     def places(self) -> list[Place]:
-        """Return where each partition is read, and what the broker had a moment ago."""
+        """Return up to where each partition was taken, and what the broker had a moment ago."""
         none = (None, None)
         return [
-            Place(*stream, self._next[n], *self._marks.get(n, none))
+            Place(*stream, self._taken.get(n, self._next[n]), *self._marks.get(n, none))
             for stream, n in self._ids.items()
         ]
 
     async def start(self) -> None:
         """Connect where that was not done yet, and start reading."""
         await self.connect()
+        self._taken = dict(self._next)
         self._readers = {
             n: self._events[s[0]] for s, n in self._ids.items() if s[0] in self._events
         }
@@ -219,7 +221,9 @@ class RedpandaSource:
                 handed.queue.appendleft(rest)
             handed.took()
             with self._decoding:
-                return decode_messages(self._decoder, messages, self._readers, self._keep_raw)
+                arrived = decode_messages(self._decoder, messages, self._readers, self._keep_raw)
+            self._taken.update(arrived.positions)
+            return arrived
         if not handed.ended:
             return Arrivals(np.zeros(0, self._decoder.dtype), [], {})
         if self._failure is not None:

@@ -129,6 +129,7 @@ def test_a_killed_run_and_one_that_failed_tell_from_their_folder(
         killed["alive"], killed["state"], killed["strategies"][0]["state"]
     )  # fmt: skip
     assert "no runner lives in it" in killed["said"]
+    assert killed["last_seq"] > killed["decided_seq"] == 0
     assert 2 == failed.returncode
     assert ("ended_with_error", 2) == (
         found["last_error"]["event"], found["last_error"]["exit_code"]

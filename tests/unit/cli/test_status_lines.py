@@ -34,6 +34,7 @@ FOUND: dict[str, Any] = {
     "state": "open",
     "mode": "paper",
     "last_seq": 10,
+    "decided_seq": None,
     "free_bytes": 10**9,
     "last_verify": None,
     "last_error": None,
@@ -56,3 +57,13 @@ def test_a_low_terminal_shows_the_strategies() -> None:
     order = [next(i for i, line in enumerate(lines) if line.startswith(w)) for w in
              ("strategy", "partition", "stage")]  # fmt: skip
     assert sorted(order) == order
+
+
+def test_a_killed_run_says_that_nobody_runs_it() -> None:
+    """It is open, and has ticks whose decisions no disk has: the next start decides on them."""
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(Group(*_lines(FOUND | {"now": None, "decided_seq": 4})))
+    lines = [line.rstrip() for line in console.export_text().splitlines()]
+
+    assert "run runs/a: open, no runner, paper" == lines[0]
+    assert "decided      up to 4, on disk: start it again" in lines

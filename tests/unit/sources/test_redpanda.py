@@ -19,7 +19,7 @@ from parity.publishers.redpanda import TickProducer
 from parity.sources import synthetic
 from parity.sources.codecs.native import NativeDecoder
 from parity.sources.decoding import Messages
-from parity.sources.portions import TURN_NS
+from parity.sources.portions import TURN_NS, Portions
 from parity.sources.redpanda import RedpandaSource
 from parity.sources.redpanda.connection import bounds_of
 from parity.sources.redpanda.inquiry import Inquiry
@@ -119,6 +119,27 @@ def test_a_producers_odd_times_end_no_reader(count: int, broker_ms: int) -> None
     latest = (2**63 - 1) // 10**6 * 10**6
     times = {(int(one["stream"]), int(one["ts_event"])) for one in read}
     assert {(0, latest), (1, latest), (2, 10**9)} == times
+
+
+def test_what_was_read_and_waits_is_behind() -> None:
+    """A place stands where the loop took the last message, however far ahead the reader is."""
+    ahead = [message(0, n, 10 * n) for n in range(6)]
+    reader = source(Consumer(ahead))
+    reader._portions = Portions(4)
+
+    async def look() -> list[list[int | None]]:
+        await reader.start()
+        seen: list[list[int | None]] = []
+        async with asyncio.timeout(LIMIT_S):
+            while not seen or seen[-1][0] != 6:
+                seen.append([reader.places()[0].next_offset, reader._next[0]])
+                await reader.take(1.0)
+            await reader.close()
+        return seen
+
+    seen = asyncio.run(look())
+    assert [0, 4, 6] == list(dict.fromkeys(taken for taken, _ in seen))
+    assert 6 == next(read for taken, read in seen if taken == 4)
 
 
 @pytest.mark.parametrize("name", ["no.such.setting", "security.protocol", "stats_cb"])
