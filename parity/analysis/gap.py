@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from parity.recording.runs import RunFolder
 
 _PASSED_OVER: Final = np.uint32(flag.WARMUP | flag.UNDELIVERED)
+_COLUMNS: Final = ("seq", "ts_event", "flags", "price", "bid", "ask")
 _EMPTY: Final = 1e-9  # of a quantity: what is left over when it is filled
 
 
@@ -100,7 +101,7 @@ def gaps_of(run: RunFolder) -> list[Gap]:
         key: (pl.col("strategy_id") == key[0]) & (pl.col("broker") == key[1]) for key in outside
     }
     told_of = signals.filter(pl.any_horizontal(of_key.values()))  # the others' ticks stay unread
-    offered = {token: Offered.of(run, token) for token in told_of["instrument_token"].unique()}
+    offered = offered_of(run, told_of["instrument_token"].unique().to_list())
     found = []
     for key, mine in sorted(of_key.items(), key=lambda one: one[0]):
         kept = keys.get(key)
@@ -198,19 +199,11 @@ class Offered(NamedTuple):
     contract_size: float
 
     @classmethod
-    def of(cls, run: RunFolder, token: int) -> Offered:
-        """Read what an instrument's ticks of a run offered."""
-        columns = ["seq", "ts_event", "flags", "price", "bid", "ask"]
-        with open_recording(run.recording_path) as recording:
-            pieces = [
-                {name: batch.ticks.column(name).copy() for name in columns}
-                for batch in recording.batches(columns=columns, instruments=[token])
-                if len(batch.ticks)
-            ]
-            size = float(recording.table.by_token(token).contract_size)
+    def of(cls, pieces: Sequence[dict[str, npt.NDArray[Any]]], size: float) -> Offered:
+        """Return what an instrument's ticks offered, which are given in pieces."""
         ticks = {
             name: np.concatenate([p[name] for p in pieces]) if pieces else np.zeros(0, np.int64)
-            for name in columns
+            for name in _COLUMNS
         }
         flags = ticks["flags"].astype(np.uint32)
         fit = flags & _PASSED_OVER == 0
@@ -223,6 +216,23 @@ class Offered(NamedTuple):
             chosen = trade | quote
             sides.append((ticks["seq"][chosen], ticks["ts_event"][chosen], price[chosen]))
         return cls(sides[0], sides[1], size)
+
+
+def offered_of(run: RunFolder, tokens: Sequence[int]) -> dict[int, Offered]:
+    """Return what the ticks of instruments of a run offered, from one reading of its recording."""
+    pieces: dict[int, list[dict[str, npt.NDArray[Any]]]] = {token: [] for token in tokens}
+    if not pieces:
+        return {}
+    columns = ["instrument_token", *_COLUMNS]
+    with open_recording(run.recording_path) as recording:
+        for batch in recording.batches(columns=columns, instruments=sorted(pieces)):
+            whose = batch.ticks.column("instrument_token")
+            for token in np.unique(whose).tolist():
+                rows = whose == token
+                piece = {name: batch.ticks.column(name)[rows] for name in _COLUMNS}
+                pieces[token].append(piece)
+        sizes = {t: float(recording.table.by_token(t).contract_size) for t in pieces}
+    return {token: Offered.of(own, sizes[token]) for token, own in pieces.items()}
 
 
 def on_paper(signal: dict[str, Any], offered: dict[int, Offered], terms: Terms) -> _Done | None:

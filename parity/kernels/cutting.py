@@ -18,7 +18,7 @@ import numpy.typing as npt
 from parity.kernels.bar_steps import BAR, bars_state
 from parity.kernels.columns import as_instants, as_integers
 from parity.kernels.exact import EXACT_MAX, WIDE_DENOMINATOR_MAX, divide, wide_divide
-from parity.kernels.indicator import compiled
+from parity.kernels.indicator import carried, compiled
 from parity.kernels.record import Record, restored
 
 Parameters = Mapping[str, Any]
@@ -210,15 +210,8 @@ class BarRule:
         """
         if ticks.shape[1] and max(int(ticks[1].max()), -int(ticks[1].min())) > EXACT_MAX:
             raise OverflowError(f"{self.name}: price: expected at most 2**53")
-        run = _looped(self.step)
-        after, reached = states.copy(), np.zeros(1, np.int64)
         out = np.zeros(ticks.shape[1], BAR)
-        try:
-            count = run(after, integers, ticks, out, reached)
-        except (OverflowError, ValueError) as error:  # a step's own words; it knows no values
-            was = ticks[:, reached[0]].tolist()
-            raise type(error)(f"{self.name}: {error}, at {was}") from None
-        states[:] = after
+        count = carried(_looped(self.step), states, (integers, ticks, out), name=self.name)
         return out[:count]
 
     def stream(self, *, quantity_unit: int = 1, **named: Any) -> BarStream:

@@ -153,13 +153,8 @@ class Indicator:
         inputs = np.array(columns, dtype).reshape(len(self.inputs), -1)
         values = np.empty((inputs.shape[1], len(self.outputs)))
         run = _looped(self.step, len(self.inputs), len(self.outputs))
-        after, reached = states.copy(), np.zeros(1, np.int64)
-        try:
-            run(after, tuple(parameters.values()), inputs, values, reached)
-        except (OverflowError, ValueError) as error:  # a step's own words; it knows no values
-            was = dict(zip(self.inputs, inputs[:, reached[0]].tolist(), strict=True))
-            raise type(error)(f"{error}, at {was}") from None
-        states[:] = after
+        given = (tuple(parameters.values()), inputs, values)
+        carried(run, states, given, lambda was: dict(zip(self.inputs, was, strict=True)))
         return values
 
     def stream(self, **named: Any) -> Stream:
@@ -302,6 +297,37 @@ def compiled(step: FunctionType) -> Any:
     for helper in found:
         _helper(helper)
     return njit(step)
+
+
+def carried(
+    run: Callable[..., Any],
+    states: npt.NDArray[Any],
+    given: tuple[tuple[Any, ...], npt.NDArray[Any], npt.NDArray[Any]],
+    said: Callable[[list[Any]], Any] = list,
+    name: str = "",
+) -> Any:
+    """Carry states on by a compiled loop; where a step refuses a row they are as before.
+
+    Args:
+        run: takes states, what is given, and where it notes the column it has reached.
+        states: changed in place.
+        given: parameters, inputs (a column a row of ticks), and what it writes.
+        said: tells the refused row's values.
+        name: whose step it is; "" where the step says so itself.
+
+    Raises:
+        OverflowError: in the step's own words and with the row's values, which no step knows.
+        ValueError: likewise.
+    """
+    after, reached = states.copy(), np.zeros(1, np.int64)
+    try:
+        found = run(after, *given, reached)
+    except (OverflowError, ValueError) as error:
+        was = given[1][:, reached[0]].tolist()
+        words = f"{name}: {error}" if name else str(error)
+        raise type(error)(f"{words}, at {said(was)}") from None
+    states[:] = after
+    return found
 
 
 @cache

@@ -11,17 +11,20 @@ from typer.testing import CliRunner
 
 import parity as pt
 from parity.analysis import frames
-from parity.analysis.gap import Offered, allotted, gaps_of, on_paper
+from parity.analysis.gap import allotted, gaps_of, offered_of, on_paper
 from parity.analysis.page import page
 from parity.analysis.report import report_of
 from parity.cli import app
 from parity.core.paper_broker import Terms
 from parity.live.telemetry import Telemetry
 from parity.model.ticks import TickBatch
+from parity.recording.reader import Recording
 from parity.sources import synthetic
 
 
-def test_the_paper_side_is_what_the_paper_broker_fills(tmp_path: Path) -> None:
+def test_the_paper_side_is_what_the_paper_broker_fills(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Over a real backtest without refusals: price, time and commission of every fill."""
     synthetic.make_recording(tmp_path / "rec", seed=11, ticks=4_000)
     sets = ["threshold=0.0005", "paper.cash=1000000000", "paper.allow_short=true"]
@@ -31,8 +34,17 @@ def test_the_paper_side_is_what_the_paper_broker_fills(tmp_path: Path) -> None:
     exact = pl.col("ts_event").to_physical()
     signals = frames.signals(run.path).with_columns(exact).to_dicts()
     done = {f["signal_id"]: f for f in frames.fills(run.path).with_columns(exact).to_dicts()}
-    offered = {t: Offered.of(run, t) for t in {s["instrument_token"] for s in signals}}
+    read: list[int] = []
+    batches = Recording.batches
 
+    def counted(self: Recording, **how: Any) -> Any:
+        read.append(1)
+        return batches(self, **how)
+
+    monkeypatch.setattr(Recording, "batches", counted)
+    offered = offered_of(run, [*{s["instrument_token"] for s in signals}])
+
+    assert (2, [1]) == (len(offered), read)  # of all instruments once
     assert pytest.approx(0.002) == float(terms.slippage)
     assert len(done) > 50
     for signal in signals:
