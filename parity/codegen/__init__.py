@@ -11,6 +11,7 @@ import msgspec
 import numba
 import numpy as np
 import numpy.typing as npt
+from numba.np.numpy_support import as_dtype
 
 from parity.codegen.cache import driver_directory, key_of, require_private, store
 from parity.codegen.canary import Canary, sing
@@ -20,6 +21,7 @@ from parity.codegen.interpret import Interpreter
 from parity.model.errors import KernelError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from parity.model.kernel import KernelStrategy
@@ -109,10 +111,56 @@ class Driver:
         except (IndexError, TypeError) as error:  # boundscheck found something; a wrong dtype
             raise KernelError(f"kernel {self.name}: {str(error).splitlines()[0]}") from error
         except Exception:  # whatever a step raises is its error at that tick
-            at = int(np.flatnonzero(codes == 0)[0])
-            codes[at] = RAISED
-            return at + 1, int(rows[at]) + 1
+            return self._raised(rows, codes)
         return found
+
+    def _raised(self, rows: npt.NDArray[np.int64], codes: npt.NDArray[np.int8]) -> tuple[int, int]:
+        at = int(np.flatnonzero(codes == 0)[0])
+        codes[at] = RAISED
+        return at + 1, int(rows[at]) + 1
+
+    def for_one_tick(
+        self,
+        states: npt.NDArray[Any],
+        params: npt.NDArray[Any],
+        lut: npt.NDArray[np.int32],
+        out: npt.NDArray[Any],
+        rows: npt.NDArray[np.int64],
+        codes: npt.NDArray[np.int8],
+    ) -> Callable[[npt.NDArray[np.int32], tuple[npt.NDArray[Any], ...]], tuple[int, int]]:
+        """Return the same call for batches of one tick, from inst and columns, with these arrays.
+
+        The same machine code, entered without numba's look at the type of every argument: that
+        takes longer than a tick does. Here it is looked at once, of columns their dtype each time.
+
+        Raises:
+            KernelError: an array is not what the driver takes.
+        """
+        (signature,) = self._driver.nopython_signatures
+        kept = (states, params, lut, out, rows, codes)
+        wanted = (*signature.args[:3], *signature.args[-3:])
+        for array, one in zip(map(numba.typeof, kept), wanted, strict=True):
+            if (array.dtype, array.ndim, array.layout) != (one.dtype, one.ndim, one.layout):
+                raise KernelError(f"kernel {self.name}: its driver takes {one}, was {array}")
+        inst_and_columns = [as_dtype(one.dtype) for one in signature.args[3:-5]]
+        entry = self._driver.overloads[signature.args].entry_point
+
+        def call(
+            inst: npt.NDArray[np.int32], columns: tuple[npt.NDArray[Any], ...]
+        ) -> tuple[int, int]:
+            if [inst.dtype, *[column.dtype for column in columns]] != inst_and_columns:
+                return self(states, params, lut, inst, columns, 0, 1, out, rows, codes)  # refuses
+            try:
+                found: tuple[int, int] = entry(
+                    states, params, lut, inst, *columns, 0, 1, out, rows, codes
+                )
+            except (IndexError, TypeError) as error:
+                raise KernelError(f"kernel {self.name}: {str(error).splitlines()[0]}") from error
+            except Exception:
+                return self._raised(rows, codes)
+            return found
+
+        return call
 
 
 def build(kernel: KernelStrategy, *, boundscheck: bool = False) -> Driver:

@@ -26,6 +26,7 @@ _DECIMALS: Final = (3, 4, 6, 7, 8, 9, 10)
 _PRICES: Final = (3, 6, 7)
 _LIMIT: Final = 10**18  # what a recording stores
 _INT64_TENTH: Final = (1 << 63) // 10
+_U: Final = np.uint64  # of places: numba would test each signed one for counting from the end
 
 LETTERS: Final = np.zeros((len(NAMES), _LONGEST), np.uint8)
 LENGTHS: Final = np.array([len(name) for name in NAMES], np.int64)
@@ -42,7 +43,7 @@ _BOOL = types.Array(types.boolean, 1, "C")
 
 @njit(inline="always")
 def _behind_space(data: Any, at: int, end: int) -> int:
-    while at < end and (data[at] == 32 or 9 <= data[at] <= 10 or data[at] == 13):
+    while at < end and (data[_U(at)] == 32 or 9 <= data[_U(at)] <= 10 or data[_U(at)] == 13):
         at += 1
     return at
 
@@ -50,22 +51,22 @@ def _behind_space(data: Any, at: int, end: int) -> int:
 @njit(inline="always")
 def _integer(data: Any, at: Any, end: int) -> tuple[Any, int]:
     """Return a JSON integer and where it ends; -1 where it is none that an int64 surely holds."""
-    negative = at < end and data[at] == 45
+    negative = at < end and data[_U(at)] == 45
     first = at + 1 if negative else at
     at, value = first, np.int64(0)
     while at < end and at - first < 18:
-        digit = np.int64(data[at]) - 48
+        digit = np.int64(data[_U(at)]) - 48
         if digit < 0 or digit > 9:
             break
         value = value * 10 + digit
         at += 1
-    if at - first == 18 and at < end and 48 <= data[at] <= 57:
+    if at - first == 18 and at < end and 48 <= data[_U(at)] <= 57:
         if value >= _INT64_TENTH:
             return 0, -1
-        value = value * 10 + np.int64(data[at]) - 48
+        value = value * 10 + np.int64(data[_U(at)]) - 48
         at += 1  # a digit behind it is no end of a number, and refused as such
     count = at - first
-    if count == 0 or (data[first] == 48 and (count > 1 or negative)):
+    if count == 0 or (data[_U(first)] == 48 and (count > 1 or negative)):
         return 0, -1
     return (-value if negative else value), at
 
@@ -73,20 +74,20 @@ def _integer(data: Any, at: Any, end: int) -> tuple[Any, int]:
 @njit(inline="always")
 def _decimal(data: Any, at: Any, end: int) -> tuple[Any, int, int]:
     """Return the digits of a decimal text as an integer, how many follow the point, and its end."""
-    if at + 2 >= end or data[at] != 34:
+    if at + 2 >= end or data[_U(at)] != 34:
         return 0, 0, -1
     at += 1
-    negative = data[at] == 45
+    negative = data[_U(at)] == 45
     if negative:
         at += 1
     first, point, value = at, -1, 0
-    while at < end and data[at] != 34:
-        if data[at] == 46:
+    while at < end and data[_U(at)] != 34:
+        if data[_U(at)] == 46:
             if point >= 0 or at == first:
                 return 0, 0, -1
             point = at
-        elif 48 <= data[at] <= 57 and at - first <= 18:
-            digit: Any = np.int64(data[at]) - 48
+        elif 48 <= data[_U(at)] <= 57 and at - first <= 18:
+            digit: Any = np.int64(data[_U(at)]) - 48
             value = value * 10 + digit
         else:
             return 0, 0, -1
@@ -106,9 +107,9 @@ def _named(data: Any, at: int, end: int, letters: Any, lengths: Any, likely: int
         if n >= len(lengths):
             n = 0
         close = at + 1 + lengths[n]
-        if close < end and data[close] == 34 and data[at + 1] == letters[n, 0]:
+        if close < end and data[_U(close)] == 34 and data[_U(at + 1)] == letters[n, 0]:
             i = 1
-            while i < lengths[n] and data[at + 1 + i] == letters[n, i]:
+            while i < lengths[n] and data[_U(at + 1 + i)] == letters[n, i]:
                 i += 1
             if i == lengths[n]:
                 return n
@@ -122,12 +123,12 @@ def _fields(
 ) -> int:
     """Read one object; return the bits of the names that are there, 0 where it is left out."""
     at = _behind_space(data, at, end)
-    if at >= end or data[at] != 123:
+    if at >= end or data[_U(at)] != 123:
         return 0
     there, likely = 0, 0
     while True:
         at = _behind_space(data, at + 1, end)  # behind the brace or comma
-        if at >= end or data[at] != 34:
+        if at >= end or data[_U(at)] != 34:
             return 0
         n = _named(data, at, end, letters, lengths, likely)
         if n < 0 or there >> n & 1:
@@ -135,7 +136,7 @@ def _fields(
         there |= 1 << n
         likely = n + 1
         at = _behind_space(data, at + 2 + lengths[n], end)
-        if at >= end or data[at] != 58:
+        if at >= end or data[_U(at)] != 58:
             return 0
         at = _behind_space(data, at + 1, end)
         if n in _DECIMALS:
@@ -145,9 +146,9 @@ def _fields(
         if at < 0:
             return 0
         at = _behind_space(data, at, end)
-        if at >= end or (data[at] != 44 and data[at] != 125):
+        if at >= end or (data[_U(at)] != 44 and data[_U(at)] != 125):
             return 0
-        if data[at] == 125:
+        if data[_U(at)] == 125:
             return there if _behind_space(data, at + 1, end) == end else 0
 
 

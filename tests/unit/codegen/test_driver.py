@@ -140,3 +140,37 @@ def test_wrong_dtypes_are_refused() -> None:
             run.states, run.params, run.lut, ZERO, (np.zeros(4, np.float32),), 0, 4, run.out,
             run.rows, run.codes,
         )  # fmt: skip
+
+
+def test_one_tick_is_entered_by_a_shorter_way() -> None:
+    """Tick by tick it says what a batch says: candidates, codes, steps that raise, states."""
+    kernel = kernel_of(dividing)
+    driver = build(kernel)
+    whole, single = Run(kernel, driver, 1), Run(kernel, driver, 1)
+    prices = [4.0, 0.0, 2.0]
+    enter = driver.for_one_tick(
+        single.states, single.params, single.lut, single.out, single.rows, single.codes
+    )
+    found = []
+    for price in prices:
+        count, row = enter(ZERO[:1], (np.array([price]),))
+        found.append((count, row, single.codes[0].item(), single.out["value"][0].item()))
+
+    assert (2, 2) == call(whole, prices)
+    assert [(1, 1, 1, 0.25), (1, 1, RAISED, 0.0), (1, 1, 1, 0.5)] == found
+    assert [1, RAISED] == whole.codes[:2].tolist()
+
+
+def test_the_shorter_way_refuses_what_the_driver_refuses() -> None:
+    """Neither a column of another dtype nor arrays of another layout reach the machine code."""
+    kernel = kernel_of(counting)
+    driver = build(kernel)
+    run = Run(kernel, driver, 1)
+    enter = driver.for_one_tick(run.states, run.params, run.lut, run.out, run.rows, run.codes)
+
+    with pytest.raises(KernelError, match="kernel probe"):
+        enter(ZERO[:1], (np.zeros(1, np.float32),))
+    with pytest.raises(KernelError, match="its driver takes"):
+        driver.for_one_tick(
+            run.states, run.params, run.lut.astype(np.int64), run.out, run.rows, run.codes
+        )
