@@ -1,4 +1,4 @@
-"""A broker that speaks TLS: the client's own settings pass through, and a refusal says why."""
+"""A broker that speaks TLS, or wants a password: settings pass through, and a refusal says why."""
 
 import asyncio
 import json
@@ -22,6 +22,7 @@ from parity.testing.broker import Broker, BrokerError, start_broker
 
 SECRET = "hunter2-of-the-key"
 TOPIC = "market.ticks"
+GUARDED = "ticks.with-password"
 # Of one refusal librdkafka has two words: the first error of the handshake, or what it makes of it.
 UNVERIFIED = "certificate (could not be verified|verify failed)"
 LIMIT_S = 4.0  # the refusals below come in milliseconds; this is how long they are waited for
@@ -65,6 +66,71 @@ def test_ticks_pass_through_tls_and_no_secret_is_written_down(
     written = [path for path in to.rglob("*") if path.is_file()]
     assert written
     assert [path for path in written if SECRET.encode() in path.read_bytes()] == []
+
+
+def with_password(broker: Broker, password: str) -> dict[str, str]:
+    """The settings with which a client gives a password."""
+    assert broker.sasl is not None
+    return {
+        "security.protocol": "sasl_ssl",
+        "ssl.ca.location": str(broker.sasl.ca),
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": broker.sasl.username,
+        "sasl.password": password,
+    }
+
+
+def environment(given: dict[str, str]) -> dict[str, str]:
+    """Settings of librdkafka as variables of a command, which says all it can."""
+    named = {f"PARITY_LIBRDKAFKA__{k.upper().replace('.', '_')}": v for k, v in given.items()}
+    return named | {"PARITY_LIBRDKAFKA__DEBUG": "security", "PARITY_LOG_LEVEL": "DEBUG"}
+
+
+def test_a_password_lets_in_and_is_written_down_nowhere(
+    secured: Broker, tmp_path: Path, cli: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """Produced, decided on, published and read back by SCRAM over TLS."""
+    make_recording(tmp_path / "source", seed=7, ticks=300)
+    assert secured.sasl is not None
+    for name in (GUARDED, "paper.signals.raw", "paper.orders.filled"):
+        secured.create_topic(name)
+    secret = secured.sasl.password
+    env = environment(with_password(secured, secret))
+    at = ("--bootstrap-servers", secured.sasl.bootstrap_servers, "--json")
+    run, sees = tmp_path / "run", ("--instrument-table", tmp_path / "source")
+    options = ("-s", "momentum", *sees, "--from", "earliest", "--exit-at-end")
+    produced = cli("produce", tmp_path / "source", "--topic", GUARDED, *at, env=env)
+    decided = cli("paper", run, *options, "--topics", GUARDED, *at, env=env)
+
+    for done in (produced, decided):
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["ticks"] == 300
+        assert secret not in done.stdout + done.stderr
+    written = [path for path in run.rglob("*") if path.is_file()]
+    assert written
+    assert [path for path in written if secret.encode() in path.read_bytes()] == []
+
+
+def test_a_wrong_password_is_told_and_not_said(
+    secured: Broker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Who reads and who produces end in time with code 4, why, and a cure, without the secret."""
+    assert secured.sasl is not None
+    at, given = secured.sasl.bootstrap_servers, with_password(secured, SECRET)
+    given |= {"debug": "security"}
+    decoder = NativeDecoder(generate(ticks=10)[0])
+    source = RedpandaSource(at, [TOPIC], decoder, settings=given, connect_limit_s=LIMIT_S)
+    with pytest.raises(ServiceDown, match="Authentication failed") as raised:
+        asyncio.run(source.connect())
+    with capture_logs() as logs, pytest.raises(ServiceDown) as refused:
+        TickProducer(at, TOPIC, settings=given, connect_limit_s=LIMIT_S)
+
+    for error in (raised.value, refused.value):
+        assert error.exit_code == 4
+        assert "security settings" in str(error)
+    assert any("Authentication failed" in str(log.get("error")) for log in logs)
+    said = f"{raised.value}{refused.value}{logs}{''.join(capfd.readouterr())}"
+    assert SECRET not in said
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """Owns one Apache Kafka node (KRaft: broker and controller in one) for a process that may die.
 
-`python -m parity.testing.broker.kafka_process FOLDER JAVA JARS PORT CONTROLLER_PORT TLS_PORT ID`
-formats the folder (ID is the cluster's), runs Java and speaks the line protocol. Commands: ``down``
-(kill -9, what is stored stays), ``up``, ``stop``. It stands between the owner and Java because the
-kernel's parent-death signal follows the *thread* that started a process: only a process of one
-thread may rely on it.
+`python -m parity.testing.broker.kafka_process FOLDER JAVA JARS PORT CONTROLLER_PORT TLS_PORT
+SASL_PORT ID` formats the folder (ID is the cluster's), runs Java and speaks the line protocol.
+Commands: ``down`` (kill -9, what is stored stays), ``up``, ``stop``. It stands between the owner
+and Java because the kernel's parent-death signal follows the *thread* that started a process: only
+a process of one thread may rely on it.
 
 No import of confluent_kafka belongs here, nor any choice between kinds of broker.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -41,7 +42,7 @@ listeners={listeners}
 advertised.listeners={listeners}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,TLS:SSL
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,TLS:SSL,SASL:SASL_SSL
 log.dirs={folder}/data
 log.retention.ms=-1
 log.cleaner.dedupe.buffer.size=16777216
@@ -59,13 +60,19 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 """
 
-# A listener beside the plain one; a key of its own for each node, made by Java's keytool.
+# Listeners beside the plain one; a key of its own for each node, made by Java's keytool.
 _TLS_PROPERTIES = """\
-listener.name.tls.ssl.keystore.type=PKCS12
-listener.name.tls.ssl.keystore.location={folder}/tls.p12
-listener.name.tls.ssl.keystore.password={password}
-listener.name.tls.ssl.key.password={password}
+listener.name.{name}.ssl.keystore.type=PKCS12
+listener.name.{name}.ssl.keystore.location={folder}/tls.p12
+listener.name.{name}.ssl.keystore.password={password}
+listener.name.{name}.ssl.key.password={password}
 """
+_SASL_PROPERTIES = """\
+listener.name.sasl.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl.scram-sha-512.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required;
+"""
+_SASL_USER = "parity"
 _TLS_PASSWORD = "parity"  # keytool wants one; the folder is its owner's alone
 
 # To the console, which goes to kafka.log: one file then also has what the JVM itself says.
@@ -90,17 +97,20 @@ class KafkaNode:
         port: for clients, on the loopback interface.
         controller_port: for itself.
         tls_port: for clients that speak TLS; 0 is none.
+        sasl_port: for those that give a password over TLS, too; 0 is none.
         cluster_id: 16 bytes in base64url; tells this node from another one on the same port.
 
     Attributes:
-        ca: the certificate that clients of its TLS listener must trust.
+        ca: the certificate that clients of its TLS listeners must trust.
+        password: of the user of its SASL listener, by SCRAM-SHA-512.
     """
 
     def __init__(
         self, folder: Path, java: str, jars: str, port: int, controller_port: int, tls_port: int,
-        cluster_id: str,
+        sasl_port: int, cluster_id: str,
     ) -> None:  # fmt: skip
         self.ca = folder / "ca.pem"
+        self.password = secrets.token_hex(12)
         self._folder = folder
         self._port = port
         self._cluster_id = cluster_id
@@ -116,13 +126,16 @@ class KafkaNode:
         self._settings = str(folder / "server.properties")
         self._tls = bool(tls_port)
         ports = {"PLAINTEXT": port, "CONTROLLER": controller_port}
-        ports |= {"TLS": tls_port} if tls_port else {}
+        ports |= {"TLS": tls_port, "SASL": sasl_port} if tls_port else {}
         listeners = ",".join(f"{name}://127.0.0.1:{at}" for name, at in ports.items())
         self._properties = _PROPERTIES.format(
             folder=folder, listeners=listeners, controller_port=controller_port
         )
         if tls_port:
-            self._properties += _TLS_PROPERTIES.format(folder=folder, password=_TLS_PASSWORD)
+            for name in ("tls", "sasl"):
+                given = {"folder": folder, "password": _TLS_PASSWORD}
+                self._properties += _TLS_PROPERTIES.format(name=name, **given)
+            self._properties += _SASL_PROPERTIES
 
     def format(self) -> None:
         """Write the settings and let Kafka format its data folder.
@@ -140,6 +153,9 @@ class KafkaNode:
             *("kafka.tools.StorageTool", "format", "--standalone"),
             *(f"--cluster-id={self._cluster_id}", "--config", self._settings),
         ]
+        if self._tls:
+            user = f"name={_SASL_USER},password={self.password}"
+            command += ["--add-scram", f"SCRAM-SHA-512=[{user}]"]
         self._wait_for("formatting", command)
 
     def start(self) -> None:
@@ -224,12 +240,13 @@ def _die_with_parent() -> None:
 def main(arguments: Sequence[str]) -> None:
     """Own a Kafka node until the owner stops or dies; the arguments are those of the module."""
     folder, java, jars, *ports, cluster_id = arguments
-    port, controller_port, tls_port = map(int, ports)
-    node = KafkaNode(Path(folder), java, jars, port, controller_port, tls_port, cluster_id)
+    port, controller_port, tls_port, sasl_port = map(int, ports)
+    all_ports = (port, controller_port, tls_port, sasl_port)
+    node = KafkaNode(Path(folder), java, jars, *all_ports, cluster_id)
 
     def start() -> Answer:
         node.format()
-        return {**up(), "ca": str(node.ca)}
+        return {**up(), "ca": str(node.ca), "username": _SASL_USER, "password": node.password}
 
     def up() -> Answer:
         node.start()

@@ -47,6 +47,16 @@ class TlsListener:
 
 
 @dataclass(frozen=True, slots=True)
+class SaslListener:
+    """Where clients speak TLS and give a password, by SCRAM-SHA-512."""
+
+    bootstrap_servers: str
+    ca: Path
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Broker:
     """A broker of the Kafka API; leaving the ``with`` block stops it.
 
@@ -55,12 +65,14 @@ class Broker:
         kind: who answers there.
         describe: one line for people.
         tls: its other listener, where one was asked for.
+        sasl: the third, which comes with it.
     """
 
     bootstrap_servers: str
     kind: BrokerKind
     describe: str
     tls: TlsListener | None = None
+    sasl: SaslListener | None = None
     _process: OwnedProcess | None = field(default=None, repr=False, compare=False)
 
     def __enter__(self) -> Self:
@@ -192,7 +204,8 @@ def start_broker(
             Apache Kafka when Java and its jars can be had, else the mock in the confluent-kafka
             wheel. The other words take that one or fail.
         require: ``kafka`` refuses the mock. With ``auto``, PARITY_REQUIRE_KAFKA=1 says the same.
-        tls: give it a TLS listener, too; with ``prefer="kafka"`` only.
+        tls: give it a TLS listener, too, and one that wants a password over TLS; with
+            ``prefer="kafka"`` only.
         progress: told in one line each what takes a while, and why a broker was not taken.
 
     Returns:
@@ -265,6 +278,7 @@ def _mock() -> Broker:
         "mock",
         f"mock cluster inside the confluent-kafka wheel (librdkafka {version})",
         None,
+        None,
         process,
     )
 
@@ -284,13 +298,13 @@ def _kafka(progress: Progress, *, tls: bool = False) -> Broker:
 
 
 def _kafka_node(java: str, jars: str, *, tls: bool) -> Broker:
-    port, controller_port, *others = _free_ports(3 if tls else 2)
-    (tls_port,) = others or [0]
+    port, controller_port, *others = _free_ports(4 if tls else 2)
+    tls_port, sasl_port = others or [0, 0]
     cluster_id = _cluster_id()
     limit_s = FORMAT_LIMIT_S + START_LIMIT_S + ANSWER_LIMIT_S
     process = OwnedProcess(
         "parity.testing.broker.kafka_process",
-        [java, jars, str(port), str(controller_port), str(tls_port), cluster_id],
+        [java, jars, *map(str, (port, controller_port, tls_port, sasl_port)), cluster_id],
         name="kafka",
         hello_limit_s=limit_s,
     )
@@ -304,8 +318,15 @@ def _kafka_node(java: str, jars: str, *, tls: bool) -> Broker:
             raise BrokerError(f"kafka: {error}\n{tail}") from error
         raise
     described = f"Apache Kafka {KAFKA_VERSION} (KRaft, one node, pid {process.pid})"
-    listener = TlsListener(f"127.0.0.1:{tls_port}", Path(process.hello["ca"])) if tls else None
-    return Broker(servers, "kafka", described, listener, process)
+    if not tls:
+        return Broker(servers, "kafka", described, None, None, process)
+    ca = Path(process.hello["ca"])
+    who = process.hello["username"], process.hello["password"]
+    listeners = (
+        TlsListener(f"127.0.0.1:{tls_port}", ca),
+        SaslListener(f"127.0.0.1:{sasl_port}", ca, *who),
+    )
+    return Broker(servers, "kafka", described, *listeners, process)
 
 
 def _free_ports(count: int) -> list[int]:
