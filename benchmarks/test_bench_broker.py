@@ -129,14 +129,15 @@ def each(noted: Any) -> np.ndarray:
     return np.repeat(times, counts)
 
 
-def filled(kafka: Broker, ticks: int) -> str:
-    """Return a topic with that many ticks."""
+def filled(kafka: Broker, ticks: int, partitions: int = 1) -> str:
+    """Return a topic with that many ticks, spread evenly over its partitions."""
     topic = f"bench-{uuid.uuid4().hex[:8]}"
-    kafka.create_topic(topic, 1)
+    kafka.create_topic(topic, partitions)
     table, records = synthetic.generate(generate.SEED, ticks)
-    payloads = encode_batch(TickBatch.from_records(records, table))
-    with TickProducer(kafka.bootstrap_servers, topic, partition=0) as producer:
-        producer.send(("k", payload) for payload in payloads)
+    payloads = [*encode_batch(TickBatch.from_records(records, table))]
+    for n in range(partitions):
+        with TickProducer(kafka.bootstrap_servers, topic, partition=n) as producer:
+            producer.send(("k", payload) for payload in payloads[n::partitions])
     return topic
 
 
@@ -200,16 +201,18 @@ def test_bench_broker_backlog(
     benchmark: Any, report: Report, kafka: Broker, tmp_path: Path
 ) -> None:
     """A backlog consumed and recorded, and by a paper run, beside bare consuming and decoding."""
-    topic = filled(kafka, BACKLOG)
+    topic, spread = filled(kafka, BACKLOG), filled(kafka, BACKLOG, 3)
     references: list[float] = []
     recorders: list[float] = []
+    merges: list[float] = []
     drains: dict[str, list[float]] = {"os": [], "fdatasync": []}
 
     def turn() -> None:
         references.append(bare(kafka, topic, BACKLOG))
-        runs = [(found, generate.MOMENTUM, how) for how, found in drains.items()]
-        for found, parameters, how in ((recorders, None, "fdatasync"), *runs):
-            source = NotedSource(kafka, topic, exit_at_end=True)
+        runs = [(found, topic, generate.MOMENTUM, how) for how, found in drains.items()]
+        runs.append((merges, spread, generate.MOMENTUM, "os"))
+        for found, of, parameters, how in ((recorders, topic, None, "fdatasync"), *runs):
+            source = NotedSource(kafka, of, exit_at_end=True)
             outcome = run(tmp_path / uuid.uuid4().hex, source, kafka, parameters, how)
             assert BACKLOG == outcome.ticks
             found.append((source.ended - source.began) / 1e9)
@@ -221,6 +224,7 @@ def test_bench_broker_backlog(
     report.say("bare consume + decode", rate(BACKLOG, references[1:]))
     drained = BACKLOG / middle(drains["os"][1:]) / 1e6
     report.above("drain, momentum kernel, journal not synced", drained, "M ticks/s", least=0.5)
+    report.say("drain of three partitions, merged, not synced", rate(BACKLOG, merges[1:]))
     report.say("drain, synced before each turn's signals", rate(BACKLOG, drains["fdatasync"][1:]))
 
 

@@ -27,7 +27,7 @@ class Backlog:
     """Passes messages on: as they come at the head, merged behind it.
 
     Args:
-        times: gives the time each message is merged by.
+        times: gives the time each message is merged by, and the messages with what was decoded.
         ends: takes the partitions' ends, by stream; one that does not answer is left out.
         hold: is told which streams are not to be read now, and which are again.
         now_s: this machine's time; a clock that is behind hides a backlog.
@@ -37,7 +37,7 @@ class Backlog:
 
     def __init__(
         self,
-        times: Callable[[Messages], Sequence[int]],
+        times: Callable[[Messages], tuple[Sequence[int], Messages]],
         ends: Callable[[], Mapping[int, int]],
         hold: Callable[[Iterable[int], Iterable[int]], None],
         now_s: Callable[[], float],
@@ -104,7 +104,9 @@ class Backlog:
         return self._round
 
     def _add(self, into: CatchUp, messages: Messages) -> None:
-        times = self._times(messages) if into.merging else [0] * len(messages.payloads)
+        times: Sequence[int] = [0] * len(messages.payloads)
+        if into.merging:
+            times, messages = self._times(messages)
         into.add(messages, times)
 
     def _leave(self) -> None:

@@ -13,15 +13,20 @@ Never here: a broker, a clock, a codec; or a guess at a head that has not come.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from parity.sources.decoding import Messages
+from parity.sources.decoding import Decoded, Messages
+from parity.sources.portions import cut
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from parity.sources.arrivals import Note
 
 MESSAGES_MAX: Final = 20_000  # kept of one partition before it is held
@@ -54,7 +59,7 @@ class CatchUp:
         bytes_max: int = BYTES_MAX,
     ) -> None:
         self._lanes = {
-            stream: _Lane(stream, rank, at, ends.get(stream, at))
+            stream: _Lane(rank, at, ends.get(stream, at))
             for rank, (stream, at) in enumerate(positions.items())
         }
         self._open = {stream for stream, lane in self._lanes.items() if lane.open}
@@ -62,7 +67,6 @@ class CatchUp:
         self._since_ms = since_ms
         self._messages_max, self._bytes_max = messages_max, bytes_max
         self._full: set[int] = set()
-        self._beyond: list[_Row] = []
         self._count = 0
         self.merging = len(self._open) > 1
         self.behind: bool | None = None if self._open else False
@@ -84,29 +88,26 @@ class CatchUp:
 
     def add(self, messages: Messages, times: Sequence[int]) -> None:
         """Take what came, and the time that each message is merged by."""
-        gaps = iter(messages.gaps)
-        gap = next(gaps, None)
-        for row, (payload, stream, offset, broker_ms) in enumerate(zip(*messages[:4], strict=True)):
-            while gap is not None and gap.row <= row:
-                self._take_gap(gap)
-                gap = next(gaps, None)
-            lane = self._lanes[stream]
-            taken = _Row(self._count, lane, payload, offset, broker_ms, lane.take_gaps())
-            self._count += 1
-            lane.count += 1
-            lane.bytes += len(payload or b"")
+        numbers = range(self._count, self._count + len(messages.payloads))
+        self._count = numbers.stop
+        came = _Batch(messages, np.array(times, np.int64), np.array(numbers, np.int64))
+        gaps: dict[int, list[Note]] = {}
+        for gap in messages.gaps:
+            gaps.setdefault(gap.detail["stream"], []).append(gap)
+        for stream, rows in _by_stream(messages.streams):
+            lane, ours = self._lanes[stream], came.of(rows)
+            offsets = ours.messages.offsets
+            last = offsets[-1]
             if stream in self._first_open:
                 self._first_open.discard(stream)
-                if offset < lane.end and broker_ms < self._since_ms:
+                if offsets[0] < lane.end and ours.messages.broker_ms[0] < self._since_ms:
                     self.behind = True
-            if offset >= lane.end:
-                self._beyond.append(taken)
-            else:
-                lane.add(taken, times[row])
-            self.reach(stream, offset + 1)
-        while gap is not None:
-            self._take_gap(gap)
-            gap = next(gaps, None)
+            lane.add(ours, rows, gaps.pop(stream, ()))
+            self.reach(stream, last + 1)
+        for stream, late in gaps.items():
+            self._lanes[stream].gaps += late
+        for gap in messages.gaps:
+            self.reach(gap.detail["stream"], gap.detail["next_offset"])
 
     def reach(self, stream: int, position: int) -> None:
         """Take notice of a position, also where no message led to it: holes have none."""
@@ -118,108 +119,152 @@ class CatchUp:
 
     def take(self) -> Messages:
         """Return what stands, in its order; the rest waits for heads."""
-        found: list[_Row] = []
+        found: list[_Batch] = []
         if self.behind:
             lanes = [self._lanes[stream] for stream in self._open]
             bound = min(((lane.newest, lane.rank) for lane in lanes), default=None)
-            times: list[int] = []
             for lane in self._lanes.values():
-                count = lane.up_to(bound)
-                found += lane.rows[:count]
-                times += lane.times[:count]
-                lane.drop(count)
-            # Stable, and lanes came by rank: ties keep rank and offset.
-            order = np.argsort(np.array(times, np.int64), kind="stable")
-            found = [found[n] for n in order.tolist()]
-        return _together(found, catch_up=True)
+                found += lane.up_to(bound)
+        # Stable, and lanes came by rank: ties keep rank and offset.
+        return _together(found, [batch.times for batch in found], catch_up=True)
 
     def rest(self) -> Messages:
         """Return what is not merged, in arrival order; once, when it is over."""
-        rows = [row for lane in self._lanes.values() for row in lane.rows] + self._beyond
-        rows.sort(key=lambda row: row.number)
-        loose = [gap for lane in self._lanes.values() for gap in lane.take_gaps()]
-        return _together(rows, loose)
-
-    def _take_gap(self, gap: Note) -> None:
-        # It stands before the stream's next message, wherever that goes.
-        stream = gap.detail["stream"]
-        self._lanes[stream].gaps.append(gap)
-        self.reach(stream, gap.detail["next_offset"])
+        found = [batch for lane in self._lanes.values() for batch in (*lane.batches, *lane.beyond)]
+        loose = [gap for lane in self._lanes.values() for gap in lane.gaps]
+        return _together(found, [batch.numbers for batch in found], loose)
 
 
-class _Row:
-    """A message, and the gaps before it."""
+@dataclass(slots=True)
+class _Batch:
+    """Messages of one stream as they came, with the gaps before them."""
 
-    __slots__ = ("broker_ms", "gaps", "lane", "number", "offset", "payload")
+    messages: Messages
+    times: npt.NDArray[np.int64]  # in a lane the largest so far: never falling
+    numbers: npt.NDArray[np.int64]  # of arrival
 
-    def __init__(
-        self,
-        number: int,
-        lane: _Lane,
-        payload: bytes | None,
-        offset: int,
-        broker_ms: int,
-        gaps: Sequence[Note],
-    ) -> None:
-        self.number = number
-        self.lane = lane
-        self.payload = payload
-        self.offset = offset
-        self.broker_ms = broker_ms
-        self.gaps = gaps
+    def of(self, rows: Sequence[int]) -> _Batch:
+        """Return some of its messages, without gaps."""
+        whole = self.messages
+        if len(rows) == len(whole.payloads):
+            return _Batch(whole._replace(gaps=[]), self.times, self.numbers)
+        at = np.array(rows, np.int64)
+        return _Batch(_picked([whole], rows, at), self.times[at], self.numbers[at])
+
+    def cut(self, size: int) -> tuple[_Batch, _Batch]:
+        """Return the first `size` messages, and those that are left."""
+        ours, left = cut(self.messages, size)
+        return (
+            _Batch(ours, self.times[:size], self.numbers[:size]),
+            _Batch(left, self.times[size:], self.numbers[size:]),
+        )
 
 
 class _Lane:
     """What is kept of one stream."""
 
-    __slots__ = ("bytes", "count", "end", "gaps", "newest", "open", "rank", "rows", "stream",
-                 "times")  # fmt: skip
+    __slots__ = ("batches", "beyond", "bytes", "count", "end", "gaps", "newest", "open", "rank")
 
-    def __init__(self, stream: int, rank: int, at: int, end: int) -> None:
-        self.stream = stream
+    def __init__(self, rank: int, at: int, end: int) -> None:
         self.rank = rank
         self.end = end
         self.open = at < end
         self.newest = _NEVER  # largest time so far, of what went too
-        self.rows: list[_Row] = []
-        self.times: list[int] = []  # largest so far, by row: never falling
+        self.batches: deque[_Batch] = deque()
+        self.beyond: list[_Batch] = []  # behind the end
         self.gaps: list[Note] = []  # before the next message
         self.count = self.bytes = 0  # of all that is kept, also behind the end
 
-    def add(self, row: _Row, ns: int) -> None:
-        self.newest = max(self.newest, ns)
-        self.rows.append(row)
-        self.times.append(self.newest)
+    def add(self, batch: _Batch, rows: Sequence[int], gaps: Sequence[Note]) -> None:
+        """Take messages that were these rows of a poll, and the gaps of the stream in it."""
+        placed = [gap._replace(row=0) for gap in self.gaps]
+        placed += [gap._replace(row=bisect_left(rows, gap.row)) for gap in gaps]
+        count = len(rows)
+        self.gaps = [gap for gap in placed if gap.row == count]
+        batch.messages.gaps[:] = [gap for gap in placed if gap.row < count]
+        self.count += count
+        self.bytes += _bytes(batch)
+        ours = bisect_left(batch.messages.offsets, self.end)
+        if ours < count:
+            batch, beyond = batch.cut(ours)
+            self.beyond.append(beyond)
+        if ours:
+            batch.times = np.maximum(np.maximum.accumulate(batch.times), self.newest)
+            self.newest = int(batch.times[-1])
+            self.batches.append(batch)
 
-    def up_to(self, bound: tuple[int, int] | None) -> int:
-        """Return how many rows go before every head that may still come behind `bound`."""
-        if bound is None:
-            return len(self.rows)
-        newest, rank = bound
-        return (bisect_right if self.rank <= rank else bisect_left)(self.times, newest)
+    def up_to(self, bound: tuple[int, int] | None) -> Iterator[_Batch]:
+        """Yield what goes before every head that may still come behind `bound`, and let it go."""
+        side: Literal["left", "right"] = "left"
+        if bound is not None and self.rank <= bound[1]:
+            side = "right"
+        while self.batches:
+            batch = self.batches.popleft()
+            size = len(batch.times)
+            if bound is not None:
+                size = int(np.searchsorted(batch.times, bound[0], side))
+            more = size < len(batch.times)
+            if more:
+                batch, left = batch.cut(size)
+                self.batches.appendleft(left)
+            self.count -= size
+            self.bytes -= _bytes(batch)
+            if size:
+                yield batch
+            if more:
+                return
 
-    def drop(self, count: int) -> None:
-        self.count -= count
-        self.bytes -= sum(len(row.payload or b"") for row in self.rows[:count])
-        del self.rows[:count], self.times[:count]
 
-    def take_gaps(self) -> Sequence[Note]:
-        if not self.gaps:
-            return ()
-        gaps, self.gaps = self.gaps, []
-        return gaps
+def _by_stream(streams: Sequence[int]) -> list[tuple[int, Sequence[int]]]:
+    """Return each stream and its rows."""
+    if len({*streams}) == 1:
+        return [(streams[0], range(len(streams)))]
+    rows: dict[int, list[int]] = {}
+    for row, stream in enumerate(streams):
+        rows.setdefault(stream, []).append(row)
+    return [*rows.items()]
+
+
+def _bytes(batch: _Batch) -> int:
+    return sum(len(payload or b"") for payload in batch.messages.payloads)
 
 
 def _together(
-    rows: Sequence[_Row], loose: Sequence[Note] = (), *, catch_up: bool = False
+    batches: Sequence[_Batch],
+    keys: Sequence[npt.NDArray[np.int64]],
+    loose: Sequence[Note] = (),
+    *,
+    catch_up: bool = False,
 ) -> Messages:
-    gaps = [gap._replace(row=at) for at, row in enumerate(rows) for gap in row.gaps]
+    """Return the messages of batches in the order of their keys, equal ones as they stand."""
+    if not batches:
+        return Messages([], [], [], [], [gap._replace(row=0) for gap in loose], catch_up)
+    order = np.argsort(np.concatenate(keys), kind="stable")
+    rows: list[int] = order.tolist()
+    every = [batch.messages for batch in batches]
+    gaps, base = [], 0
+    stands = np.empty_like(order)
+    stands[order] = np.arange(len(order))
+    for messages in every:
+        gaps += [gap._replace(row=int(stands[base + gap.row])) for gap in messages.gaps]
+        base += len(messages.payloads)
+    gaps.sort(key=lambda gap: gap.row)
     gaps += [gap._replace(row=len(rows)) for gap in loose]
+    return _picked(every, rows, order)._replace(gaps=gaps, catch_up=catch_up)
+
+
+def _picked(every: Sequence[Messages], rows: Sequence[int], at: npt.NDArray[np.int64]) -> Messages:
+    """Return rows of several messages as if they were one; `at` are the same rows."""
+    payloads = [one for messages in every for one in messages.payloads]
+    streams = [one for messages in every for one in messages.streams]
+    offsets = [one for messages in every for one in messages.offsets]
+    broker_ms = [one for messages in every for one in messages.broker_ms]
+    decoded = Decoded.together(every)
     return Messages(
-        [row.payload for row in rows],
-        [row.lane.stream for row in rows],
-        [row.offset for row in rows],
-        [row.broker_ms for row in rows],
-        gaps,
-        catch_up,
+        [payloads[row] for row in rows],
+        [streams[row] for row in rows],
+        [offsets[row] for row in rows],
+        [broker_ms[row] for row in rows],
+        [],
+        decoded=None if decoded is None else decoded.of(at),
     )

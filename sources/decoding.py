@@ -16,6 +16,7 @@ import numpy as np
 
 from parity.model.events import RAW
 from parity.model.ticks import CATCH_UP
+from parity.recording.sequencer import MAX_SKEW_NS
 from parity.sources.arrivals import Arrivals, Note
 from parity.sources.codecs import Undecodable
 
@@ -30,11 +31,37 @@ BROKER_MS_MAX: Final = (2**63 - 1) // 1_000_000
 _NOBODY: Final[Mapping[int, Any]] = MappingProxyType({})
 
 
+class Decoded(NamedTuple):
+    """What was decoded of messages before their turn: one record for each, where it is ready."""
+
+    records: npt.NDArray[Any]
+    ready: npt.NDArray[np.bool_]
+
+    def of(self, rows: npt.NDArray[np.int64] | slice) -> Decoded:
+        """Return those of some messages."""
+        return Decoded(self.records[rows], self.ready[rows])
+
+    @staticmethod
+    def together(every: Sequence[Messages]) -> Decoded | None:
+        """Return those of several in one; None where nothing is decoded."""
+        kinds = {one.decoded.records.dtype for one in every if one.decoded is not None}
+        if not kinds:
+            return None
+        (kind,) = kinds
+        parts = []
+        for one in every:
+            count = len(one.payloads)
+            parts.append(one.decoded or Decoded(np.zeros(count, kind), np.zeros(count, np.bool_)))
+        records, ready = zip(*parts, strict=True)
+        return Decoded(np.concatenate(records), np.concatenate(ready))
+
+
 class Messages(NamedTuple):
     """One poll's messages as columns, and the gaps found between them.
 
     A gap's `row` is the number of messages before it. `broker_ms` is in 0..BROKER_MS_MAX.
-    `catch_up` says that they were merged behind the head, see `parity.sources.catch_up`.
+    `catch_up` says that they were merged behind the head, see `parity.sources.catch_up`; what was
+    decoded for that is in `decoded`.
     """
 
     payloads: list[bytes | None]
@@ -43,6 +70,7 @@ class Messages(NamedTuple):
     broker_ms: list[int]
     gaps: list[Note]
     catch_up: bool = False
+    decoded: Decoded | None = None
 
 
 def decode_messages(
@@ -64,7 +92,10 @@ def decode_messages(
     events: dict[int, Note | None] = {}  # by message; None where it is refused
     if readers and not readers.keys().isdisjoint(messages.streams):
         events = _read_events(readers, messages, refusals)
-    if decoder.split is None and not events:
+    starts: list[int] | None = None
+    if messages.decoded is not None and messages.decoded.ready.all() and not events:
+        records = messages.decoded.records
+    elif decoder.split is None and not events:
         records, starts = _decode(decoder, messages, refusals)
     else:
         records, starts = _decode_parts(decoder, messages, refusals, events)
@@ -82,25 +113,49 @@ def decode_messages(
     return Arrivals(records, notes, positions)
 
 
-def times_of(decoder: Decoder, messages: Messages, events: Container[int] = ()) -> list[int]:
-    """Return the time that each message is merged by behind the head, int ns UTC.
+def read_ahead(
+    decoder: Decoder, messages: Messages, events: Container[int] = ()
+) -> tuple[list[int], Messages]:
+    """Return the time that each message is merged by behind the head, int ns UTC, and the messages.
 
-    It is ts_event of its first tick. A message without one has its time at the broker: what cannot
-    be decoded, a heartbeat, and those of the streams in `events`, which nobody may read twice.
+    It is ts_event of its first tick. One that is skewed against its message's time at the broker
+    has that time: it would hold its partition back until the others are as far. So has a message
+    without any: what cannot be decoded, a heartbeat, and those of the streams in `events`, which
+    nobody may read twice.
+
+    What was decoded goes along, so that it need not be done again, where messages are ticks.
     """
-    aside = {n for n, stream in enumerate(messages.streams) if stream in events}
-    times = [ms * 1_000_000 for ms in messages.broker_ms]
-    if decoder.split is None and not aside:
-        records, starts = _decode(decoder, messages, [])
+    ahead = messages.decoded
+    broker_ns = np.array(messages.broker_ms, np.int64) * 1_000_000
+    found = broker_ns.copy()
+    if ahead is None and decoder.split is None:
+        ahead = _decoded(decoder, messages, events)
+    if ahead is not None:
+        found[ahead.ready] = ahead.records["ts_event"][ahead.ready]
     else:
+        aside = {n for n, stream in enumerate(messages.streams) if stream in events}
         records, starts = _decode_parts(decoder, messages, [], aside)
-    found: list[int] = records["ts_event"].tolist()
+        firsts = np.array(starts, np.int64)
+        some = firsts[1:] > firsts[:-1]
+        found[some] = records["ts_event"][firsts[:-1][some]]
+    # What has no time at the broker (0) is taken at its word.
+    skewed = (np.maximum(found, 0) - MAX_SKEW_NS > broker_ns) & (broker_ns > 0)
+    found[skewed] = broker_ns[skewed]
+    return found.tolist(), messages._replace(decoded=ahead)
+
+
+def _decoded(decoder: Decoder, messages: Messages, events: Container[int]) -> Decoded:
+    records, starts = _decode(decoder, messages, [])
+    count = len(messages.payloads)
     if starts is None:
-        return found
-    for at, row in enumerate(starts[:-1]):
-        if starts[at + 1] > row:
-            times[at] = found[row]
-    return times
+        found = Decoded(records, np.ones(count, np.bool_))
+    else:
+        ready = np.diff(np.array(starts, np.int64)) == 1
+        found = Decoded(np.zeros(count, decoder.dtype), ready)
+        found.records[ready] = records
+    for stream in {stream for stream in messages.streams if stream in events}:
+        found.ready[np.array(messages.streams) == stream] = False
+    return found
 
 
 def _payloads(

@@ -51,11 +51,16 @@ def cut(messages: Messages, size: int) -> tuple[Messages, Messages]:
     """
     ours = [gap for gap in messages.gaps if gap.row < size]
     left = [gap._replace(row=gap.row - size) for gap in messages.gaps if gap.row >= size]
-    payloads, streams, offsets, broker_ms = messages[:4]
-    flag = messages.catch_up
+    payloads, streams, offsets, broker_ms, _, flag, ahead = messages
+    first = None if ahead is None else ahead.of(slice(None, size))
+    others = None if ahead is None else ahead.of(slice(size, None))
     return (
-        Messages(payloads[:size], streams[:size], offsets[:size], broker_ms[:size], ours, flag),
-        Messages(payloads[size:], streams[size:], offsets[size:], broker_ms[size:], left, flag),
+        Messages(
+            payloads[:size], streams[:size], offsets[:size], broker_ms[:size], ours, flag, first
+        ),
+        Messages(
+            payloads[size:], streams[size:], offsets[size:], broker_ms[size:], left, flag, others
+        ),
     )
 
 

@@ -24,7 +24,7 @@ from parity.model.errors import ConfigError, ParityError, ServiceDown
 from parity.sources import placing
 from parity.sources.arrivals import Arrivals, Decoder, EventDecoder, Note, Place, Stream
 from parity.sources.backlog import Backlog
-from parity.sources.decoding import BROKER_MS_MAX, Messages, decode_messages, times_of
+from parity.sources.decoding import BROKER_MS_MAX, Messages, decode_messages, read_ahead
 from parity.sources.portions import Portions, cut, pieces
 from parity.sources.redpanda.connection import (
     CONNECT_LIMIT_S,
@@ -375,9 +375,9 @@ class RedpandaSource:
         by_name = (n for _, n in sorted(self._ids.items()))
         return {n: max(self._next[n], self._read_out.get(n, 0)) for n in by_name}
 
-    def _times(self, messages: Messages) -> list[int]:
+    def _times(self, messages: Messages) -> tuple[list[int], Messages]:
         with self._decoding:
-            return times_of(self._decoder, messages, self._readers)
+            return read_ahead(self._decoder, messages, self._readers)
 
     def _take_ends(self) -> dict[int, int]:
         if self._exit_at_end:

@@ -1,20 +1,25 @@
 """Catching up: given start and end offsets, how partitions come in changes no order of theirs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from heads import Place, by_heads
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parity.sources import synthetic
 from parity.sources.arrivals import Note
 from parity.sources.backlog import FRESH_MS, Backlog
 from parity.sources.catch_up import CatchUp
-from parity.sources.decoding import Messages
+from parity.sources.codecs.native import NativeDecoder
+from parity.sources.decoding import Messages, decode_messages, read_ahead
 from parity.sources.portions import pieces
 
 NOW_MS = 1_000_000
 OLD_MS = NOW_MS - FRESH_MS - 1
+HOUR_NS = 3600 * 10**9
+TOKEN = int(synthetic.TABLE.tokens[0])
+TICK = b'{"instrument_token":%d,"price":"1.25","ts_event":%d}'
 Log = dict[int, list[tuple[int, int]]]  # by stream: offset and time of each message
 
 
@@ -69,9 +74,16 @@ def places(messages: Messages) -> list[Place]:
 
 
 def read(
-    topic: Topic, starts: Mapping[int, int], data: st.DataObject, limit: int
+    topic: Topic,
+    starts: Mapping[int, int],
+    data: st.DataObject,
+    limit: int,
+    ahead: Callable[[Sequence[Place]], tuple[Sequence[int], Messages]] | None = None,
 ) -> Iterator[Messages]:
-    """Yield what a reader hands on, whose broker answers in any order; it keeps within `limit`."""
+    """Yield what a reader hands on, whose broker answers in any order; it keeps within `limit`.
+
+    `ahead` makes times and messages of places; without it they are those of the log.
+    """
     merge = CatchUp(starts, topic.ends, NOW_MS - FRESH_MS, messages_max=limit)
     left = topic.unread(starts)
     kept = {stream: 0 for stream in left}
@@ -85,7 +97,9 @@ def read(
         del left[stream][: len(chunk)]
         rows = [(stream, offset) for offset, _ in chunk]
         times = dict(topic.log[stream])
-        merge.add(message(rows), [times[offset] for _, offset in rows])
+        came = [times[offset] for _, offset in rows], message(rows)
+        by, messages = came if ahead is None else ahead(rows)
+        merge.add(messages, by)
         if not left[stream]:
             merge.reach(stream, topic.ends[stream])
             del left[stream]
@@ -110,6 +124,51 @@ def test_any_interleaving_gives_the_order_of_the_heads(
     assert all(one.catch_up for one in merged)
     assert not rest.catch_up
     assert all(offset >= topic.ends[stream] for stream, offset in places(rest))
+
+
+@given(topics(), st.data(), st.integers(1, 5))
+def test_a_skewed_tick_holds_nothing_back(topic: Topic, data: st.DataObject, limit: int) -> None:
+    """Merged by its message's time at the broker, and what was decoded for it is what is taken."""
+    kinds = st.sampled_from(["tick", "tick", "skewed", "poison"])
+    kind = {(s, o): data.draw(kinds) for s, rows in topic.log.items() for o, _ in rows}
+    times = {(s, o): time for s, rows in topic.log.items() for o, time in rows}
+
+    def messages_of(rows: Sequence[Place]) -> Messages:
+        payloads = [
+            b"poison" if kind[row] == "poison"
+            else TICK % (TOKEN, times[row] * 1_000_000 + (kind[row] == "skewed") * HOUR_NS)
+            for row in rows
+        ]  # fmt: skip
+        # It is at the broker 3 ms after its time.
+        ms = [times[row] + 3 for row in rows]
+        return Messages(payloads, [s for s, _ in rows], [o for _, o in rows], ms, [])
+
+    decoder = NativeDecoder(synthetic.TABLE)
+    stands = Topic(
+        {
+            s: [(o, t + 3 * (kind[s, o] != "tick")) for o, t in rows]
+            for s, rows in topic.log.items()
+        },
+        topic.starts,
+        topic.ends,
+    )
+    found, came, whole = [], [], []
+    for one in read(
+        topic, topic.starts, data, limit, lambda r: read_ahead(decoder, messages_of(r))
+    ):
+        rows = [*zip(one.streams, one.offsets, strict=True)]
+        came += rows
+        found += rows if one.catch_up else []
+        for piece in pieces(one, data.draw(st.integers(1, 4))):
+            once, twice = (
+                decode_messages(decoder, kept) for kept in (piece, piece._replace(decoded=None))
+            )
+            assert once.records.tobytes() == twice.records.tobytes()
+            assert (once.notes, once.positions) == (twice.notes, twice.positions)
+            whole += [int(seen) for seen in once.records["offset"]]
+
+    assert in_order(stands, topic.starts) == found
+    assert [offset for s, offset in came if kind[s, offset] != "poison"] == whole
 
 
 @given(topics(), st.data(), st.integers(1, 5))
@@ -190,8 +249,8 @@ def test_rounds_lose_and_double_nothing(first: Topic, more: Topic, data: st.Data
         held.update(streams)
         held.difference_update(again)
 
-    def times(messages: Messages) -> list[int]:
-        return [dict(log[s])[o] for s, o in places(messages)]
+    def times(messages: Messages) -> tuple[list[int], Messages]:
+        return [dict(log[s])[o] for s, o in places(messages)], messages
 
     def ends() -> dict[int, int]:
         answered = {s: end for s, end in highs.items() if data.draw(st.booleans(), label="answers")}
@@ -230,8 +289,8 @@ def test_a_later_round_knows_what_was_read_out_before_it() -> None:
     """Partitions read to ends that only the next round asks for: it waits for nothing of them."""
     looks = iter([{0: 2, 1: 2, 2: 2}, *[{0: 6, 1: 6, 2: 2}] * 2])
 
-    def times(messages: Messages) -> list[int]:
-        return [10 * offset + stream for stream, offset in places(messages)]
+    def times(messages: Messages) -> tuple[list[int], Messages]:
+        return [10 * offset + stream for stream, offset in places(messages)], messages
 
     backlog = Backlog(times, lambda: next(looks), lambda more, less: None, lambda: NOW_MS / 1000)
     backlog.look({0: 0, 1: 0, 2: 0})
