@@ -290,7 +290,7 @@ def rotation_of(settings: Settings) -> Rotation:
     """Return when a live command's journal is cut and sealed."""
     from parity.recording.rotation import Rotation
 
-    return Rotation(settings.rotate_mb * 1_000_000, settings.rotate_s)
+    return Rotation(settings.rotate_mb * 1_000_000, settings.rotate_s, settings.stop_s)
 
 
 def retention_of(settings: Settings) -> Retention:

@@ -10,6 +10,7 @@ Never here: a setting read from anywhere, a decision about a signal, a vendor li
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,7 @@ import structlog
 
 from parity.core.own_state import SnapshotUnavailable
 from parity.live.clock import ClockSteps, anchored_clock
+from parity.live.ending import Ending, first_of
 from parity.live.operator import Seen
 from parity.live.telemetry import CHECKPOINT, Telemetry, telemetry_of
 from parity.model.effects import ApprovedSignal, Effect
@@ -70,6 +72,7 @@ class Limits:
     flush_s: float = FLUSH_LIMIT_S
     drain_s: float = DRAIN_LIMIT_S
     settle_s: float = SETTLE_LIMIT_S
+    seal_s: float = math.inf  # behind a stop, until what is not sealed is left to the next start
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Outcome:
 
 
 class Interrupted(ParityError):
-    """A stop came before the run had caught up with its own recording; nothing is sealed."""
+    """A stop came before all was done that a start begins with, or an end is for."""
 
     exit_code = 130
 
@@ -155,8 +158,8 @@ class Runner:
         self._letters = letters
         self._strategies = strategies
         self._operator = operator
-        self._stop = stop
         self._limits = limits or Limits()
+        self._ending = Ending(stop, self._limits.seal_s)
         self._clock = clock or anchored_clock()
         self._steps = ClockSteps()
         self._telemetry = telemetry or (Telemetry() if operator is None else operator.telemetry)
@@ -176,7 +179,8 @@ class Runner:
 
         Raises:
             ServiceDown: source or publisher cannot go on. The journal is closed, not sealed.
-            Interrupted: a stop came before everything recorded was processed again.
+            Interrupted: a stop came before everything recorded was processed again, or its time
+                was over before all was sealed.
             JournalFailed: the disk refused.
         """
         settled = True
@@ -205,18 +209,22 @@ class Runner:
                 for helper in helpers:
                     helper.cancel()
         except ExceptionGroup as errors:
-            # One cause, one error: the group is how it travelled, not what happened. No except*:
-            # up to Python 3.11.3 (Debian 12) it wraps what is raised here in a new group.
-            raise _first(errors) from None
+            # No except*: up to Python 3.11.3 (Debian 12) it wraps what is raised here in a group.
+            raise first_of(errors) from None
         finally:
             await self._close(self._limits.flush_s if settled else 0)
-        seal(self._folder)
-        if self._pruner is not None:
+        sealed = seal(self._folder, stop=self._ending.is_over).state == "sealed"
+        if self._pruner is not None and sealed:
             self._pruner()  # a run may be too short for its sealer to have come to it
         if self._strategies is not None:
             self._telemetry.save(self._strategies.writer.folder)
-            if settled:
-                self._complete(self._strategies)
+        if not sealed and settled:
+            raise Interrupted(
+                f"{self._folder}: {self._limits.seal_s:g} s after the stop not all was sealed",
+                cure="nothing is lost: its journal is read as it is, and the next start seals it",
+            )
+        if self._strategies is not None and settled:
+            self._complete(self._strategies)
         return self._outcome(settled)
 
     def _outcome(self, settled: bool) -> Outcome:
@@ -235,7 +243,7 @@ class Runner:
     async def _loop(self) -> None:
         until_ns = 0
         while (arrived := await self._source.take(TAKE_S)) is not None:
-            if self._stop.is_set():
+            if self._ending.asked():
                 self._source.stop()  # what was read already is still taken, for a while
                 if self._operator is not None:
                     self._operator.stopping()
@@ -387,15 +395,11 @@ class Runner:
             delivery = self._strategies.delivery
             delivery.telemetry = self._telemetry
             await delivery.start()
-            found = [tasks.create_task(delivery.run()), tasks.create_task(self._give_up(delivery))]
+            # A publisher that hangs must not hold a stop back; a restart sends what it leaves open.
+            give_up = self._ending.give_up(delivery, self._limits.flush_s)
+            found = [tasks.create_task(delivery.run()), tasks.create_task(give_up)]
         pulse = self._telemetry.pulse(self._clock, lambda: self._journal.last_seq)
         return [*found, tasks.create_task(pulse)]
-
-    async def _give_up(self, delivery: Delivery) -> None:
-        # A publisher that hangs must not hold a stop back; what it leaves open, a restart sends.
-        await self._stop.wait()
-        await asyncio.sleep(self._limits.flush_s)
-        delivery.abandon()
 
     async def _go_on(self, recorded: Recording) -> None:
         """Bring sequencer and engine to the end of the recording, and note that it went on."""
@@ -416,7 +420,7 @@ class Runner:
             self._strategies.delivery.recall(recorded.controls())
         for batch in behind(recorded, after):
             await asyncio.sleep(0)  # a stop, and the deliveries, get their turn
-            if self._stop.is_set():
+            if self._ending.asked():
                 raise Interrupted(
                     f"{self._folder}: stopped while going on from its recording",
                     cure="start it again: nothing is lost",
@@ -448,7 +452,7 @@ class Runner:
 
     async def _finish(self, strategies: Strategies) -> bool:
         # Nobody waits at the end of a topic: the broker gets longer there, and a stop cuts it.
-        limit_s = self._limits.flush_s if self._stop.is_set() else self._limits.settle_s
+        limit_s = self._limits.flush_s if self._ending.asked() else self._limits.settle_s
         settled = await strategies.delivery.settle(limit_s)
         if strategies.delivery.failures:
             await self._turn(Arrivals(np.zeros(0, self._table.tick_dtype), [], {}))
@@ -460,7 +464,7 @@ class Runner:
         return settled
 
     async def _settle_letters(self, letters: DeadLetters) -> None:
-        asked = self._stop.is_set()
+        asked = self._ending.asked()
         await letters.settle(LETTERS_LIMIT_S if asked else self._limits.settle_s)
         await self._turn(Arrivals(np.zeros(0, self._table.tick_dtype), [], {}))  # tells of them
 
@@ -484,13 +488,6 @@ class Runner:
             self._journal.close()
             if self._sealer is not None:
                 self._sealer.stop()
-
-
-def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _printable(detail: dict[str, Any]) -> dict[str, Any]:

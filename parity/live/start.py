@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +96,7 @@ async def start(
             strategies=strategies,
             operator=operating and Operator(operating, parts),
             stop=stop,
-            limits=limits,
+            limits=replace(limits or Limits(), seal_s=(rotation or Rotation()).stop_s),
             progress=progress,
         )
         return await runner.run(recorded)

@@ -8,6 +8,7 @@ end tries again, and so does the sealing at the end of the run.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -26,10 +27,17 @@ SWITCH_S: Final = 0.0005
 
 
 class Rotation(NamedTuple):
-    """When a segment of the journal ends, to become a part while the run goes on."""
+    """When a segment of the journal ends, to become a part while the run goes on, or at its end.
+
+    Args:
+        bytes_max: of a segment.
+        s_max: how long one is written to.
+        stop_s: behind a stop, after which the next start seals what is not sealed yet.
+    """
 
     bytes_max: int = SEGMENT_BYTES_MAX
     s_max: float = 3600.0
+    stop_s: float = math.inf
 
 
 class BackgroundSealer:

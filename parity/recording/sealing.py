@@ -44,11 +44,20 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 
-def seal(folder: Path) -> Manifest:
+class _Stopped(Exception):
+    """A segment is left as it is: what was made of it is removed."""
+
+
+def _never() -> bool:
+    return False
+
+
+def seal(folder: Path, *, stop: Callable[[], bool] = _never) -> Manifest:
     """Turn the journal of a recording into parts and mark the recording sealed.
 
     Args:
         folder: an open recording, whatever a kill left in it; a sealed one stays as it is.
+        stop: asked before each segment and row group; the rest is left, and the state, as it is.
 
     Raises:
         RecordingCorrupt: a segment is damaged; the ones before it are sealed, it is kept.
@@ -59,7 +68,10 @@ def seal(folder: Path) -> Manifest:
     try:
         if lock >= 0:
             _remove_temporary(folder)
-            manifest = _seal_segments(folder, manifest)
+            try:
+                manifest = _seal_segments(folder, manifest, stop)
+            except _Stopped:
+                return load_manifest(folder)
             _remove_journal(folder)
         if manifest.state != "sealed":
             manifest = msgspec.structs.replace(manifest, state="sealed")
@@ -70,7 +82,7 @@ def seal(folder: Path) -> Manifest:
             os.close(lock)
 
 
-def seal_ended(folder: Path, upto: int, *, stop: Callable[[], bool] = lambda: False) -> None:
+def seal_ended(folder: Path, upto: int, *, stop: Callable[[], bool] = _never) -> None:
     """Turn the segments up to a number into parts, while the journal's writer goes on.
 
     Args:
@@ -88,15 +100,22 @@ def seal_ended(folder: Path, upto: int, *, stop: Callable[[], bool] = lambda: Fa
         segment.path.unlink()
 
 
-def _seal_segments(folder: Path, manifest: Manifest) -> Manifest:
+def _seal_segments(folder: Path, manifest: Manifest, stop: Callable[[], bool]) -> Manifest:
+    if stop():
+        raise _Stopped
     for segment in _ahead(checked_segments(folder, manifest, threads=cpu_count())):
-        manifest = _seal_segment(folder, manifest, segment, hurry=True)
+        manifest = _seal_segment(folder, manifest, segment, hurry=True, stop=stop)
         remove_behind(segment.path)
     return manifest
 
 
 def _seal_segment(
-    folder: Path, manifest: Manifest, segment: Segment, *, hurry: bool = False
+    folder: Path,
+    manifest: Manifest,
+    segment: Segment,
+    *,
+    hurry: bool = False,
+    stop: Callable[[], bool] = _never,
 ) -> Manifest:
     controls, positions = sparse_of(segment)
     part = TickPart(manifest.scales, manifest.table, threads=cpu_count() if hurry else 1)
@@ -104,6 +123,8 @@ def _seal_segment(
     try:
         groups = columns_of(segment, ROW_GROUP_ROWS)
         for columns in _ahead(groups) if hurry else groups:
+            if stop():
+                raise _Stopped
             part.write(folder, columns)
             seqs.append(columns["seq"])
         last_seq = _follows(manifest.last_seq, segment, np.concatenate(seqs), controls)

@@ -58,6 +58,7 @@ _EXPECTED: Final[dict[str, str]] = {
     "checkpoint_ticks": "an integer ≥ 1",
     "rotate_mb": "an integer ≥ 1",
     "rotate_s": "a number ≥ 1",
+    "stop_s": "a number ≥ 0",
     "keep_days": "a number ≥ 0",
     "keep_bytes": "an integer ≥ 0",
     "keep_named": "goldens or runs",
@@ -102,6 +103,7 @@ class Settings(BaseSettings):
         checkpoint_ticks: ticks between two checkpoints of a run.
         rotate_mb: megabytes at which a segment of the journal ends and is sealed.
         rotate_s: seconds after which it ends at the latest.
+        stop_s: seconds behind a stop after which what is not sealed is left to the next start.
         keep_days: days that a sealed segment of a recording is held; None is for ever.
         keep_bytes: bytes of sealed parts that a recording holds; None is no limit.
         keep_named: what retention spares besides checkpoints: "goldens" only, or also what the
@@ -138,6 +140,7 @@ class Settings(BaseSettings):
     checkpoint_ticks: Annotated[int, Field(ge=1)] = 1_000_000
     rotate_mb: Annotated[int, Field(ge=1)] = 64
     rotate_s: Annotated[float, Field(ge=1)] = 3600.0
+    stop_s: Annotated[float, Field(ge=0)] = 4.0
     keep_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     keep_bytes: Annotated[int, Field(ge=0)] | None = None
     keep_named: Literal["goldens", "runs"] = "runs"

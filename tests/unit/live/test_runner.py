@@ -1,6 +1,7 @@
 """The runner without a broker: what arrives is journaled in order, kept, and sealed."""
 
 import asyncio
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
 from parity.live.clock import ClockSteps, anchored_clock
 from parity.live.delivery import Delivery
-from parity.live.runner import Limits, Outcome, Strategies
+from parity.live.ending import Ending
+from parity.live.runner import Interrupted, Limits, Outcome, Strategies
 from parity.live.start import start
 from parity.model.errors import ServiceDown
 from parity.model.values import MarketTick, SignalResult, StrategyConfig
@@ -95,7 +97,7 @@ def arrivals(lo: int, hi: int, *notes: Note) -> Arrivals:
 
 
 def record(
-    folder: Path, source: Script, *, stop: bool = False, rotation: Rotation | None = None
+    folder: Path, source: Script, stop: bool = False, rotation: Rotation | None = None
 ) -> Outcome:
     """Record what the script hands over."""
 
@@ -222,6 +224,41 @@ def test_stop_is_bounded_whatever_was_read(tmp_path: Path) -> None:
     assert 1 == before
     assert {("script", 0): 0} == again.started_at
     assert list(range(60)) == kept(tmp_path / "rec")[0]["offset"].tolist()
+
+
+def test_what_a_stop_has_no_time_to_seal_is_left_to_the_next_start(tmp_path: Path) -> None:
+    """All that was read is kept in the journal, the end says so, and the next start seals it."""
+    folder = tmp_path / "rec"
+    given = Rotation(bytes_max=1200, stop_s=0)
+    with pytest.raises(Interrupted, match="0 s after the stop not all was sealed"):
+        record(folder, Script([arrivals(n, n + 5) for n in range(0, 40, 5)]), True, given)
+    open_, ticks = load_manifest(folder), kept(folder)[0]
+    again = Script([arrivals(40, 60)])
+    record(folder, again, rotation=given)  # nobody asks for a stop
+
+    assert ("open", 40) == (open_.state, len(ticks))
+    assert {("script", 0): 40} == again.started_at
+    assert list(range(60)) == kept(folder)[0]["offset"].tolist()
+    assert "sealed" == load_manifest(folder).state
+
+
+def test_the_time_of_a_stop_runs_from_its_first_look() -> None:
+    """It is over so many seconds behind it, and never where nobody asked."""
+    now_s, stop = [100.0], asyncio.Event()
+    ending, patient = (Ending(stop, s, lambda: now_s[0]) for s in (4.0, math.inf))
+
+    def over() -> tuple[bool, bool]:
+        return ending.is_over(), patient.is_over()
+
+    assert (False, False) == over()
+    now_s[0] = 1000.0
+    assert (False, False) == over()
+    stop.set()
+    assert (False, False) == over()
+    now_s[0] = 1003.9
+    assert (False, False) == over()
+    now_s[0] = 1004.0
+    assert (True, False) == over()
 
 
 def test_failing_source_leaves_a_readable_journal(tmp_path: Path) -> None:

@@ -57,6 +57,31 @@ def test_sealing_keeps_everything(killed: Path) -> None:
     assert manifest == seal(killed)
 
 
+@pytest.mark.parametrize("looks", range(8))
+def test_a_sealing_that_is_stopped_leaves_the_rest_as_it_is(killed: Path, looks: int) -> None:
+    """Wherever that is: a reader sees the same, no file is left over, and the next one ends it."""
+    expected = content(open_recording(killed))
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > looks
+
+    manifest = seal(killed, stop=stop)
+    stopped = asked > looks
+    with open_recording(killed) as left:
+        assert expected == content(left)
+    listed = {part.file for part in manifest.parts}
+    assert listed == {f"{p.parent.name}/{p.name}" for p in killed.glob("[te]*s/*")}
+
+    assert stopped == (manifest.state == "open") == (looks < 4)  # before all, and of three segments
+    assert "sealed" == seal(killed).state
+    with open_recording(killed) as sealed:
+        sealed.check_files()
+        assert expected == content(sealed)
+
+
 def test_a_writer_may_go_on_after_a_killed_sealing(
     killed: Path, make_ticks: Callable[..., Records]
 ) -> None:
