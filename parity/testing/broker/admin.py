@@ -58,6 +58,8 @@ def await_ready(
 def request_topic(bootstrap_servers: str, topic: str, partitions: int) -> None:
     """Ask the broker to create a topic; one that is there already stays as it is.
 
+    A node that was frozen is fenced until its controller has heard from it, and is asked again.
+
     Raises:
         BrokerError: the broker refused or did not answer.
     """
@@ -67,16 +69,24 @@ def request_topic(bootstrap_servers: str, topic: str, partitions: int) -> None:
     # -1: the broker's own default, 1 on a node alone and what its owner chose elsewhere.
     wanted = NewTopic(topic, num_partitions=partitions, replication_factor=-1)
     admin = _admin(bootstrap_servers)
-    created = admin.create_topics([wanted], request_timeout=TOPIC_LIMIT_S)[topic]
-    try:
-        created.result(TOPIC_LIMIT_S)
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+    fenced = (KafkaError.INVALID_REPLICATION_FACTOR, KafkaError._TIMED_OUT)
+    deadline = time.monotonic() + READY_LIMIT_S
+    while True:
+        created = admin.create_topics([wanted], request_timeout=TOPIC_LIMIT_S)[topic]
+        try:
+            created.result(TOPIC_LIMIT_S)
+        except KafkaException as error:
+            if (code := error.args[0].code()) == KafkaError.TOPIC_ALREADY_EXISTS:
+                return
+            if code in fenced and time.monotonic() < deadline:
+                time.sleep(0.2)
+                continue
             raise BrokerError(f"{bootstrap_servers}: topic {topic}: {error.args[0]}") from error
-    except TimeoutError as error:
-        raise BrokerError(
-            f"{bootstrap_servers}: topic {topic}: not created in {TOPIC_LIMIT_S:g} s"
-        ) from error
+        except TimeoutError as error:
+            raise BrokerError(
+                f"{bootstrap_servers}: topic {topic}: not created in {TOPIC_LIMIT_S:g} s"
+            ) from error
+        return
 
 
 def await_topic(bootstrap_servers: str, topic: str, partitions: int) -> None:
