@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from parity.core.money import WIDE
-from parity.core.paper_broker import Terms
 from parity.core.portfolio import Portfolio
+from parity.core.terms import Terms
 
 if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable

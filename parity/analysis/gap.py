@@ -17,7 +17,7 @@ import polars as pl
 
 from parity.analysis import frames
 from parity.core.orders import OUTSIDE
-from parity.core.paper_broker import Terms
+from parity.core.terms import Terms
 from parity.model import ticks as flag
 from parity.recording.reader import open_recording
 

@@ -419,11 +419,14 @@ class KernelDetector:
         return self._driver(self._states, self._params, lut, inst, columns, lo, hi, *buffers)
 
     def _collect(self, count: int, places: Rows | None, failed: list[Failed]) -> list[Found]:
-        found = []
+        found: list[Found] = []
+        if not count:
+            return found
         rows = self._rows[:count] if places is None else places[self._rows[:count]]
+        names, described = self._names, self._described
         for row, values in zip(rows.tolist(), self._out[:count].tolist(), strict=True):
             try:
-                found.append(self._described(row, dict(zip(self._names, values, strict=True))))
+                found.append(described(row, dict(zip(names, values))))  # noqa: B905 # one record
             except (Exception, SystemExit) as error:  # its candidate is lost, no more
                 failed.append(Failed(row, words_of(error)))
         return found

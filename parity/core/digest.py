@@ -24,6 +24,9 @@ _SHORT: Final = [_LENGTH.pack(n) for n in range(256)]  # nearly every length the
 _NAN: Final = float("nan")
 DIGEST_BYTES: Final = 32
 DEPTH_MAX: Final = 16
+_NO_ITEMS: Final = b"m" + _SHORT[0]  # of a mapping
+_EMPTY: Final = hashlib.blake2b(digest_size=DIGEST_BYTES)
+_EMPTY_ID: Final = hashlib.blake2b(digest_size=16)
 
 
 def canonical_float(value: float) -> float:
@@ -69,7 +72,7 @@ def canonical(value: Any, depth: int = 0) -> bytes:
     if kind is int:
         return _integer(value)
     if kind is dict and depth <= DEPTH_MAX:  # as metadata nearly always is
-        return _framed(b"m", _canonical_items(value, depth))
+        return _framed(b"m", _canonical_items(value, depth)) if value else _NO_ITEMS
     if depth > DEPTH_MAX:
         raise ConfigError(f"signal metadata: nested deeper than {DEPTH_MAX}")
     if value is None:
@@ -138,12 +141,15 @@ def _canonical_decimal(value: Decimal) -> str:
 
 def _canonical_items(value: Mapping[Any, Any], depth: int) -> bytes:
     for key in value:
-        if not isinstance(key, str):
+        if type(key) is not str and not isinstance(key, str):
             raise ConfigError(f"signal metadata: key {key!r} is not text")
     found = b""
     for key in sorted(value) if len(value) > 1 else value:
-        name = _key(key) if type(key) is str else canonical(key)
-        found += name + canonical(value[key], depth + 1)
+        name, item = _key(key) if type(key) is str else canonical(key), value[key]
+        if type(item) is float:  # as an item nearly always is
+            found += name + b"d" + _FLOAT.pack(item + 0.0 if item == item else _NAN)
+        else:
+            found += name + canonical(item, depth + 1)
     return found
 
 
@@ -171,7 +177,9 @@ class Chain:
 
     def add(self, record: bytes) -> None:
         """Take one more record."""
-        self.value = hashlib.blake2b(self.value + record, digest_size=DIGEST_BYTES).digest()
+        hashed = _EMPTY.copy()  # costs less than making one
+        hashed.update(self.value + record)
+        self.value = hashed.digest()
         self.count += 1
 
     @property
@@ -193,9 +201,19 @@ def signal_id(
         ts_event: of its tick.
         number: of the signal in the executor's run, from 1.
     """
-    head = _signal_head(prefix, token, side) + b"d" + _FLOAT.pack(canonical_float(price))
-    record = head + _integer(ts_event) + _integer(number)
-    return hashlib.blake2b(_framed(b"l", record), digest_size=16).hexdigest()
+    float64 = _FLOAT.pack(price + 0.0 if price == price else _NAN)
+    instant, count = b"%d" % ts_event, b"%d" % number  # _integer() written out, twice
+    record = b"%bd%bi%b%bi%b%b" % (
+        _signal_head(prefix, token, side),
+        float64,
+        _SHORT[len(instant)],
+        instant,
+        _SHORT[len(count)],
+        count,
+    )
+    hashed = _EMPTY_ID.copy()
+    hashed.update(_framed(b"l", record))
+    return hashed.hexdigest()
 
 
 @lru_cache(maxsize=4096)

@@ -80,10 +80,20 @@ class Namer:
             at, token, _, _ = self._moment(wrong, view, seq)
             what = Failure(at, *self._key, token, wrong.error)
             entries.append(Entry(*self.place(wrong, view), FAILED, what))
+        if not found:
+            return entries
+        key, proposed, position = self._key, self._proposed, view.position
+        token_of, segment, inst = self._tokens, view.segment, view.inst.item
+        seqs, times, ordinals = segment.seq.item, segment.ts_event.item, segment.ordinals.item
         for one in found:
-            moment = self._moment(one, view, seq)
-            said = candidate_of(one, self._key, moment, proposed=self._proposed)
-            entries.append(Entry(*self.place(one, view), SAID, said))
+            if one.due_ns != NOT_DUE:
+                said = candidate_of(one, key, self._moment(one, view, seq), proposed)
+                entries.append(Entry(*self.place(one, view), SAID, said))
+                continue
+            row = position(one.row)
+            moment = seqs(row), token_of[inst(one.row)], times(row), ordinals(row)
+            said = candidate_of(one, key, moment, proposed)
+            entries.append(Entry(row, NOT_DUE, 0, 0, SAID, said))
         return entries
 
     def _moment(self, of: Found | Failed, view: View, seq: int) -> tuple[int, int, int, int]:

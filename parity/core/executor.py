@@ -23,9 +23,10 @@ from parity.core.found import NOT_DUE, Failed, Found
 from parity.core.lifecycle import RESUME, RETRY, Change, ErrorTerms, Life
 from parity.core.orders import OUTSIDE
 from parity.core.outcomes import outcome, outside_fill
-from parity.core.paper_broker import ORDER_EXPIRY, Execution, PaperBroker, Terms
+from parity.core.paper_broker import ORDER_EXPIRY, Execution, PaperBroker
 from parity.core.parts import clocks_of, detector_of, feeds_of, own_rows, spoken, tokens_of
 from parity.core.portfolio import PortfolioView
+from parity.core.terms import Terms
 from parity.core.validators.gate import Gate
 from parity.core.validators.own import ERROR, OwnCheck
 from parity.core.view import NO_TIME
@@ -127,6 +128,8 @@ class Executor:
         self.feeds = feeds_of(self.detector, self.tokens, table, self.on, clocks)
         self.bars = None if self.feeds is None else self.feeds.bars
         timed = self.feeds is not None
+        self._has_due = timed or self._aware is not None  # in its queue, beside what is at a tick
+        self._has_sessions = bool(clocks)
         self.gate = Gate(
             plan.config, table, self.tokens, self.broker, own, clocks=clocks, timed=timed
         )
@@ -186,9 +189,10 @@ class Executor:
         if found and len(view.segment):
             found = spoken(found, view)
         queue += self._queue[self._at :]
-        queue += self._namer.entries(view, found, failed, self._seq)
-        if len(queue) > 1:
-            queue.sort(key=place_of)
+        if found or failed:
+            queue += self._namer.entries(view, found, failed, self._seq)
+        if len(queue) > 1 and (self._has_due or len(queue) != len(found)):
+            queue.sort(key=place_of)  # else it is all one detector's words, row by row
         self._queue, self._at = queue, 0
 
     def _steps(self, view: View, rows: Rows | None, failed: list[Failed]) -> list[Entry]:
@@ -241,21 +245,24 @@ class Executor:
         """
         self._decided, self._signal_no = row, signal_no
         effects: list[Effect] = []
-        if self.deadlines.pending or self._turn(row) is not None:
+        if self.deadlines.pending or (self._has_due and self._turn(row) is not None):
             effects += self._run_due(self._clock_at(row), segment.seq.item(row), row, segment)
         fills = self.broker.next_row() == row
         shows = self._aware is not None and self._aware.next_row() == row
-        if fills or shows or self._queued(row):
-            self.clock = max(self.clock, self._clock_at(row))
+        queued = self._queued(row)
+        if (fills or shows or queued) and (ns := self._clock_at(row)) > self.clock:
+            self.clock = ns
         if fills:
+            at = segment.seq.item(row), segment.ts_event.item(row), segment.ordinals.item(row)
             for done in self.broker.execute(row, segment):
-                effects.append(self._fill(done, row, segment))
-        while self._queued(row):
-            effects += self._carry_out(segment.seq.item(row), row, segment)
-        if self._aware is not None and shows:
+                effects.append(self._outcome(done, *at))
+        while queued:
+            self._carry_out(effects, segment.seq.item(row), row, segment)
+            queued = self._queued(row)
+        if shows:
             self._show(segment)
             while self._queued(row):
-                effects += self._carry_out(segment.seq.item(row), row, segment)
+                self._carry_out(effects, segment.seq.item(row), row, segment)
         return effects
 
     def _show(self, segment: Segment) -> None:
@@ -272,22 +279,24 @@ class Executor:
 
     def _queued(self, row: int, *, due: bool = False) -> bool:
         """Say whether the next of the queue stands at a row, or is due before it."""
-        if self._at == len(self._queue):
+        at, queue = self._at, self._queue
+        if at == len(queue) or queue[at].row != row:
             return False
-        entry = self._queue[self._at]
-        return entry.row == row and (entry.due_ns != NOT_DUE or not due)
+        return not due or queue[at].due_ns != NOT_DUE
 
-    def _carry_out(self, seq: int, row: int, segment: Segment) -> list[Effect]:
+    def _carry_out(self, effects: list[Effect], seq: int, row: int, segment: Segment) -> None:
         """Carry out the next of the queue, `row` being the last that has happened."""
         entry = self._queue[self._at]
         self._at += 1
-        if isinstance(entry.what, Candidate):
-            effect = self._judge(entry.what, row, segment)
-            broke = isinstance(effect, DroppedSignal) and effect.reason.endswith(ERROR)
-            return [effect, *self._erred(seq)] if broke else [effect]
-        if entry.what is not None:
-            return [entry.what, *self._erred(seq)]
-        return self.changed(_STEPS[entry.kind](self.life, self.clock), seq)
+        what = entry.what
+        if isinstance(what, Candidate):
+            effects.append(effect := self._judge(what, row, segment))
+            if isinstance(effect, DroppedSignal) and effect.reason.endswith(ERROR):
+                effects += self._erred(seq)
+        elif what is not None:
+            effects += [what, *self._erred(seq)]
+        else:
+            effects += self.changed(_STEPS[entry.kind](self.life, self.clock), seq)
 
     def _erred(self, seq: int) -> list[Effect]:
         self.errors += 1
@@ -314,7 +323,7 @@ class Executor:
             elif turn is not None:
                 self.clock = max(self.clock, turn[0])
                 if self._queued(row, due=True):
-                    effects += self._carry_out(seq, row - 1, segment)
+                    self._carry_out(effects, seq, row - 1, segment)
                 else:
                     self._show(segment)
             else:
@@ -345,31 +354,27 @@ class Executor:
         return effects
 
     def _judge(self, candidate: Candidate, row: int, segment: Segment) -> Effect:
+        said = candidate.record
         if not candidate.proposed:
-            self.candidates.add(candidate.record)
+            self.candidates.add(said)
         drop, quantity = self.gate.judge(candidate, self.life.state, self.clock, row, segment)
         if drop is not None:
             self.drops[drop.reason] += 1
-            record = b"D" + candidate.record + canonical(drop.reason)
+            record = b"D" + said + canonical(drop.reason)
             self.decisions.add(record)
             return DroppedSignal(candidate, drop.reason, record, _SEEN(drop.seen).decode())
         self.signals += 1
         self.gate.approved(candidate, quantity, self.clock)
-        token = candidate.instrument_token
+        token, side = candidate.instrument_token, candidate.side
         identity = signal_id(
-            self._prefix,
-            token,
-            candidate.side,
-            candidate.price,
-            candidate.ts_event,
-            self.signals,
+            self._prefix, token, side, candidate.price, candidate.ts_event, self.signals
         )
-        record, sized = b"A" + candidate.record, None
-        if quantity != candidate.quantity_exact:
+        record, sized = b"A" + said, None
+        if quantity is not candidate.quantity_exact and quantity != candidate.quantity_exact:
             record, sized = record + canonical(quantity), quantity
         self.decisions.add(record)
         if self.plan.fills != OUTSIDE:
-            day_end_ns = self.gate.day_end(token, self.clock)
+            day_end_ns = self.gate.day_end(token, self.clock) if self._has_sessions else None
             order = self.broker.order(candidate, quantity, identity, self.clock, day_end_ns)
             self.broker.place(order, row, segment)
             if order.due_ns is not None:
@@ -380,10 +385,6 @@ class Executor:
     def _clock_at(self, row: int) -> int:
         """Return the largest time of the executor's own ticks up to an own row."""
         return NO_TIME if self._times is None else self._times.at(row)
-
-    def _fill(self, done: Execution, row: int, segment: Segment) -> Fill:
-        seq, ts_event = segment.seq.item(row), segment.ts_event.item(row)
-        return self._outcome(done, seq, ts_event, segment.ordinals.item(row))
 
     def _outcome(self, done: Execution, seq: int, ts_event: int, ordinal: int) -> Fill:
         """Put what became of an order on record, and count it."""

@@ -88,6 +88,8 @@ def words_of(error: BaseException) -> str:
 
 def reasoning_of(text: Any) -> str:
     """Return a reasoning as plain text; raises where it is none."""
+    if type(text) is str and text.isascii():
+        return text
     if not isinstance(text, str):
         raise ConfigError(f"reasoning: expected text, was {text!r}")
     text.encode()  # raises where it is no text that can be written down
@@ -138,7 +140,7 @@ def _check_numbers(said: SignalResult) -> None:
 
 
 def candidate_of(
-    found: Found, key: tuple[str, str], moment: tuple[int, int, int, int], *, proposed: bool
+    found: Found, key: tuple[str, str], moment: tuple[int, int, int, int], proposed: bool
 ) -> Candidate:
     """Return what was found as a candidate, with its record.
 

@@ -31,6 +31,10 @@ _MASKS: Final = {
     side: np.array([flag.WARMUP, flag.QUOTE, absent, flag.TRADE_LIKE, flag.NO_PRICE], np.uint32)
     for side, absent in ((1, flag.NO_ASK), (-1, flag.NO_BID))
 }
+_NEAR: Final = 8  # rows that are looked at one by one before the compiled scan is called
+# A trade that anybody's order of any price may meet is told by these flags alone.
+_NOT_SURE: Final = flag.WARMUP | flag.QUOTE | flag.NO_PRICE | flag.TRADE_LIKE
+_SURE: Final = frozenset((flag.TRADE, flag.INDEX, flag.SNAPSHOT))
 
 
 class Levels(NamedTuple):
@@ -82,11 +86,11 @@ def bracket_levels(bracket: Bracket, scale: int) -> Levels:
 
 def price_at(dense: int, side: int, row: int, segment: Segment) -> Decimal:
     """Return the price that an instrument's row offers a side: of the trade, the ask or the bid."""
-    batch = segment.batch
-    quoted = batch.column("flags").item(row) & flag.QUOTE
-    name = _quoted(side) if quoted else "price_int"
-    scale = batch.table.by_dense(dense).price_scale
-    return Decimal(batch.column(name).item(row)).scaleb(-scale, EXACT)
+    _, flags, traded = segment.items
+    quoted = flags(row) & flag.QUOTE
+    price = segment.batch.column(_quoted(side)).item(row) if quoted else traded(row)
+    scale = segment.batch.table.by_dense(dense).price_scale
+    return Decimal(price).scaleb(-scale, EXACT)
 
 
 def triggered(order: Order, price: Decimal) -> bool:
@@ -114,7 +118,14 @@ def touches(levels: Levels, side: int, row: int, segment: Segment) -> bool:
 
 def first_row(dense: int, side: int, levels: Levels, behind: int, segment: Segment) -> int:
     """Return an instrument's first row behind a row that touches the levels; -1 where none does."""
-    if levels is not ANY and not _within(segment.reach(dense), side, levels):
+    if levels is ANY:
+        inst, flags, _ = segment.items
+        for row in range(behind + 1, min(behind + 1 + _NEAR, len(segment))):
+            if inst(row) == dense:
+                if flags(row) & _NOT_SURE in _SURE:
+                    return row  # a trade, as nearly always: no scan
+                break
+    elif not _within(segment.reach(dense), side, levels):
         return -1
     return _next(segment.rows_of(dense), behind, side, levels, segment)
 

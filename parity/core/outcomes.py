@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from parity.core.digest import canonical, pack_head
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from parity.model.instruments import InstrumentTable
 
 _DIGITS_MAX: Final = 40
+# The same few sizes and reasons come again and again; a reason is one of `paper_broker.ENDS`.
+_float: Final = lru_cache(maxsize=1024)(float)
+_reason: Final = lru_cache(maxsize=64)(canonical)
 
 
 def outcome(done: Execution, key: tuple[str, str], seq: int, ts_event: int, ordinal: int) -> Fill:
@@ -34,16 +38,12 @@ def outcome(done: Execution, key: tuple[str, str], seq: int, ts_event: int, ordi
         ordinal: of the tick; -1 where no tick brought it.
     """
     order = done.order
+    quantity = _float(done.quantity) if done.quantity else 0.0
+    commission = float(done.commission) if done.commission else 0.0
     head = pack_head(
-        order.token,
-        ts_event,
-        ordinal,
-        order.side,
-        float(done.price),
-        float(done.quantity),
-        float(done.commission),
+        order.token, ts_event, ordinal, order.side, float(done.price), quantity, commission
     )
-    record = (b"R" + head + canonical(done.reason)) if done.reason else b"F" + head
+    record = (b"R" + head + _reason(done.reason)) if done.reason else b"F" + head
     if order.kind != ORDER:  # a signal's own order is what a record is about, if it is silent
         record += canonical(order.kind)
     return Fill(

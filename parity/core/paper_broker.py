@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, Inexact
+from decimal import Decimal, Inexact, Rounded
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -28,13 +28,14 @@ from parity.core.matching import (
     touches,
     triggered,
 )
-from parity.core.money import EXACT, NOTHING, WIDE
+from parity.core.money import EXACT, NOTHING, SAME, WIDE
 from parity.core.orders import (
     AT_ONCE,
     FLATTEN,
     LIMIT,
     NEW,
     ORDER,
+    PLAIN,
     STOP,
     STOP_LOSS,
     TAKE_PROFIT,
@@ -45,14 +46,13 @@ from parity.core.orders import (
 )
 from parity.core.portfolio import Portfolio
 from parity.core.view import NO_TIME
-from parity.model.parameters import in_ns
 
 if TYPE_CHECKING:
+    from parity.core.terms import Terms
     from parity.core.view import Segment
     from parity.model.effects import Candidate
     from parity.model.instruments import InstrumentTable
 
-CASH: Final = Decimal(1_000_000)
 DAY_NS: Final = 86_400 * 1_000_000_000
 # What waits for a tick, beside orders that are NEW: those at their levels, a position at its exits.
 RESTING: Final = "resting"
@@ -70,29 +70,6 @@ ENDS: Final[dict[str, str]] = {
     "cancelled": "open when its executor was flattened",
     "nothing_held": "an order to flatten what another order had closed before",
 }
-
-
-class Terms(msgspec.Struct, frozen=True):
-    """What trading costs on paper; fractions, not percent.
-
-    Args:
-        order_ttl_ns: age at which an order that waits expires; 0 never.
-    """
-
-    cash: Decimal = CASH
-    slippage: Decimal = Decimal("0.0005")
-    commission: Decimal = Decimal("0.001")
-    allow_short: bool = False
-    order_ttl_ns: int = 0
-
-    @classmethod
-    def of(cls, parameters: Mapping[str, Any]) -> Terms:
-        """Read the block `paper` of a strategy's parameters."""
-        paper = dict(parameters.get("paper") or {})
-        allow_short = bool(paper.pop("allow_short", False))
-        ttl_ns = in_ns(paper.pop("order_ttl_sec", 0))
-        money = {name: Decimal(str(value)) for name, value in paper.items()}
-        return cls(**money, allow_short=allow_short, order_ttl_ns=ttl_ns)
 
 
 class Execution(msgspec.Struct, frozen=True, gc=False):
@@ -116,6 +93,7 @@ class PaperBroker:
     __slots__ = (
         "_against",
         "_due",
+        "_fit",
         "_levels",
         "_new",
         "_table",
@@ -135,6 +113,10 @@ class PaperBroker:
         self.brackets: dict[int, Bracket] = {}  # exits of open positions, by token
         self.number = 0  # of the newest order
         self._table = table
+        # By dense id: those of which any quantity can be ordered.
+        self._fit = frozenset(
+            dense for dense, one in enumerate(table) if one.kind != "inverse" and not one.lot_size
+        )
         self._new: dict[int, list[Order]] = {}  # by dense id: those that wait for any tick
         self._levels: dict[int, Levels] = {}  # what each of the others waits for, by its number
         # By dense id and side: what any of the others waits for. One scan for all of them, so that
@@ -170,6 +152,8 @@ class PaperBroker:
         """
         token, how = candidate.instrument_token, instructions(candidate.side, candidate.metadata)
         order = self._made(token, candidate.side, quantity, signal_id, ORDER)
+        if how is PLAIN and not self.terms.order_ttl_ns:
+            return order
         order.how = how
         ends = []
         if how.tif == "DAY":
@@ -184,7 +168,22 @@ class PaperBroker:
     def place(self, order: Order, row: int, segment: Segment) -> None:
         """Take an order at a row; it waits for a tick behind it."""
         self._add(order)
-        self._look_ahead(order.dense, row, segment)
+        dense, hit = order.dense, (NEW, order.side)
+        at = first_row(dense, order.side, ANY, row, segment)
+        if at < 0:
+            return
+        if not self._due:
+            self._due.append((at, dense, [hit]))
+            return
+        for number, (known, whose, hits) in enumerate(self._due):
+            if whose != dense:
+                continue
+            if known < at or (known == at and hit in hits):
+                return  # what else waits there is looked for already, and comes first
+            del self._due[number]
+            insort(self._due, (at, dense, [*hits, hit] if known == at else [hit]))
+            return
+        insort(self._due, (at, dense, [hit]))
 
     def _add(self, order: Order) -> None:
         self.orders.append(order)
@@ -193,7 +192,10 @@ class PaperBroker:
     def _wait(self, order: Order) -> None:
         """Note what an order waits for."""
         if order.phase == NEW:
-            self._new.setdefault(order.dense, []).append(order)
+            if new := self._new.get(order.dense):
+                new.append(order)
+            else:
+                self._new[order.dense] = [order]
             return
         levels = order_levels(order, self._table.by_dense(order.dense).price_scale)
         self._levels[order.number] = levels
@@ -237,11 +239,13 @@ class PaperBroker:
         """Return what is looked for in an instrument: for what, for which side, at which levels."""
         waits: list[tuple[str, int, Levels]] = []
         if new := self._new.get(dense):
-            sides = {order.side for order in new} if len(new) > 1 else (new[0].side,)
-            waits += [(NEW, side, ANY) for side in sides]
+            if len(new) == 1:
+                waits.append((NEW, new[0].side, ANY))
+            else:
+                waits += [(NEW, side, ANY) for side in {order.side for order in new}]
         if touch := self._touch.get(dense):
             waits += [(RESTING, side, levels) for side, levels in touch.items()]
-        if (bracket := self._bracket(dense)) is not None:
+        if self.brackets and (bracket := self._bracket(dense)) is not None:
             waits.append((EXIT, bracket.side, self._exit_levels(bracket)))
         return waits
 
@@ -287,25 +291,27 @@ class PaperBroker:
     def execute(self, row: int, segment: Segment) -> list[Execution]:
         """Let happen what the tick at `row` brings: orders, oldest first, then the exit."""
         _, dense, hits = self._due.pop(0)
-        bracket, rested = self._bracket(dense), False
+        bracket, rested = self._bracket(dense) if self.brackets else None, False
         done: list[Execution] = []
         for order in self._touched(dense, row, segment, hits):
             rested = rested or order.phase != NEW
             ended = self._advance(order, price_at(dense, order.side, row, segment))
-            self._levels.pop(order.number, None)
+            if self._levels:
+                self._levels.pop(order.number, None)
             if ended is None:
                 self._wait(order)
                 continue
             self.orders.remove(order)
             done.append(ended)
-            if not ended.reason:
+            if not ended.reason and (self.brackets or order.how is not PLAIN):
                 self._follow(order, ended.price)
         still = bracket is not None and bracket is self._bracket(dense)
         if bracket is not None and still and (EXIT, bracket.side) in hits:
             done.append(self._leave(bracket, price_at(dense, bracket.side, row, segment)))
         if rested:
             self._regroup(dense)
-        self._look_ahead(dense, row, segment)
+        if self.orders or self.brackets:
+            self._look_ahead(dense, row, segment)
         return done
 
     def _touched(
@@ -313,7 +319,11 @@ class PaperBroker:
     ) -> list[Order]:
         """Return the orders to which the tick at a row brings something, oldest first."""
         found: list[Order] = []
-        if new := self._new.get(dense):
+        new = self._new.get(dense)
+        if new and len(new) == 1:
+            if (NEW, new[0].side) in hits:
+                found, self._new[dense] = new, []
+        elif new:
             found = [order for order in new if (NEW, order.side) in hits]
             self._new[dense] = [order for order in new if (NEW, order.side) not in hits]
         if self._levels and (hit := {side for what, side in hits if what == RESTING}):
@@ -329,18 +339,18 @@ class PaperBroker:
 
     def _advance(self, order: Order, price: Decimal) -> Execution | None:
         """Take a waiting order through a tick; None where it goes on waiting."""
-        how, phase = order.how, order.phase
-        if phase == NEW and (reason := self._unfit(order)):
+        how, phase, side = order.how, order.phase, order.side
+        if phase == NEW and order.dense not in self._fit and (reason := self._unfit(order)):
             return _ended(order, price, reason)
         if how.type == "market":
-            return self._settle(order, self._slipped(order.side, price), price)
+            return self._settle(order, WIDE.multiply(price, self._against[side]), price)
         if phase == LIMIT and how.limit is not None:
             return self._settle(order, how.limit, price)
         if how.type in ("stop", "stop_limit"):
             if not triggered(order, price):
                 return self._rest(order, STOP, price)
             if how.type == "stop":
-                return self._settle(order, self._slipped(order.side, price), price)
+                return self._settle(order, WIDE.multiply(price, self._against[side]), price)
         if not marketable(order, price):
             return self._rest(order, LIMIT, price)
         return self._settle(order, price, price)
@@ -360,37 +370,38 @@ class PaperBroker:
             return "lot_size"
         return ""
 
-    def _slipped(self, side: int, price: Decimal) -> Decimal:
-        return WIDE.multiply(price, self._against[side])
-
-    def _settle(self, order: Order, price: Decimal, seen: Decimal) -> Execution:
+    def _settle(self, order: Order, price: Decimal, seen: Decimal, exact: Any = SAME) -> Execution:
         """Fill an order at a price, or refuse it; a refusal names the tick's own price."""
         if order.kind == FLATTEN:
             return self._close(order, price, seen)
-        held = self.portfolio.held(order.token)
+        portfolio, terms, quantity = self.portfolio, self.terms, order.quantity
+        held = portfolio.held(order.token)
         try:
-            notional = self._notional(order, price, order.quantity, EXACT)
-            commission = EXACT.multiply(notional, self.terms.commission)
-            spent = EXACT.fma(order.side, notional, commission)
-            cash = EXACT.subtract(self.portfolio.cash, spent)
-            EXACT.fma(order.side, order.quantity, held)
+            notional = portfolio.notional(order.token, price, quantity, exact)
+            commission = exact.multiply(notional, terms.commission)
+            spent = exact.fma(order.side, notional, commission)
+            cash = exact.subtract(portfolio.cash, spent)
+            position = exact.fma(order.side, quantity, held)
         except Inexact:  # a quantity of 1e-300, say
             return _ended(order, seen, "not_exact")
-        if self._is_short(order, held):
+        except Rounded:  # of more zeros than are kept with: nothing is lost
+            return self._settle(order, price, seen, EXACT)
+        if order.side > 0:
+            if cash < 0:
+                return _ended(order, seen, "insufficient_cash")
+        elif self._is_short(order, held):
             return _ended(order, seen, "short_not_allowed")
-        if order.side > 0 and cash < 0:
-            return _ended(order, seen, "insufficient_cash")
-        return self._take(order, price, order.quantity, commission)
+        if exact is SAME:  # so what the portfolio would find is known
+            fill = (order.token, order.side, quantity, price, commission)
+            portfolio.book(*fill, cash, position)
+            return Execution(order, price, quantity, commission, "")
+        return self._take(order, price, quantity, commission)
 
     def _take(
         self, order: Order, price: Decimal, quantity: Decimal, commission: Decimal
     ) -> Execution:
         self.portfolio.take(order.token, order.side, quantity, price, commission)
         return Execution(order, price, quantity, commission, "")
-
-    def _notional(self, order: Order, price: Decimal, quantity: Decimal, exact: Any) -> Decimal:
-        size = self.portfolio.size(order.token)
-        return exact.multiply(price, exact.multiply(quantity, size))  # type: ignore[no-any-return] # a decimal context is Any here
 
     # -- leaving positions -------------------------------------------------------------------
 
@@ -419,7 +430,7 @@ class PaperBroker:
         if not held or (held > 0) == (order.side > 0):
             return _ended(order, seen, "nothing_held")
         quantity = held.copy_abs()
-        notional = self._notional(order, price, quantity, WIDE)
+        notional = self.portfolio.notional(order.token, price, quantity, WIDE)
         commission = WIDE.multiply(notional, self.terms.commission)
         return self._take(order, price, quantity, commission)
 

@@ -65,11 +65,11 @@ def _check_broker(made: StrategyProcessor, plan: ExecutorPlan) -> None:
 
 def spoken(found: list[Found], view: View) -> list[Found]:
     """Leave out what was said at warm-up ticks: they fill histories, and nobody trades on them."""
-    ticks, flags = view.segment.batch.column("flags"), view.batch.column("flags")
+    ticks, flags = view.segment.batch.column("flags").item, view.batch.column("flags").item
     return [
         f
         for f in found
-        if not (flags[f.row] if f.due_ns == NOT_DUE else ticks[f.row]) & flag.WARMUP
+        if not (flags(f.row) if f.due_ns == NOT_DUE else ticks(f.row)) & flag.WARMUP
     ]
 
 

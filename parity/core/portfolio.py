@@ -34,7 +34,16 @@ class Portfolio:
         commissions: paid so far.
     """
 
-    __slots__ = ("_lots", "_sizes", "cash", "commissions", "positions", "realised", "start")
+    __slots__ = (
+        "_lots",
+        "_ones",
+        "_sizes",
+        "cash",
+        "commissions",
+        "positions",
+        "realised",
+        "start",
+    )
 
     def __init__(self, start: Decimal, table: InstrumentTable) -> None:
         self.start = start
@@ -43,19 +52,37 @@ class Portfolio:
         self.realised = NOTHING
         self.commissions = NOTHING
         self._sizes = {i.token: Decimal(i.contract_size) for i in table}
+        # A product with "1" has the digits that it had; one with "1.0" has not.
+        self._ones = frozenset(t for t, size in self._sizes.items() if str(size) == "1")
         self._lots: dict[int, deque[tuple[Decimal, Decimal]]] = {}  # quantity > 0, price
 
     def take(
         self, token: int, side: int, quantity: Decimal, price: Decimal, commission: Decimal
     ) -> None:
         """Take a fill; nothing about it is rounded."""
-        size = self._sizes[token]
-        notional = WIDE.multiply(WIDE.multiply(price, quantity), size)
-        self.cash = WIDE.subtract(self.cash, WIDE.fma(side, notional, commission))
+        notional = self.notional(token, price, quantity, WIDE)
+        cash = WIDE.subtract(self.cash, WIDE.fma(side, notional, commission))
+        position = WIDE.fma(side, quantity, self.positions.get(token, NOTHING))
+        self.book(token, side, quantity, price, commission, cash, position)
+
+    def book(
+        self,
+        token: int,
+        side: int,
+        quantity: Decimal,
+        price: Decimal,
+        commission: Decimal,
+        cash: Decimal,
+        position: Decimal,
+    ) -> None:
+        """Take a fill of which it is known what cash and position it leaves."""
+        size, held = self._sizes[token], self.positions.get(token, NOTHING)
+        self.cash = cash
         self.commissions = WIDE.add(self.commissions, commission)
-        held = self.positions.get(token, NOTHING)
-        self.positions[token] = WIDE.fma(side, quantity, held)
-        lots = self._lots.setdefault(token, deque())
+        self.positions[token] = position
+        lots = self._lots.get(token)
+        if lots is None:
+            lots = self._lots[token] = deque()
         left = quantity
         if held and (held > 0) != (side > 0):
             left, gained = _close(lots, quantity, price)
@@ -65,6 +92,12 @@ class Portfolio:
         if lots and lots[-1][1] == price:
             left = WIDE.add(left, lots.pop()[0])
         lots.append((left, price))
+
+    def notional(self, token: int, price: Decimal, quantity: Decimal, exact: Any) -> Decimal:
+        """Return price × quantity × contract size, in a decimal context."""
+        if token not in self._ones:
+            quantity = exact.multiply(quantity, self._sizes[token])
+        return exact.multiply(price, quantity)  # type: ignore[no-any-return] # a decimal context is Any here
 
     def size(self, token: int) -> Decimal:
         """Return a token's contract size."""

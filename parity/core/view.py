@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parity.core.history import HistoryStore, market_ticks, picked
+from parity.core.part import Part
 from parity.kernels.batch import (
     NOT_ALL_TRADES,
     UNDELIVERED,
@@ -28,9 +29,11 @@ from parity.model import ticks as flag
 from parity.model.ticks import TickBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from parity.model.values import MarketTick
+
+    Item = Callable[[int], int]
 
 Rows = npt.NDArray[np.int64]
 FEW_ROWS: Final = 32  # below it, row by row costs less than passes of numpy
@@ -196,6 +199,7 @@ class Segment:
         "_by_instrument",
         "_here",
         "_instruments",
+        "_items",
         "_last",
         "_ordinals",
         "_reach",
@@ -237,6 +241,7 @@ class Segment:
         self.sorted_ts = not said & (UNSORTED | UNTIMED)
         self.all_trades = not said & NOT_ALL_TRADES
         self._instruments: list[int] | None = None
+        self._items: tuple[Item, Item, Item] | None = None
         self._by_instrument: ByInstrument | None = None
         self._reach: Rows | None = None
         self._views: dict[str, View] = {}
@@ -267,6 +272,14 @@ class Segment:
             else:
                 self._instruments = np.flatnonzero(self._here).tolist()
         return self._instruments
+
+    @property
+    def items(self) -> tuple[Item, Item, Item]:
+        """What gives a row's instrument, flags and trade price, for who looks at few of them."""
+        if self._items is None:
+            column = self.batch.column
+            self._items = column("inst").item, column("flags").item, column("price_int").item
+        return self._items
 
     def release(self) -> None:
         """Forget the views, which hold the segment: a cycle keeps a batch until it is collected."""
@@ -442,30 +455,6 @@ class View:
             self.batch.own()  # a tick may be kept
             self._ticks = market_ticks(self.batch)
         return self._ticks
-
-
-class Part:
-    """Some rows of a view side by side, as a driver wants them; columns are made when asked for.
-
-    Attributes:
-        rows: of the view, rising.
-        inst: dense id of each.
-    """
-
-    __slots__ = ("_batch", "_columns", "inst", "rows")
-
-    def __init__(self, view: View, rows: Rows) -> None:
-        self._batch = view.batch
-        self._columns: dict[str, npt.NDArray[Any]] = {}
-        self.rows = rows
-        self.inst: npt.NDArray[np.int32] = view.inst.take(rows)
-
-    def column(self, name: str) -> npt.NDArray[Any]:
-        """Return one tick column."""
-        found = self._columns.get(name)
-        if found is None:
-            found = self._columns[name] = self._batch.column(name).take(self.rows)
-        return found
 
 
 def _clock_times(ticks: TickBatch) -> Rows:

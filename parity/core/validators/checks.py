@@ -56,7 +56,7 @@ def sanity(candidate: Candidate, limits: Limits, context: Context) -> Drop | Non
     """Drop HOLD, and numbers or instructions that cannot be an order."""
     if candidate.side == 0:
         return Drop("hold", {})
-    if not (candidate.price > 0.0 and math.isfinite(candidate.price)):
+    if not 0.0 < candidate.price < math.inf:
         return Drop("sanity_price", {"price": repr(candidate.price)})
     if not 0.0 < candidate.quantity <= 1e9:
         return Drop("sanity_quantity", {"quantity": repr(candidate.quantity)})

@@ -149,10 +149,12 @@ class Gate:
             policy=self.policy,
             quantity=candidate.quantity_exact,
         )
+        limits = self.limits
         for fills, check in self._steps:
-            for fill in fills:
-                fill(context, candidate, row, segment)
-            drop = check(candidate, self.limits, context)
+            if fills:
+                for fill in fills:
+                    fill(context, candidate, row, segment)
+            drop = check(candidate, limits, context)
             if drop is not None:
                 return drop, context.quantity
         quantity = context.quantity  # a registered validator may look, and change nothing
@@ -170,10 +172,11 @@ class Gate:
 
     def approved(self, candidate: Candidate, quantity: Decimal, clock_ns: int) -> None:
         """Take an approved signal, before its order is placed."""
-        self._past.approved(candidate, clock_ns)
+        past = self._past
+        past.approved(candidate, clock_ns)
         if self._prices is not None:
             self._prices.watch(self._dense[candidate.instrument_token])
-        if self._past.keeps_sides:
+        if past.keeps_sides:
             token = candidate.instrument_token
             held = self._broker.projected(token)
             position = WIDE.fma(candidate.side, quantity, held)

@@ -35,8 +35,9 @@ class Past:
         self._everything = everything
         rated = limits.signals_per_minute_max or limits.signal_interval_ns
         self._keeps_rates = bool(rated or limits.signals_per_day_max or everything)
-        self._keeps_sides = bool(limits.position_guard_ns or everything)
-        self._keeps_trades = bool(limits.loss_streak_max or everything)
+        # Whether took() wants to hear of positions, and filled() of fills.
+        self.keeps_sides = bool(limits.position_guard_ns or everything)
+        self.keeps_trades = bool(limits.loss_streak_max or everything)
         self.last_signal: dict[int, int] = {}  # by token
         self.newest_ns: int | None = None
         self._minute: deque[int] = deque(maxlen=limits.signals_per_minute_max)
@@ -46,16 +47,6 @@ class Past:
         # by token: what is held, and the cash that the open trade has brought
         self._trades: dict[int, tuple[Decimal, Decimal]] = {}
         self.losses: dict[int, tuple[int, int]] = {}  # by token: losing trades in a row, last one
-
-    @property
-    def keeps_sides(self) -> bool:
-        """Whether took() wants to hear of positions."""
-        return self._keeps_sides
-
-    @property
-    def keeps_trades(self) -> bool:
-        """Whether filled() wants to hear of fills."""
-        return self._keeps_trades
 
     def approved(self, candidate: Candidate, clock_ns: int) -> None:
         """Take an approved signal."""

@@ -15,7 +15,7 @@ from parity.analysis.gap import allotted, gaps_of, offered_of, on_paper
 from parity.analysis.page import page
 from parity.analysis.report import report_of
 from parity.cli import app
-from parity.core.paper_broker import Terms
+from parity.core.terms import Terms
 from parity.live.telemetry import Telemetry
 from parity.model.ticks import TickBatch
 from parity.recording.reader import Recording

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
+from parity.core.portfolio import Portfolio
 from parity.model import ticks as flag
 from parity.model.effects import ApprovedSignal, Fill
 from parity.model.events import EventBatch
@@ -165,6 +166,41 @@ def test_cash_to_the_last_digit_is_enough() -> None:
 
         assert count == sum(not f.reason for f in fills)
         assert (cash(engine) == 0) == bool(count)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["BUY", "SELL"]),
+            st.decimals("0.001", "50", allow_nan=False, allow_infinity=False),
+            st.sampled_from([0, 0, 1, 197, 300]),  # zeros behind its digits
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from(["1", "1.0", "0.01"]),
+)
+def test_a_portfolio_has_the_digits_that_its_fills_give(
+    orders: list[tuple[str, Decimal, int]], size: str
+) -> None:
+    """Law: what is known of a fill before it is taken is what the portfolio finds by itself."""
+    table = InstrumentTable(
+        [Instrument(token=ONE, symbol="X", price_scale=2, kind="future", contract_size=size)]
+    )
+    script: dict[int, tuple[str, Any]] = {}
+    for at, (side, quantity, zeros) in enumerate(orders, 1):
+        text = format(quantity, "f")
+        script[at] = side, Decimal(text + ("" if "." in text else ".") + "0" * zeros)
+    records = dummy_records(len(orders) + 1, price_int=list(range(100_00, 100_01 + len(orders))))
+    fills, engine = run(records, script, paper={"allow_short": True}, table=table)
+    alone = Portfolio(Decimal(1_000_000), table)
+    for fill in fills:
+        if not fill.reason:
+            money = fill.quantity, fill.price, fill.commission
+            alone.take(fill.instrument_token, fill.side, *money)
+
+    assert engine.executors[0].broker.portfolio.snapshot() == alone.snapshot()
+    assert {fill.reason for fill in fills} <= {"", "insufficient_cash"}
 
 
 def test_the_contract_size_counts() -> None:

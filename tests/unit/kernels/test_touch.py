@@ -1,5 +1,6 @@
 """The scan for the next touched level: what a plain loop finds, and no Python at quiet ticks."""
 
+import gc
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from parity import codegen
 from parity.core import matching
 from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
-from parity.core.matching import Levels, first_row
+from parity.core.matching import ANY, Levels, first_row
 from parity.core.view import FEW_ROWS, Scan, Segment
 from parity.kernels.touch import next_touch
 from parity.model import ticks as flag
@@ -88,6 +89,9 @@ def test_what_prices_do_not_reach_is_not_looked_for(
     for dense in (0, 1):
         alone = matching._next(segment.rows_of(dense), -1, side, Levels(*levels), segment)
         assert alone == first_row(dense, side, Levels(*levels), -1, segment)
+        for behind in (-1, 0, 3):  # an order of any price first looks at a few rows by itself
+            whole = matching._next(segment.rows_of(dense), behind, side, ANY, segment)
+            assert whole == first_row(dense, side, ANY, behind, segment)
 
 
 def test_a_reach_is_of_prices_that_count() -> None:
@@ -184,11 +188,13 @@ def calls_of(plan: ExecutorPlan, ticks: int) -> int:
         calls += event in ("call", "c_call")
 
     before = sys.getprofile()
+    gc.disable()  # Hypothesis has callbacks for collections, which would be counted
     sys.setprofile(count)
     try:
         effects = engine.process(batch)
     finally:
         sys.setprofile(before)
+        gc.enable()
     waits: Mapping[int, Any] = engine.executors[0].broker.brackets
     assert (plan.driver is not None) == (list(waits) == [ONE])
     assert (plan.driver is not None) == any(isinstance(e, Fill) for e in opened)
