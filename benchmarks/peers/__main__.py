@@ -44,7 +44,7 @@ def main(picture: Path) -> int:
         print(f"bench-peers: {peer} is left out: {why}")
     if isinstance(real, str):
         print(f"bench-peers: real trades are left out: {real}")
-    print(f"\nSMA {crosses.FAST}/{crosses.SLOW} cross; ratios to parity's rows, above 1 is faster")
+    print("\nSMA cross; ratios to parity's rows, above 1 is faster")
     print("\n".join(crosses.lines(found, data.ticks)), end="\n\n")
     crosses.tell(report, found, data.ticks)
     print("\n".join(report.lines()))

@@ -1,9 +1,12 @@
-"""The SMA 20/50 cross in every peer, on the same ticks: how fast, and how many crosses.
+"""The SMA cross in every peer, on the same ticks: how fast, and how many crosses, at two rates.
+
+The periods set the rate: 20/50 cross 21 times in a thousand of the synthetic ticks, which shows
+what candidates cost; 200/1000 once or twice, as rules on ticks have it.
 
 Nobody sends an order: peers note their crosses and keep them. Only parity decides, fills on paper
-and digests, unless its row says "signals alone". Where a peer hands out integers, or
-its users round prices to whole price steps, the rule is exact and has to find what parity finds.
-Where it sums floats, or has a rule of its own, it finds others, and the table says why.
+and digests, unless its row says "signals alone". Where a peer hands out integers, or its users
+round prices to whole price steps, the rule is exact and has to find what parity finds. Where it
+sums floats, or has a rule of its own, it finds others, and the table says why.
 """
 
 from __future__ import annotations
@@ -19,13 +22,17 @@ if TYPE_CHECKING:
 
     from benchmarks.report import Report
 
-FAST, SLOW = 20, 50
+# Fast and slow: the rate of many crosses, and the usual one.
+PERIODS: Final = ((20, 50), (200, 1000))
 EXACT: Final = "exact integers"
 ROLLING: Final = "floats, its own rolling mean"
 WHOLE: Final = "parity, kernel, decided, filled, digested"
 ALONE: Final = "parity, kernel, signals alone"
 PROCESSOR: Final = "parity, Python processor, decided, filled, digested"
-HEAD: Final = ("case", "from", "M ticks/s", "× kernel", "× processor", "synthetic", "real", "sums")
+HEAD: Final = (
+    *("SMA", "case", "from", "M ticks/s", "× kernel", "× processor"),
+    *("synthetic", "real", "sums"),
+)
 
 
 class Case(NamedTuple):
@@ -91,16 +98,25 @@ CASES: Final = (
 
 
 class Found(NamedTuple):
-    """What came of a case: its fastest CPU seconds, and the crosses of each side by data."""
+    """What came of a case: its periods, fastest CPU seconds, crosses of each side by data."""
 
     case: Case
+    periods: tuple[int, int]
     seconds: float
     synthetic: tuple[int, int]
     real: tuple[int, int] | None
 
+    @property
+    def words(self) -> str:
+        """The case, its periods and its start."""
+        return f"{self.case.name}, {'/'.join(map(str, self.periods))}, from {self.case.start}"
 
-def _taken(case: Case, data: Data, pythons: Mapping[str, str]) -> dict[str, Any]:
-    asked = {"form": case.form, "fast": FAST, "slow": SLOW, "instruments": data.instruments}
+
+def _taken(
+    case: Case, periods: tuple[int, int], data: Data, pythons: Mapping[str, str]
+) -> dict[str, Any]:
+    fast, slow = periods
+    asked = {"form": case.form, "fast": fast, "slow": slow, "instruments": data.instruments}
     return turn(pythons[case.peer], case.script, data, asked)
 
 
@@ -108,54 +124,56 @@ def measure(
     data: Data, real: Data | None, pythons: Mapping[str, str]
 ) -> tuple[list[Found], list[str]]:
     """Let each case take its turns; return what came of them, and what went wrong."""
-    seconds: dict[Case, float] = {}
-    crosses: dict[Case, list[tuple[int, int]]] = {}
-    wrong: dict[Case, str] = {}
-    here = [case for case in CASES if case.peer in pythons]
+    kept: dict[tuple[Case, tuple[int, int]], Found] = {}
+    wrong: dict[tuple[Case, tuple[int, int]], str] = {}
+    here = [(case, periods) for periods in PERIODS for case in CASES if case.peer in pythons]
     for number in range(generate.ROUNDS):
-        for case in (one for one in here if one not in wrong):
+        for one in (one for one in here if one not in wrong):
             try:
-                said = [_taken(case, data, pythons)]
+                said = [_taken(*one, data, pythons)]
                 if number == 0 and real is not None:
-                    said.append(_taken(case, real, pythons))
+                    said.append(_taken(*one, real, pythons))
             except Failed as failure:
-                wrong[case] = f"{case.name}, from {case.start}: {failure}"
+                words = Found(*one, 0.0, (0, 0), None).words
+                wrong[one] = f"{words}: {failure}"
+                kept.pop(one, None)
                 continue
-            crosses.setdefault(case, [(one["buy"], one["sell"]) for one in said])
-            seconds[case] = min(said[0]["seconds"], seconds.get(case, said[0]["seconds"]))
-    found = [
-        Found(case, seconds[case], crosses[case][0], (crosses[case][1:] or [None])[0])
-        for case in here
-        if case not in wrong
-    ]
+            counts = [(each["buy"], each["sell"]) for each in said]
+            new = Found(*one, said[0]["seconds"], counts[0], counts[1] if counts[1:] else None)
+            old = kept.setdefault(one, new)
+            kept[one] = old._replace(seconds=min(old.seconds, new.seconds))
+    found = [kept[one] for one in here if one in kept]
     return found, [*wrong.values(), *disagreeing(found)]
 
 
 def disagreeing(found: list[Found]) -> list[str]:
     """Return which exact cases did not find what parity's kernel finds."""
-    ours = next((one for one in found if one.case == CASES[0]), None)
-    if ours is None:
+    kernel = {one.periods: one for one in found if one.case == CASES[0]}
+    if not kernel:
         return ["parity's kernel said nothing to compare with"]
     return [
-        f"{one.case.name}, from {one.case.start}: {one.synthetic} and {one.real} crosses, "
+        f"{one.words}: {one.synthetic} and {one.real} crosses, "
         f"parity {ours.synthetic} and {ours.real}: the same exact rule has to find the same"
         for one in found
-        if one.case.sums == EXACT and (one.synthetic, one.real) != (ours.synthetic, ours.real)
+        if one.case.sums == EXACT
+        and (ours := kernel.get(one.periods)) is not None
+        and (one.synthetic, one.real) != (ours.synthetic, ours.real)
     ]
 
 
 def lines(found: list[Found], ticks: int) -> list[str]:
     """Return the table; ratios are to parity's rows of the same start, above 1 is faster."""
-    base = {(one.case.name, one.case.start): one.seconds for one in found}
+    base = {(one.periods, one.case.name, one.case.start): one.seconds for one in found}
     rows = []
     for one in found:
         case = one.case
-        ratios = [
-            f"{base[ours, case.start] / one.seconds:.2f}" if (ours, case.start) in base else ""
-            for ours in (WHOLE, PROCESSOR)
-        ]
+        ratios = []
+        for ours in (WHOLE, PROCESSOR):
+            mine = base.get((one.periods, ours, case.start))
+            ratios.append("" if mine is None else f"{mine / one.seconds:.2f}")
         rows.append(
             (
+                "/".join(map(str, one.periods)),
                 case.name,
                 case.start,
                 f"{ticks / one.seconds / 1e6:.3g}",
@@ -169,22 +187,17 @@ def lines(found: list[Found], ticks: int) -> list[str]:
 
 
 def tell(report: Report, found: list[Found], ticks: int) -> None:
-    """Add the bars: ahead of every peer of the same start, whatever it sums."""
-    for ours in (WHOLE, ALONE):
-        for start in ("file", "memory"):
-            mine = [one for one in found if (one.case.name, one.case.start) == (ours, start)]
-            peers = [one for one in found if one.case.peer and one.case.start == start]
-            if mine and peers:
-                best = min(peers, key=lambda one: one.seconds)
-                ratio = best.seconds / mine[0].seconds
-                figure = f"{ticks / mine[0].seconds / 1e6:.3g} M ticks/s"
-                report.at_least(f"{ours}, from {start}", figure, ratio, 1.0, best.case.name)
-    node = [one for one in found if one.case.name == "csp, Python node"]
-    for peer in node:
-        for one in found:
-            if (one.case.name, one.case.start) == (PROCESSOR, peer.case.start):
-                ratio = peer.seconds / one.seconds
-                figure = f"{ticks / one.seconds / 1e6:.3g} M ticks/s"
-                report.at_least(
-                    f"{PROCESSOR}, from {one.case.start}", figure, ratio, 1.0, peer.case.name
-                )
+    """Add the bars: ahead of every peer of the same start and periods, whatever it sums."""
+    for ours in (one for one in found if one.case.name in (WHOLE, ALONE, PROCESSOR)):
+        peers = [
+            one
+            for one in found
+            if one.case.peer and (one.periods, one.case.start) == (ours.periods, ours.case.start)
+        ]
+        if ours.case.name == PROCESSOR:
+            peers = [one for one in peers if one.case.name == "csp, Python node"]
+        if peers:
+            best = min(peers, key=lambda one: one.seconds)
+            ratio = best.seconds / ours.seconds
+            figure = f"{ticks / ours.seconds / 1e6:.3g} M ticks/s"
+            report.at_least(ours.words, figure, ratio, 1.0, best.case.name)

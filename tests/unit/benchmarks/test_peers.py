@@ -5,8 +5,10 @@ here looks at a time.
 """
 
 import sys
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,23 +41,53 @@ def test_rule_says_what_its_definition_says(prices: list[int]) -> None:
 
 def test_an_exact_case_that_finds_other_crosses_is_named() -> None:
     """Floats may differ; the same exact rule may not, on either data."""
-    ours, *others = (crosses.Found(case, 1.0, (9, 8), (126, 126)) for case in crosses.CASES)
+    usual = crosses.PERIODS[1]
+    ours, *others = (crosses.Found(case, usual, 1.0, (9, 8), (6, 6)) for case in crosses.CASES)
     exact = next(one for one in others if one.case.peer and one.case.sums == crosses.EXACT)
     floats = next(one for one in others if one.case.sums != crosses.EXACT)
 
-    assert [] == crosses.disagreeing([ours, exact, floats._replace(real=(130, 130))])
+    busy = [one._replace(periods=crosses.PERIODS[0], synthetic=(99, 99)) for one in (ours, exact)]
+    assert [] == crosses.disagreeing([ours, exact, floats._replace(real=(130, 130)), *busy])
     for other in (exact._replace(synthetic=(9, 9)), exact._replace(real=(130, 130))):
         (line,) = crosses.disagreeing([ours, other])
-        assert line.startswith(f"{exact.case.name}, from {exact.case.start}: ")
+        assert line.startswith(f"{exact.case.name}, 200/1000, from {exact.case.start}: ")
+
+
+def test_each_case_and_rate_keeps_its_fastest_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both rates are asked for in every round, and a turn that fails ends its own rate alone."""
+    taken: Counter[tuple[str, str, int]] = Counter()
+
+    def turn(python: str, script: str, data: turns.Data, asked: dict[str, Any]) -> dict[str, Any]:
+        one = script, asked["form"], asked["slow"]
+        taken[one] += 1
+        if one == ("parity_cross", "loop", 50):
+            raise turns.Failed("it fell over")
+        return {"seconds": 1 + abs(taken[one] - 2), "buy": asked["fast"], "sell": asked["slow"]}
+
+    monkeypatch.setattr(crosses, "turn", turn)
+    monkeypatch.setattr(generate, "ROUNDS", 3)
+    data = turns.Data(Path("recording"), Path("table"), 1, [])
+    found, (wrong,) = crosses.measure(data, None, {"": "python"})
+
+    mine = [case for case in crosses.CASES if not case.peer]
+    assert wrong == "plain Python loop, 20/50, from memory: it fell over"
+    assert len(found) == 2 * len(mine) - 1
+    assert {(one.seconds, one.real) for one in found} == {(1, None)}
+    assert all(one.synthetic == one.periods for one in found)
 
 
 def test_plot_shows_each_case_once(tmp_path: Path) -> None:
-    """The picture is written without a browser and names every case."""
-    found = [crosses.Found(case, 0.5, (1, 1), None) for case in crosses.CASES]
+    """The picture is written without a browser and names every case, and shows both rates."""
+    found = [
+        crosses.Found(case, periods, 0.5 / (1 + number), (1, 1), None)
+        for number, periods in enumerate(crosses.PERIODS)
+        for case in crosses.CASES
+    ]
     plot.save(tmp_path / "peers.svg", found, 1000, "nothing measured")
     svg = (tmp_path / "peers.svg").read_text()
 
     assert {case.name for case in crosses.CASES if case.name not in svg} == set()
+    assert len(crosses.CASES) == svg.count(">0.002 M/s<") == svg.count(">0.004 M/s<")
 
 
 @pytest.mark.slow
@@ -98,6 +130,7 @@ def test_crosses_of_a_peer_are_ours(
     monkeypatch.setattr(generate, "ROUNDS", 1)
     cases = [case for case in crosses.CASES if case.peer == peer or case == crosses.CASES[0]]
     monkeypatch.setattr(crosses, "CASES", tuple(cases))
+    monkeypatch.setattr(crosses, "PERIODS", crosses.PERIODS[:1])  # few ticks, many crosses
     found, wrong = crosses.measure(data, None, here(peer))
 
     assert [] == wrong
