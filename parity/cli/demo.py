@@ -87,12 +87,14 @@ def _demo(folder: Path, prefer: Any) -> None:
 
 
 def _check_golden(run: Run) -> None:
-    golden = json.loads((ROOT / "recordings" / "demo-golden" / "digests.json").read_text())
+    from parity.proof.golden import read_golden
+
+    golden = read_golden(ROOT / "recordings" / "demo-golden")
     found = run.summary()["digests"]
-    if found != golden["digests"]:
+    if found != golden.digests:
         raise DemoFailed(
-            f"the backtest's digests are {found}, the golden says {golden['digests']}",
-            cure="run `parity diff` against an older version; CHANGELOG names moved goldens",
+            f"the backtest's digests are {found}, the golden says {golden.digests}",
+            cure="see what moved: parity golden check recordings/demo-golden; CHANGELOG says why",
         )
     held(f"golden signals: the same digests, {run.summary()['signals']} signals")
 

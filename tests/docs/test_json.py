@@ -132,6 +132,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
         ("backtest", printed(*backtest, "--set", "threshold=0.001", "--out", folder / "a")),
         ("backtest", printed(*backtest, "--set", "threshold=0.002", "--out", folder / "b")),
         ("backtest", printed("backtest", rec, "-s", folder / "rows.yaml", "--out", folder / "d")),
+        *_golden(folder / "golden", rec),
         ("sweep", printed(*backtest, "--set", "threshold=0.001,0.9", "--out", folder / "c")),
         (
             "backtest",
@@ -172,6 +173,13 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
     found.append(("inspect REC", printed("inspect", folder / "damaged")))
     found.append(("report", printed("report", folder / "a")))
     return found
+
+
+def _golden(folder: Path, recording: Path) -> list[tuple[str, Any]]:
+    """Return what is said of a golden that is new, and of one that holds."""
+    names = ("--recording", recording, "--strategies", "momentum")
+    made = printed("golden", "update", folder, *names)
+    return [("golden", made), ("golden", printed("golden", "check", folder))]
 
 
 def _live(folder: Path) -> Path:

@@ -18,10 +18,12 @@ from waiting import LIMIT_S, until
 
 from parity.cli import app
 from parity.compose.feeds import Feed
-from parity.compose.modes import paper, record
+from parity.compose.modes import live, paper, record
+from parity.compose.proofs import verify
+from parity.compose.warming import WarmUp
 from parity.model.errors import ConfigError, RecordingMissing
 from parity.model.instruments import InstrumentTable
-from parity.model.ticks import TickBatch
+from parity.model.ticks import DUPLICATE, WARMUP, TickBatch
 from parity.publishers.redpanda import TickProducer
 from parity.recording.reader import open_recording
 from parity.recording.runs import RunFolder
@@ -84,8 +86,9 @@ class Desk(NamedTuple):
 
 
 @pytest.fixture
-def desk(broker: Broker, tmp_path: Path) -> Desk:
-    """Twelve instruments, each with a market of its own."""
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Desk:
+    """Twelve instruments, each with a market of its own; the broker is the session's, or named."""
+    broker: Broker = request.getfixturevalue(getattr(request, "param", "broker"))
     first = synthetic.TABLE.to_json()[0]
     table = InstrumentTable.from_json([first | {"token": t, "symbol": f"S{t}"} for t in TOKENS])
     pieces = []
@@ -193,6 +196,79 @@ def test_three_runners_together_are_one_big_run(desk: Desk, start: Start) -> Non
         with pytest.raises(ConfigError, match="was to go on with") as refused:
             desk.run("s0", desk.rules(0), partitions=other)
         assert f"the partitions 0,1 of {desk.topic} (6)" in str(refused.value)
+
+
+def live_rules(desk: Desk, *partitions: int) -> Path:
+    """Write the strategies of these partitions for zerodha."""
+    path = desk.rules(*partitions)
+    rows = json.loads(path.read_text())
+    path.write_text(json.dumps([row | {"zerodha_trading_enabled": True} for row in rows]))
+    return path
+
+
+def joined(desk: Desk, name: str, partitions: tuple[int, ...], begin: dict[int, int]) -> None:
+    """Hold a run's recording against the topic: warm ticks, then each partition from its join."""
+    with open_recording(desk.folder / name / "recording") as recording:
+        assert not [c for c in recording.controls() if c.verb == "gap"]
+        ticks = np.concatenate([batch.ticks.to_records() for batch in recording.batches()])
+        streams = {(s.topic, s.partition): s.id for s in recording.manifest.streams}
+    warm = (ticks["flags"] & WARMUP) != 0
+    assert not (ticks["flags"] & DUPLICATE).any()
+    assert warm.any()
+    assert not warm[int(np.flatnonzero(~warm)[0]) :].any()
+    mine = {t for t in TOKENS if partition_of(t, 6) in partitions}
+    assert mine == {*ticks["instrument_token"].tolist()}
+    for partition in partitions:
+        ours = ticks[~warm & (ticks["stream"] == streams[desk.topic, partition])]
+        tokens = [t for t in TOKENS if partition_of(t, 6) == partition]
+        all_of_it = desk.records[np.isin(desk.records["instrument_token"], tokens)]
+        assert [*range(begin[partition], len(all_of_it))] == ours["offset"].tolist()
+        assert all_of_it["trade_id"][begin[partition] :].tolist() == ours["trade_id"].tolist()
+
+
+@pytest.mark.parametrize(
+    "desk", ["mock", pytest.param("kafka_broker", marks=pytest.mark.kafka)], indirect=True
+)
+def test_warmed_live_runners_of_shards_are_one_big_run(desk: Desk, start: Start) -> None:
+    """Three on six partitions with --confirm, each joined behind one recording's own offsets."""
+    desk = desk._replace(records=desk.records[:6_000])
+    pinned = {"a": (0, 1), "b": (2, 3), "c": (4, 5)}
+    half = len(desk.records) // 2
+    for name in ("zerodha.signals.raw", "zerodha.orders.filled"):
+        desk.broker.create_topic(name, 1)
+    desk.produce(slice(0, half))
+    past = desk.folder / "past"
+    feed = Feed([desk.topic], desk.broker.bootstrap_servers, "earliest", exit_at_end=True)
+    record(past, feed, table=desk.table)
+    desk.produce(slice(half, None))
+    with open_recording(past) as recording:
+        begin = {p: at for (topic, p), at in recording.next_positions().items()}
+    running = {
+        name: start(
+            "live", name, "--confirm", "--exit-at-end", "--warm-up", past, "--partitions",
+            ",".join(map(str, pins)), "--strategies", live_rules(desk, *pins),
+        )
+        for name, pins in pinned.items()
+    }  # fmt: skip
+    specs = load_strategies([str(live_rules(desk, *range(6)))], [])
+    live(desk.folder / "all", specs, feed._replace(warm_up=WarmUp(past)), table=desk.table)
+    for name, process in running.items():
+        assert 0 == process.wait(LIMIT_S), said(desk, name)
+    found = diffed(desk, *running)
+
+    assert found["same"], found
+    assert (3, 6) == (found["covered"]["shards"], found["covered"]["partitions"])
+    assert found["covered"]["signals"] > 50
+    for name, pins in pinned.items():
+        joined(desk, name, pins, begin)
+        assert "identical" == verify(desk.folder / name).verdict
+    messages = read_topic(desk.broker.bootstrap_servers, "zerodha.signals.raw")
+    for name in (*pinned, "all"):
+        run = RunFolder(desk.folder / name)
+        sent = [h["signal_id"] for _, h, _ in messages if h["run_id"] == run.manifest.run_id]
+        approved = [r["signal_id"] for r in run.rows("decisions") if r["kind"] == "approved"]
+        assert sorted(approved) == sorted(sent)
+        assert min(r["seq"] for r in run.rows("candidates")) > 0
 
 
 def test_a_strategy_that_spans_shards_is_refused(desk: Desk) -> None:
