@@ -18,9 +18,10 @@ from parity.core.controls import STRATEGY_VERBS, Impossible, carry_out, refusal,
 from parity.core.digest import DIGEST_BYTES, canonical
 from parity.core.market import last_price
 from parity.core.merge import merged
+from parity.core.room import Room
 from parity.core.roster import Planner, Roster
 from parity.core.validators.context import RiskPolicy
-from parity.core.view import FEW_ROWS, NO_TIME, Room, Scan, Segment
+from parity.core.view import FEW_ROWS, NO_TIME, Scan, Segment
 from parity.model.effects import ApprovedSignal, ControlRefused, Effect, Fill
 from parity.model.errors import ConfigError, InputRefused
 from parity.model.events import HEARTBEAT, RAW, Control, EventBatch

@@ -84,7 +84,7 @@ class Namer:
             return entries
         key, proposed, position = self._key, self._proposed, view.position
         token_of, segment, inst = self._tokens, view.segment, view.inst.item
-        seqs, times, ordinals = segment.seq.item, segment.ts_event.item, segment.ordinals.item
+        seqs, times, ordinals = segment.seq.item, segment.ts_event.item, segment.ordinal
         for one in found:
             if one.due_ns != NOT_DUE:
                 said = candidate_of(one, key, self._moment(one, view, seq), proposed)
@@ -104,4 +104,4 @@ class Namer:
             return at_seq, self._tokens[of.dense], of.due_ns, -1
         at, token = view.position(of.row), self._tokens[view.inst.item(of.row)]
         seq, ts_event = segment.seq.item(at), segment.ts_event.item(at)
-        return seq, token, ts_event, segment.ordinals.item(at)
+        return seq, token, ts_event, segment.ordinal(at)

@@ -253,7 +253,7 @@ class Executor:
         if (fills or shows or queued) and (ns := self._clock_at(row)) > self.clock:
             self.clock = ns
         if fills:
-            at = segment.seq.item(row), segment.ts_event.item(row), segment.ordinals.item(row)
+            at = segment.seq.item(row), segment.ts_event.item(row), segment.ordinal(row)
             for done in self.broker.execute(row, segment):
                 effects.append(self._outcome(done, *at))
         while queued:

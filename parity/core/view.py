@@ -21,7 +21,7 @@ from parity.kernels.batch import (
     carry,
     glance,
     group,
-    quotients,
+    ordinal,
     survey,
 )
 from parity.kernels.touch import widen
@@ -31,6 +31,7 @@ from parity.model.ticks import TickBatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from parity.core.room import Room
     from parity.model.values import MarketTick
 
     Item = Callable[[int], int]
@@ -43,6 +44,7 @@ _REACHING = np.array(
     [flag.WARMUP, flag.QUOTE, flag.NO_BID, flag.NO_ASK, flag.TRADE_LIKE, flag.NO_PRICE], np.uint32
 )
 _MOST: Final = (1 << 63) - 1
+_ASKED_MAX: Final = 100  # ordinals of a segment that are found one by one
 _NO_ROWS: Final = np.zeros(0, np.int64)
 NO_TIME: Final = -(1 << 62)  # of a tick that advances no clock, and of a clock before any tick
 
@@ -129,37 +131,6 @@ class Scan:
         self.run_length = np.frombuffer(state["run_length"], np.int64).copy()
 
 
-class Room:
-    """Arrays for what is made of large batches, taken over by the next one."""
-
-    __slots__ = ("_arrays",)
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, npt.NDArray[Any]] = {}
-
-    def of(self, name: str, dtype: type[np.generic], count: int) -> npt.NDArray[Any]:
-        """Return the array of that name, at that length."""
-        found = self._arrays.get(name)
-        if found is None or len(found) < count:
-            found = self._arrays[name] = np.empty(count, dtype)
-        return found[:count]
-
-    def quotient(
-        self,
-        source: str,
-        values: npt.NDArray[np.int64],
-        divisor: float | npt.NDArray[np.float64],
-        inst: npt.NDArray[np.int32],
-    ) -> npt.NDArray[np.float64]:
-        """Return an integer column divided, by one divisor or by each instrument's."""
-        made = self.of(source, np.float64, len(values))
-        if isinstance(divisor, np.ndarray):
-            quotients(values, inst, divisor, made)
-        else:
-            np.divide(values, divisor, out=made)
-        return made
-
-
 class ByInstrument:
     """The rows of a batch by instrument, looked up when first asked for."""
 
@@ -195,6 +166,7 @@ class Segment:
     """
 
     __slots__ = (
+        "_asked",
         "_before",
         "_by_instrument",
         "_here",
@@ -214,6 +186,7 @@ class Segment:
 
     def __init__(self, ticks: TickBatch, scan: Scan, room: Room | None = None) -> None:
         said, ordinals = UNDELIVERED, _NO_ROWS
+        self._asked = 0
         self._before: Scan | None = None
         self._last: Rows | None = None  # by dense id
         count = len(ticks)
@@ -254,9 +227,17 @@ class Segment:
         """Number of each tick in the run."""
         return self.batch.column("seq")
 
+    def ordinal(self, row: int) -> int:
+        """Return a tick's position within consecutive ticks of equal (token, ts_event)."""
+        if self._before is None or len(self._ordinals) or self._asked == _ASKED_MAX:
+            return self.ordinals.item(row)
+        self._asked += 1
+        inst, before = self.batch.column("inst"), (self._before.last_ts, self._before.run_length)
+        return ordinal(inst, self.ts_event, row, self.sorted_ts, *before)
+
     @property
     def ordinals(self) -> Rows:
-        """Each tick's position within consecutive ticks of equal (token, ts_event)."""
+        """Each tick's ordinal()."""
         if len(self._ordinals) < self.count and self._before is not None:
             _, self._ordinals, _ = self._before.survey(self.batch)
         return self._ordinals
@@ -373,7 +354,7 @@ class View:
 
     def ordinal(self, row: int) -> int:
         """Return the tick's position within consecutive ticks of equal (token, ts_event)."""
-        return int(self.segment.ordinals[self.position(row)])
+        return self.segment.ordinal(self.position(row))
 
     def feed(self, stores: dict[int, HistoryStore]) -> None:
         """Append this view's ticks to the histories, and learn every tick's number."""

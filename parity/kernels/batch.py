@@ -245,6 +245,43 @@ def carry(
             last_ts[one] = ts
 
 
+@njit(
+    types.int64(_INT32_IN, _INT64_IN, types.int64, types.boolean, _INT64_IN, _INT64_IN),
+    cache=True,
+)
+def ordinal(
+    inst: npt.NDArray[np.int32],
+    ts_event: npt.NDArray[np.int64],
+    row: int,
+    rising: bool,
+    last_ts: npt.NDArray[np.int64],
+    run_length: npt.NDArray[np.int64],
+) -> int:
+    """Return the ordinal that survey() gives one row, all rows being delivered.
+
+    Args:
+        inst: dense id of each row.
+        ts_event: the venue's instant of each.
+        row: whose.
+        rising: ts_event rises, so that an older row of any instrument ends the run.
+        last_ts: as survey() found it before these rows.
+        run_length: likewise.
+    """
+    one: Any = inst[row]
+    ts, found = ts_event[row], 0
+    apart = rising and ts != last_ts[one]
+    for at in range(row - 1, -1, -1):
+        if inst[at] == one:
+            if ts_event[at] != ts:
+                return found
+            found += 1
+        elif apart and ts_event[at] < ts:
+            return found
+    if last_ts[one] == ts:
+        found += int(run_length[one])
+    return found
+
+
 @njit(types.void(_INT64_IN, _INT32_IN, _FLOAT64_IN, _FLOAT64), cache=True, error_model="numpy")
 def quotients(
     values: npt.NDArray[np.int64],

@@ -4,7 +4,8 @@ import numpy as np
 
 from parity.compose.plans import prepare
 from parity.core.engine import Engine
-from parity.core.view import MANY_ROWS, Room, Scan, Segment
+from parity.core.room import Room
+from parity.core.view import MANY_ROWS, Scan, Segment
 from parity.model.events import EventBatch
 from parity.model.ticks import TickBatch
 from parity.model.values import StrategyConfig
@@ -33,6 +34,9 @@ def test_ordinals_are_the_same_whenever_they_are_asked_for() -> None:
         _, expected, here = plain.survey(ticks_of(seed))
         segment = Segment(ticks_of(seed), lazy, Room())
         assert plain.snapshot() == lazy.snapshot()
+        rows = [0, 1, COUNT // 2, COUNT - 1]
+        assert [expected.item(row) for row in rows] == [segment.ordinal(row) for row in rows]
+        assert not len(segment._ordinals)
         if seed % 2:
             assert expected.tolist() == segment.ordinals.tolist()
             assert plain.snapshot() == lazy.snapshot()

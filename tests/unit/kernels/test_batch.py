@@ -15,6 +15,7 @@ from parity.kernels.batch import (
     carry,
     glance,
     group,
+    ordinal,
     quotients,
     survey,
 )
@@ -130,7 +131,10 @@ def test_a_glance_says_and_carries_what_the_survey_does(
             assert said == UNDELIVERED
             carried = surveyed
             continue
-        carry(inst, ts, last, not said & UNSORTED, *carried)
+        rising = not said & UNSORTED
+        numbered = [ordinal(inst, ts, row, rising, *carried) for row in range(len(part))]
+        assert made[1].tolist() == numbered
+        carry(inst, ts, last, rising, *carried)
         assert expected == said
         assert made[0].tolist() == inst.tolist()
         rows = dict(zip(inst.tolist(), range(len(part)), strict=True))
