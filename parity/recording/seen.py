@@ -105,8 +105,11 @@ class TradeIds:
         return place
 
     def _grow(self, size: int) -> None:
-        more = size - len(self.rings)
-        self.rings = np.concatenate([self.rings, np.zeros((more, self._kept), np.int64)])
+        # Only what is there is copied: pages of a ring that nobody wrote to cost no memory.
+        old, more = self.rings, size - len(self.rings)
+        self.rings = np.zeros((size, self._kept), np.int64)
+        for place, count in enumerate(self.counts.tolist()):
+            self.rings[place, :count] = old[place, :count]
         self.counts = np.concatenate([self.counts, np.zeros(more, np.int64)])
         self.largest = np.concatenate([self.largest, np.full(more, NEVER)])
 
