@@ -73,7 +73,10 @@ class BackgroundSealer:
             self._changed.notify()
 
     def stop(self) -> None:
-        """Finish the segment in hand, leave the others, and end the thread."""
+        """Leave what is not sealed yet, the segment in hand too, and end the thread.
+
+        Its turn comes last on a busy machine: whoever waits for it seals that sooner by itself.
+        """
         with self._changed:
             self._stopping = True
             self._changed.notify()

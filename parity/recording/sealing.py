@@ -88,7 +88,7 @@ def seal_ended(folder: Path, upto: int, *, stop: Callable[[], bool] = _never) ->
     Args:
         folder: of a recording whose journal this process holds.
         upto: the number of the last segment that has ended.
-        stop: asked before each segment.
+        stop: asked before each segment and row group; the rest is left as it is.
 
     Raises:
         RecordingCorrupt: a segment is damaged; the ones before it are sealed, it is kept.
@@ -96,7 +96,10 @@ def seal_ended(folder: Path, upto: int, *, stop: Callable[[], bool] = _never) ->
     for segment in checked_segments(folder, load_manifest(folder), upto=upto):
         if stop():
             return
-        _seal_segment(folder, load_manifest(folder), segment)
+        try:
+            _seal_segment(folder, load_manifest(folder), segment, stop=stop)
+        except _Stopped:
+            return
         segment.path.unlink()
 
 
@@ -114,8 +117,8 @@ def _seal_segment(
     manifest: Manifest,
     segment: Segment,
     *,
+    stop: Callable[[], bool],
     hurry: bool = False,
-    stop: Callable[[], bool] = _never,
 ) -> Manifest:
     controls, positions = sparse_of(segment)
     part = TickPart(manifest.scales, manifest.table, threads=cpu_count() if hurry else 1)
@@ -129,6 +132,9 @@ def _seal_segment(
             seqs.append(columns["seq"])
         last_seq = _follows(manifest.last_seq, segment, np.concatenate(seqs), controls)
         ticks = part.finish()
+    except _Stopped:
+        part.remove()
+        raise
     finally:
         part.discard()
     parts = [] if ticks is None else [ticks]

@@ -8,6 +8,7 @@ import into the same recording.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -349,6 +350,13 @@ class TickPart:
                 self._ticks.discard()
             self._file.close()
             self._file = None
+
+    def remove(self) -> None:
+        """Discard it and leave no file, unless the disk refuses: then the next sealing does."""
+        if self._file is not None:
+            self.discard()
+            with contextlib.suppress(OSError):
+                self._path.with_suffix(".tmp").unlink()
 
 
 def event_part(folder: Path, controls: Sequence[Control], *, file: str = "") -> Part:

@@ -12,6 +12,7 @@ from parity.model.errors import RecordingCorrupt
 from parity.model.events import Control
 from parity.model.instruments import InstrumentTable
 from parity.model.ticks import TICK_DTYPE
+from parity.recording import sealing
 from parity.recording.journal import JournalWriter
 from parity.recording.reader import Recording, open_recording
 from parity.recording.sealing import seal, seal_ended
@@ -57,9 +58,12 @@ def test_sealing_keeps_everything(killed: Path) -> None:
     assert manifest == seal(killed)
 
 
-@pytest.mark.parametrize("looks", range(8))
-def test_a_sealing_that_is_stopped_leaves_the_rest_as_it_is(killed: Path, looks: int) -> None:
+@pytest.mark.parametrize("looks", range(15))
+def test_a_sealing_that_is_stopped_leaves_the_rest_as_it_is(
+    killed: Path, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
     """Wherever that is: a reader sees the same, no file is left over, and the next one ends it."""
+    monkeypatch.setattr(sealing, "ROW_GROUP_ROWS", 5)  # four groups in each of three segments
     expected = content(open_recording(killed))
     asked = 0
 
@@ -75,10 +79,35 @@ def test_a_sealing_that_is_stopped_leaves_the_rest_as_it_is(killed: Path, looks:
     listed = {part.file for part in manifest.parts}
     assert listed == {f"{p.parent.name}/{p.name}" for p in killed.glob("[te]*s/*")}
 
-    assert stopped == (manifest.state == "open") == (looks < 4)  # before all, and of three segments
+    assert stopped == (manifest.state == "open") == (looks < 1 + 3 * 4)
     assert "sealed" == seal(killed).state
     with open_recording(killed) as sealed:
         sealed.check_files()
+        assert expected == content(sealed)
+
+
+@pytest.mark.parametrize("looks", range(7))
+def test_a_thread_that_is_stopped_leaves_the_segment_in_hand(
+    killed: Path, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    """Before it, and at each of its four row groups; nothing of it is left over."""
+    monkeypatch.setattr(sealing, "ROW_GROUP_ROWS", 5)
+    expected = content(open_recording(killed))
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > looks
+
+    seal_ended(killed, 1, stop=stop)
+    made = [p.name for p in killed.glob("[te]*s/*")]
+    with open_recording(killed) as left:
+        assert expected == content(left)
+        assert len(made) == len(left.manifest.parts) == (looks >= 5)
+    assert len(list((killed / "journal").iterdir())) == 3 - (looks >= 5)
+    assert "sealed" == seal(killed).state
+    with open_recording(killed) as sealed:
         assert expected == content(sealed)
 
 
