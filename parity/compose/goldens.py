@@ -24,7 +24,7 @@ from parity.proof.golden import (
 )
 from parity.recording.named import GOLDEN
 from parity.recording.runs import write_durably
-from parity.settings.strategies import load_strategies
+from parity.settings.strategies import is_name, load_strategies
 
 
 class Outcome(NamedTuple):
@@ -83,9 +83,11 @@ def _made(folder: Path, was: Golden) -> tuple[Golden, str, Outcome]:
             f"{folder}: the recording it names is not there: {was.recording}",
             cure="it is looked for from the golden's folder and from those above it",
         )
-    rules = found_from(folder, was.strategies) or was.strategies
+    rules = was.strategies
+    if not is_name(rules):  # else a folder of that name, as of its golden, would come first
+        rules = str(found_from(folder, rules) or rules)
     with tempfile.TemporaryDirectory(prefix="parity-golden-") as scratch:
-        specs = load_strategies([str(rules)])
+        specs = load_strategies([rules])
         run = backtest(recording, specs, out=Path(scratch) / "run").run
         values = backtest_json(run, None)
         now = golden_of(was.recording, was.strategies, values)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
@@ -106,16 +105,27 @@ def signals_text(run: RunFolder) -> str:
 
 
 def found_from(folder: Path, name: str) -> Path | None:
-    """Return what a golden names: from its folder, or one above; None where it is not there."""
+    """Return what a golden names: from its folder, or one above; None where it is not there.
+
+    The golden's own folder, whatever it is called, is it under the name "." alone.
+    """
     here = folder.resolve()
-    places = (above / name for above in (here, *here.parents))
-    return next((place for place in places if place.exists()), None)
+    above = (here, *here.parents)
+    places = (one / name for one in above)
+    # Those above are there, or will be: a new golden is named before it is written.
+    found = (place for place in places if place in above or place.exists())
+    return next((place for place in found if place != here or name == "."), None)
 
 
 def named_from(folder: Path, path: Path) -> str:
-    """Return how a golden names a path: as seen from the nearest folder that holds both."""
-    both = os.path.commonpath([folder.resolve(), path.resolve()])
-    return os.path.relpath(path.resolve(), both)
+    """Return how a golden names a path: as seen from the nearest folder from where it is found."""
+    wanted, here = path.resolve(), folder.resolve()
+    for above in (here, *here.parents):
+        if wanted.is_relative_to(above):
+            name = str(wanted.relative_to(above))
+            if found_from(folder, name) == wanted:
+                return name
+    return str(wanted)  # under each shorter name something else is nearer
 
 
 def moved(was: Golden, now: Golden, signals_were: str, signals_are: str) -> Iterator[str]:

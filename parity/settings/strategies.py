@@ -208,7 +208,7 @@ def _expand(source: Path | str, files: list[Path], names: list[str]) -> None:
                 f"{path}: not a strategy file", cure="give it the ending .yaml, .json or .py"
             )
         files.append(path)
-    elif str(source) in _registry() or str(source) in entry_names(STRATEGIES):
+    elif is_name(str(source)):
         names.append(str(source))
     else:
         near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -218,6 +218,11 @@ def _expand(source: Path | str, files: list[Path], names: list[str]) -> None:
             f"{path}: no such file, folder or shipped strategy",
             cure=did_you_mean(str(path), [*known, *_registry()]),
         )
+
+
+def is_name(source: str) -> bool:
+    """Return whether a shipped or installed strategy has this name."""
+    return source in _registry() or source in entry_names(STRATEGIES)
 
 
 def _registry() -> Mapping[str, Any]:

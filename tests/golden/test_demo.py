@@ -126,6 +126,23 @@ def test_a_golden_is_made_held_moved_and_kept_anew(tmp_path: Path) -> None:
     assert f"{found['signals']} signals" in golden("check", desk / "goldens" / "odd")
 
 
+@pytest.mark.parametrize(
+    "place", ["rec", "rec/golden", "goldens/rec", "momentum/of", "of/momentum"]
+)
+def test_a_golden_finds_what_it_names_whatever_its_folder_is_called(
+    tmp_path: Path, place: str
+) -> None:
+    """Its recording's, one in there, called as that is, or as a strategy that is shipped."""
+    make_recording(tmp_path / "rec", ticks=60)
+    for _ in range(2):  # a new one, and one that is there
+        made = ("--recording", tmp_path / "rec", "--strategies", "momentum")
+        golden("update", tmp_path / place, *made)
+
+        assert "same: 60 ticks" in golden("check", tmp_path / place)
+    kept = read_golden(tmp_path / place)
+    assert ("." if place == "rec" else "rec", "momentum") == (kept.recording, kept.strategies)
+
+
 def test_what_is_no_golden_is_refused_by_name(tmp_path: Path) -> None:
     """None there, half of a new one, options that check does not take, one that is damaged."""
     assert "no golden" in golden("check", tmp_path, code=3)
