@@ -64,7 +64,7 @@ def _of_run(folder: Path, *, lives: bool) -> dict[str, Any]:
         "mode": manifest.mode,
         "state": manifest.state,
         "started": manifest.started,
-        "last_seq": _last_seq(run),
+        "last_seq": 0 if lives else _last_seq(run),  # nor is its journal read beside it
         "decided_seq": manifest.last_seq or run.flushed_seq(),
         "last_verify": kept_verdict(folder),
         "strategies": strategies,

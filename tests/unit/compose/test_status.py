@@ -28,6 +28,7 @@ def test_a_living_run_is_asked_and_its_decisions_are_not_read(tmp_path: Path) ->
     (run / MANIFEST).write_text(json.dumps(manifest | {"state": "open", "report": None}))
     for part in (run / "decisions").iterdir():
         part.write_bytes(b"no Parquet")
+    (run / "recording" / MANIFEST).write_bytes(b"no manifest")
     said = [{"strategy_id": "momentum", "state": "PAUSED"}]
 
     async def asked() -> dict[str, object]:
