@@ -141,25 +141,31 @@ class TopicWatch:
         self._ids = dict(ids)
         self._asked: dict[str, Future[Any]] = {}
         self._begun_s = self._known_s = time.monotonic()
+        self._in_vain = False  # whether the last wait gave nothing, and no answer came since
 
     def made_anew(self, *, at_once: bool = False) -> dict[str, str]:
         """Return the new ids of topics that have one.
 
         Every two seconds they are asked, and what has been answered is looked at; nothing is waited
         for. Only where the last answer is old, because the broker was away or this process stood
-        still, or with `at_once`, they are asked now, and given three seconds.
+        still, or with `at_once`, they are asked now, and given three seconds. Where nobody answers
+        then, but messages come all the same, no second wait holds them up.
         """
         if not self._ids or self._inquiry is None:
             return {}
         now = time.monotonic()
-        if at_once or now - self._known_s > 2 * WATCH_S + _LIMIT_S:
+        is_old = now - self._known_s > 2 * WATCH_S + _LIMIT_S
+        if at_once or (is_old and not self._in_vain):
             self._asked = {}
             self._begun_s = self._known_s = now
-            return self._others(self._inquiry.topic_ids([*self._ids], _AT_ONCE_S))
-        found: dict[str, str] = {}
+            found = self._inquiry.topic_ids([*self._ids], _AT_ONCE_S)
+            self._in_vain = not found
+            return self._others(found)
+        found = {}
         if self._asked and all(one.done() for one in self._asked.values()):
             found, self._asked = _ids_of(self._asked), {}
-            self._known_s = self._begun_s if found else self._known_s
+            if found:
+                self._known_s, self._in_vain = self._begun_s, False
         if not self._asked and now - self._begun_s >= WATCH_S:
             self._asked, self._begun_s = self._inquiry.ask_ids([*self._ids], _LIMIT_S), now
         return self._others(found)
