@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import deque
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +30,7 @@ COLUMNS: Final = (
     *("seq", "strategy_id", "instrument_token", "ts_event", "side", "price", "quantity"),
     *("confidence", "signal_id"),
 )
+_PLACE: Final = ("seq", "strategy_id", "broker", "instrument_token", "ts_event", "ordinal")
 _OF_EXECUTOR: Final = ("candidates", "signals", "drops", "fills", "digests")
 
 
@@ -89,17 +91,18 @@ def read_golden(folder: Path) -> Golden:
 
 def signals_text(run: RunFolder) -> str:
     """Return the content of `signals.csv`: every approved signal, floats at their shortest text."""
-    said = {
-        (row["seq"], row["strategy_id"], row["broker"], row["instrument_token"]): row["confidence"]
-        for row in run.rows("candidates")
-    }
+    said: dict[tuple[Any, ...], deque[float]] = {}
+    for row in run.rows("candidates"):
+        said.setdefault(_place(row), deque()).append(row["confidence"])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in run.rows("decisions"):
+        if row["kind"] not in ("approved", "dropped"):
+            continue
+        confidence = said[_place(row)].popleft()  # each candidate has one verdict, in its order
         if row["kind"] == "approved":
-            key = (row["seq"], row["strategy_id"], row["broker"], row["instrument_token"])
-            more = {"side": SIDE_NAMES[row["side"]], "confidence": said[key]}
+            more = {"side": SIDE_NAMES[row["side"]], "confidence": confidence}
             writer.writerow([(row | more)[name] for name in COLUMNS])
     return text.getvalue()
 
@@ -145,6 +148,10 @@ def moved(was: Golden, now: Golden, signals_were: str, signals_are: str) -> Iter
         if old_line != new_line:
             yield f"{SIGNALS}:{number}: {old_line or 'none'} -> {new_line or 'none'}"
             return
+
+
+def _place(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _PLACE)
 
 
 def _words(value: Any) -> str:

@@ -3,6 +3,7 @@
 One golden must fail: with a parameter changed, the comparison has to name what moved.
 """
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -124,6 +125,44 @@ def test_a_golden_is_made_held_moved_and_kept_anew(tmp_path: Path) -> None:
     found = json.loads(golden("update", desk / "goldens" / "odd", "--json"))
     assert (False, 600) == (found["same"], found["ticks"])
     assert f"{found['signals']} signals" in golden("check", desk / "goldens" / "odd")
+
+
+TIMED = """
+from parity import SignalResult
+from parity.model.timers import Every
+
+class Timed:
+    timers = (Every(seconds=1), Every(seconds=1))
+
+    def get_required_history_length(self):
+        return 1
+
+    def supports_instrument(self, token):
+        return True
+
+    def get_strategy_name(self):
+        return "timed"
+
+    def process_tick(self, tick, history):
+        return None
+
+    def on_timer(self, timer, history):
+        confidence = 0.25 + timer.number / 2
+        return SignalResult("BUY", confidence, 1, history[-1].price, "due")
+"""
+
+
+def test_each_signal_of_one_instant_has_its_own_confidence(tmp_path: Path) -> None:
+    """Two timers of an instrument, due together, and said one after the other."""
+    make_recording(tmp_path / "rec", ticks=600)
+    (tmp_path / "timed.py").write_text(TIMED)
+    made = ("--recording", tmp_path / "rec", "--strategies", tmp_path / "timed.py")
+    golden("update", tmp_path / "golden", *made)
+    text = (tmp_path / "golden" / "signals.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+
+    assert len(rows) > 100
+    assert ["0.25", "0.75"] * (len(rows) // 2) == [row["confidence"] for row in rows]
 
 
 @pytest.mark.parametrize(
