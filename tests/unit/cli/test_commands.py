@@ -19,7 +19,7 @@ from parity.model.errors import ConfigError, ParityError
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = [
     "import", "record", "produce", "inspect", "export", "repair", "backtest", "paper", "live",
-    "verify", "replay", "diff", "check", "new", "status", "control", "report",
+    "verify", "replay", "diff", "golden", "check", "new", "status", "control", "report",
     "doctor",
 ]  # fmt: skip
 RUNNER = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "120"})
