@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from parity.analysis import frames
 from parity.cli import app
 from parity.compose import others
+from parity.live import delivery
 from parity.model.ticks import TickBatch
 from parity.recording.runs import RunFolder
 from parity.recording.sequencer import Sequencer
@@ -23,7 +24,15 @@ RUNNER = CliRunner(env={"NO_COLOR": "1", "PARITY_CHECKPOINT_TICKS": "500"})
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def many_parts() -> Iterator[None]:
+    """Let runs of a moment flush as often as they are told: waits take no part of their time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delivery, "WAITS_EACH", 0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, many_parts: None) -> Path:
     """A paper run whose signals went to a file."""
     folder = tmp_path_factory.mktemp("against")
     make_recording(folder / "rec", seed=7, ticks=3_000)
@@ -189,7 +198,9 @@ def test_what_an_open_run_did_not_write_yet_is_counted(
     assert (0, 0) == (found["only_run"], found["only_against"])
 
 
-def test_an_instrument_that_lags_is_behind_at_its_own_time(tmp_path: Path) -> None:
+def test_an_instrument_that_lags_is_behind_at_its_own_time(
+    many_parts: None, tmp_path: Path
+) -> None:
     """Its ticks come minutes after those of another: what they will say is no difference."""
     table, ticks = generate(seed=3, ticks=6_000)
     late = np.where(ticks["instrument_token"] == table.tokens[1], 300 * 10**9, 0)
