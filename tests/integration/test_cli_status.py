@@ -117,6 +117,7 @@ def test_a_killed_run_and_one_that_failed_tell_from_their_folder(
     """SIGKILL leaves it open, a failed start its error; a recording has no strategies."""
     run = tmp_path / "run"
     living = start(recording, run)
+    until(lambda: bool(shown(cli, run)["last_seq"]))
     living.kill()
     living.communicate()
     killed = shown(cli, run)

@@ -8,6 +8,7 @@ import pytest
 import parity as pt
 from parity.compose.feeds import Feed
 from parity.compose.modes import paper
+from parity.live import delivery
 from parity.live.telemetry import FILE, STAGES, telemetry_of
 from parity.recording.reader import open_recording
 from parity.settings.strategies import load_strategies
@@ -33,9 +34,10 @@ def run_on_paper(run: Path, recording: Path) -> None:
 
 
 def test_a_paper_run_keeps_its_stages_and_proves_as_without(
-    recording: Path, tmp_path: Path
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each signal has its way to the report; taking the file away changes no proof."""
+    monkeypatch.setattr(delivery, "WAITS_EACH", 0)  # as many checkpoints as are told
     run_on_paper(tmp_path / "run", recording)
     found = telemetry_of(tmp_path / "run")
     signals = pt.open(tmp_path / "run").summary()["signals"]

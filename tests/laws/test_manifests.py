@@ -73,6 +73,7 @@ recordings = st.builds(
     origin=mappings,
     gone=st.lists(gone, max_size=2),
     shard=mappings,
+    topic_ids=st.dictionaries(texts, texts, max_size=2),
 )
 counts = st.dictionaries(texts, seqs, max_size=2)
 lifecycles = st.builds(
