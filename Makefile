@@ -9,7 +9,7 @@ PY := $(BIN)/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install
 PYTEST := $(PY) -m pytest
 CODE := parity sources strategies tests benchmarks notebooks
-# SEED repeats a run of the tests, else each draws its own; KILLS is how many a soak makes.
+# SEED repeats a run of the tests, else each draws its own; KILLS is what a soak counts by.
 SEED := $(or $(SEED),$(shell $(PYTHON) -c "import secrets; print(secrets.randbelow(2**32))"))
 KILLS := $(or $(KILLS),1000)
 SEEDS = --hypothesis-seed=$(SEED) --randomly-seed=$(SEED)
@@ -57,7 +57,7 @@ laws: $(VENV)/.dev-stamp ## the laws and simulations at length: make laws SEED=1
 	@echo "make laws SEED=$(SEED)"
 	HYPOTHESIS_PROFILE=night PARITY_SEED=$(SEED) $(PYTEST) tests/laws tests/simulation $(addprefix tests/,$(shell grep -oE '(unit|data)/[a-z_/]+\.py' docs/laws.md | sort -u)) $(SEEDS)
 
-soak: $(VENV)/.dev-stamp ## the full counts of kills, flipped bits and fuzzed payloads (hours)
+soak: $(VENV)/.dev-stamp ## the full counts of kills, flipped bits and fuzzed payloads, and a day's ticks (hours)
 	@echo "make soak SEED=$(SEED) KILLS=$(KILLS)"
 	PARITY_SOAK=$(KILLS) PARITY_SEED=$(SEED) $(PYTEST) tests --randomly-seed=$(SEED) -m slow
 

@@ -226,7 +226,7 @@ class Bench(NamedTuple):
 
 @pytest.fixture(scope="session")
 def soak() -> int:
-    """How many faults a soak injects; 0 in the normal run."""
+    """What a soak counts by: faults, thousandths of a day; 0 in the normal run."""
     return int(os.environ.get("PARITY_SOAK", "0"))
 
 
