@@ -108,7 +108,8 @@ def command(
     """Run strategies on live ticks with paper fills; publish to paper.signals.raw and the fills.
 
     An open run of the same configuration goes on from its own recorded offsets. SIGINT and SIGTERM
-    end it and seal its recording; with --verify it is proved then, and 1 means it was not.
+    end it and seal its recording; with --verify it is proved then, and 1 means it was not. What
+    takes longer than stop_s is left to the next start, and 130 says so.
     """
     begin, past = start_of(start_from), warm_up_of(warm_up, warm_up_ticks)
     more: dict[str, Any] = {"partitions": partitions_of(partitions), "warm_up": past}

@@ -67,7 +67,7 @@ def command(
 ) -> None:
     """Record ticks as they arrive, with their offsets, so that a SIGKILL loses none.
 
-    SIGINT and SIGTERM end it and seal the recording.
+    SIGINT and SIGTERM end it and seal the recording; what takes longer is left to the next start.
     """
     begin, pins = start_of(start_from), {"partitions": partitions_of(partitions)}
     rotation, kept = (rotate_mb, rotate_s), (keep_days, keep_bytes)
