@@ -34,7 +34,8 @@ SEEN_EACH = 200_000
 MB = 1_000_000
 GROWTH_MAX = 1 * MB  # for ten million ticks
 SMOKE_MAX = 200 * MB  # between the first look and the last of a short run, caches and all
-KEEP = 64 * MB
+KEEP_MAX = 64 * MB
+KEEP_EACH = 2  # bytes for each tick, which takes some eight: most are let go of
 LIMIT_S = 3600.0
 RULES = """\
 strategies:
@@ -99,12 +100,18 @@ def growth(looks: list[Look]) -> tuple[float, float]:
     return float(slopes[0]), float(np.sqrt(errors[0, 0]))
 
 
-def paper(tmp_path: Path, *words: str) -> tuple[Path, list[str]]:
+def keep_of(count: int) -> int:
+    """Return how many bytes of so many ticks are held."""
+    return min(KEEP_MAX, KEEP_EACH * count)
+
+
+def paper(tmp_path: Path, count: int, *words: str) -> tuple[Path, list[str]]:
     """Return a run's folder and the command that makes it."""
     rules, run = tmp_path / "rules.yaml", tmp_path / "run"
     rules.write_text(RULES)
     command = [sys.executable, "-m", "parity", "paper", str(run), "--strategies", str(rules)]
-    return run, [*command, "--rotate-mb", "16", "--keep-bytes", str(KEEP), *words]
+    rotate = "1" if count < BLOCK else "16"  # so that few ticks make dozens
+    return run, [*command, "--rotate-mb", rotate, "--keep-bytes", str(keep_of(count)), *words]
 
 
 def followed(run: Path, command: list[str], count: int, soak: int) -> None:
@@ -128,7 +135,8 @@ def followed(run: Path, command: list[str], count: int, soak: int) -> None:
     assert report is not None
     assert count == report.ticks
     assert all(one.signals for one in report.executors)
-    assert kept < 2 * KEEP
+    assert gone
+    assert kept < 2 * keep_of(count)
     rose = looks[-1].rss - looks[0].rss
     print(f"{count} ticks, {len(looks)} looks, {looks[0].rss // MB} to {looks[-1].rss // MB} MB")
     if soak and count >= 3 * WARM:
@@ -144,7 +152,7 @@ def test_a_day_from_a_recording_takes_no_more_memory(tmp_path: Path, soak: int) 
     """Through journal, sealing, retention, decisions, deliveries and checkpoints."""
     count = soak * EACH // BLOCK * BLOCK or TICKS
     source = written(tmp_path / "source", count)
-    run, command = paper(tmp_path, "--recording", str(source))
+    run, command = paper(tmp_path, count, "--recording", str(source))
     followed(run, command, count, soak)
 
 
@@ -160,5 +168,5 @@ def test_a_topic_takes_no_more_memory(tmp_path: Path, soak: int, kafka_broker: B
         produce(opened, topic, bootstrap=servers)
     reading = ["--topics", topic, "--from", "earliest", "--exit-at-end"]
     placed = ["--bootstrap-servers", servers, "--instrument-table", str(source)]
-    run, command = paper(tmp_path, *reading, *placed)
+    run, command = paper(tmp_path, count, *reading, *placed)
     followed(run, command, count, soak)
