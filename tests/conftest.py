@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # For tests that import onnxruntime themselves; parity.live.inference does the same for users.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-# A stop of a command seals all there is, however slow this machine is.
+# A stop of a command seals all there is, however slow this machine is; tests/simulation/test_drain
+# runs one with what is shipped.
 os.environ.setdefault("PARITY_STOP_S", "600")
 
 # No deadlines: a shared machine stalls, and timing is measured in benchmarks/ only.

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from parity.settings.settings import Settings
 from parity.testing.broker import Broker
 
 pytestmark = pytest.mark.slow
@@ -46,13 +47,15 @@ def create(config):
 """
 
 
-@pytest.mark.parametrize(("stop_s", "code"), [("600", 0), ("0", 130)])
+@pytest.mark.parametrize(
+    ("stop_s", "codes"), [(600, {0}), (0, {130}), (Settings().stop_s, {0, 130})]
+)
 def test_a_stop_does_not_wait_for_a_backlog(
-    make_bench: Make, mock: Broker, tmp_path: Path, stop_s: str, code: int
+    make_bench: Make, mock: Broker, tmp_path: Path, stop_s: float, codes: set[int]
 ) -> None:
     """Thousands of ticks at 50 ms each are left to the next start, which goes on bit for bit.
 
-    So is the sealing, where the stop has no time for it.
+    So is the sealing, where the stop has no time for it: with what is shipped, where it is slow.
     """
     bench = make_bench(mock, BACKLOG)
     (tmp_path / "slow.py").write_text(SLOW)
@@ -63,13 +66,13 @@ def test_a_stop_does_not_wait_for_a_backlog(
     names = ("slow.py", "slow.yaml")
     options = [word for name in names for word in ("--strategies", str(tmp_path / name))]
     bench.produce(BACKLOG)
-    process = bench.start("paper", *options, SLOW="1", PARITY_STOP_S=stop_s)
+    process = bench.start("paper", *options, SLOW="1", PARITY_STOP_S=str(stop_s))
     bench.await_ticks(process, 1)
-    found, seconds = bench.stop(process, signal.SIGTERM)
+    code, seconds = bench.stop(process, signal.SIGTERM)
     taken = bench.kept_ticks()
     bench.finish("paper", *options)
 
-    assert code == found, bench.log.read_text()
+    assert code in codes, bench.log.read_text()
     assert (code != 0) == bench.said("s after the stop not all was sealed")
     assert 1 == bench.said("drain_cut_short")
     assert taken < TAKEN_MOST
