@@ -27,6 +27,15 @@ def offsets_and_gaps(bench: Any) -> tuple[list[int], list[tuple[int, int, str]]]
     return kept, [(g["offset"], g["next_offset"], g["reason"]) for g in gaps]
 
 
+def delete_topic(bench: Any) -> None:
+    """Take the topic away under its run."""
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient({"bootstrap.servers": bench.broker.bootstrap_servers})
+    for future in admin.delete_topics([bench.topic]).values():
+        future.result(30)
+
+
 def test_outages_of_any_kind_cost_nothing(
     make_bench: Make, any_broker: Broker, seed: int, soak: int
 ) -> None:
@@ -121,15 +130,11 @@ def test_retention_that_passes_a_frozen_run_is_a_gap(
 @pytest.mark.kafka
 def test_topic_made_anew_ends_the_run_by_name(make_bench: Make, kafka_broker: Broker) -> None:
     """A topic deleted and created under a run is no gap: the run ends, and says why."""
-    from confluent_kafka.admin import AdminClient
-
     bench = make_bench(kafka_broker, 2 * CHUNK)
     process = bench.start("paper")
     bench.produce(CHUNK)
     bench.await_ticks(process, CHUNK - 10)
-    admin = AdminClient({"bootstrap.servers": kafka_broker.bootstrap_servers})
-    for future in admin.delete_topics([bench.topic]).values():
-        future.result(30)
+    delete_topic(bench)
     time.sleep(1)
     kafka_broker.create_topic(bench.topic, 1)
     bench.produce(CHUNK // 2)
@@ -148,16 +153,12 @@ def test_topic_made_anew_with_more_is_told_by_its_id(
     make_bench: Make, kafka_broker: Broker
 ) -> None:
     """The new topic has messages at the recorded offsets, too: none is taken for what follows."""
-    from confluent_kafka.admin import AdminClient
-
     bench = make_bench(kafka_broker, 4 * CHUNK)
     process = bench.start("paper")
     bench.produce(CHUNK)
     bench.await_ticks(process, CHUNK)
     process.send_signal(signal.SIGSTOP)
-    admin = AdminClient({"bootstrap.servers": kafka_broker.bootstrap_servers})
-    for future in admin.delete_topics([bench.topic]).values():
-        future.result(30)
+    delete_topic(bench)
     time.sleep(3 * WATCH_S)  # that nobody looked for so long is what is tried here
     kafka_broker.create_topic(bench.topic, 1)
     bench.produce(3 * CHUNK)
