@@ -1,4 +1,4 @@
-"""A publisher that fails as told."""
+"""Publishers that fail, or are late, as told."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -52,3 +52,17 @@ class Faulty:
 
     async def close(self, limit_s: float) -> None:
         """Nothing to wait for."""
+
+
+class Late(MemoryPublisher):
+    """Takes each signal at once, and reports on it so many seconds later."""
+
+    def __init__(self, run_id: str, report_s: float) -> None:
+        super().__init__(run_id)
+        self._report_s = report_s
+
+    async def publish(self, signal: Outgoing, *, strategy_id: str, broker: str) -> Receipt | None:
+        """Take it, and wait."""
+        place = await super().publish(signal, strategy_id=strategy_id, broker=broker)
+        await asyncio.sleep(self._report_s)
+        return place

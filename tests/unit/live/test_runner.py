@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faulty import Late
 from leaping import LeapingLoop
 
 from parity.core.engine import Engine
@@ -18,8 +19,6 @@ from parity.live.runner import Interrupted, Limits, Outcome, Strategies
 from parity.live.start import start
 from parity.model.errors import ServiceDown
 from parity.model.values import MarketTick, SignalResult, StrategyConfig
-from parity.publishers import Outgoing, Receipt
-from parity.publishers.memory import MemoryPublisher
 from parity.recording.manifest import load_manifest
 from parity.recording.reader import open_recording
 from parity.recording.rotation import Rotation
@@ -297,16 +296,6 @@ class Talks:
         return "talks"
 
 
-class Late(MemoryPublisher):
-    """Reports on each signal a minute after it was sent."""
-
-    async def publish(self, signal: Outgoing, *, strategy_id: str, broker: str) -> Receipt | None:
-        """Take it, and wait."""
-        place = await super().publish(signal, strategy_id=strategy_id, broker=broker)
-        await asyncio.sleep(60)
-        return place
-
-
 @pytest.mark.parametrize(("large", "bounded"), [(10, True), (10**6, False)])
 def test_rows_wait_for_a_broker_that_is_away_only_while_they_are_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int, bounded: bool
@@ -321,7 +310,8 @@ def test_rows_wait_for_a_broker_that_is_away_only_while_they_are_few(
     config = StrategyConfig(strategy_id="talks", strategy_type="talks")
     engine = Engine(TABLE, [ExecutorPlan(config, "paper", Talks)])
     writer = RunWriter(run, manifest)
-    delivery = Delivery(Late("run"), run / "deliveries" / "ledger.jsonl", "run", {"paper": "paper"})
+    ledger = run / "deliveries" / "ledger.jsonl"
+    delivery = Delivery(Late("run", report_s=60), ledger, "run", {"paper": "paper"})
     held: list[int] = []
 
     class Looks(Script):
