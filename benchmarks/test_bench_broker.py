@@ -21,11 +21,10 @@ import pytest
 from benchmarks import generate
 from benchmarks.desk import SIGNALS
 from benchmarks.report import middle, rate
-from benchmarks.test_bench_live import NEVER, run_writer
+from benchmarks.test_bench_live import run_to_end, run_writer
 from parity.core.engine import Engine
 from parity.live.delivery import Delivery
 from parity.live.runner import Outcome, Strategies
-from parity.live.start import start
 from parity.live.telemetry import telemetry_of
 from parity.model.ticks import TICK_DTYPE, TickBatch
 from parity.publishers.redpanda import RedpandaPublisher, TickProducer
@@ -179,22 +178,9 @@ def run(
         publisher = RedpandaPublisher(kafka.bootstrap_servers, folder.name)
         delivery = Delivery(publisher, folder / "ledger.jsonl", folder.name, {"paper": "paper"})
         strategies = Strategies(engine, run_writer(folder), delivery)
-
-    async def main() -> Outcome:
-        stop = asyncio.Event()
-        source.stopping = stop if source.goal else None
-        return await start(
-            folder / "recording",
-            source.table,
-            source,
-            created_by="benchmark",
-            stop=stop,
-            strategies=strategies,
-            limits=NEVER,
-            durability=durability,
-        )
-
-    return asyncio.run(main())
+    stop = asyncio.Event()
+    source.stopping = stop if source.goal else None
+    return run_to_end(folder, source, source.table, strategies, stop=stop, durability=durability)
 
 
 def test_bench_broker_backlog(

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.report import Report
-    from parity.sources.arrivals import Arrivals
+    from parity.model.instruments import InstrumentTable
+    from parity.sources.arrivals import Arrivals, LiveSource
 
 TURNS = {1: 20_000, 10: 5_000, 100: 1_000, 1000: 200}  # by ticks a batch
 STRATEGIES = {"momentum_kernel": generate.MOMENTUM, "momentum": generate.MOMENTUM}
@@ -133,26 +134,38 @@ def run_writer(folder: Path) -> RunWriter:
     return RunWriter(folder, manifest)
 
 
+def run_to_end(
+    folder: Path,
+    source: LiveSource,
+    table: InstrumentTable,
+    strategies: Strategies | None,
+    *,
+    stop: asyncio.Event | None = None,
+    limits: Limits = NEVER,
+    durability: str = "os",
+) -> Outcome:
+    """Run the real runner over a source to its end, or to the stop."""
+    return asyncio.run(
+        start(
+            folder / "recording",
+            table,
+            source,
+            created_by="benchmark",
+            stop=stop or asyncio.Event(),
+            strategies=strategies,
+            limits=limits,
+            durability=durability,
+        )
+    )
+
+
 def _live(folder: Path, source: TimedSource, messages: Messages, strategy: str) -> Outcome:
     engine = Engine(messages.table, [generate.plan(strategy, STRATEGIES[strategy])])
     writer = run_writer(folder)
     delivery = Delivery(
         MemoryPublisher("bench"), folder / "ledger.jsonl", "bench", {"paper": "paper"}
     )
-
-    async def run() -> Outcome:
-        return await start(
-            folder / "recording",
-            messages.table,
-            source,
-            created_by="benchmark",
-            stop=asyncio.Event(),
-            strategies=Strategies(engine, writer, delivery),
-            limits=NEVER,
-            durability="os",
-        )
-
-    return asyncio.run(run())
+    return run_to_end(folder, source, messages.table, Strategies(engine, writer, delivery))
 
 
 @pytest.mark.parametrize("batch", TURNS)

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from benchmarks import generate
-from benchmarks.test_bench_live import Messages, TimedSource, run_writer
+from benchmarks.test_bench_live import Messages, TimedSource, run_to_end, run_writer
 from parity.core.engine import Engine
 from parity.live.delivery import QUEUE_MAX, UNDER_WAY_MAX, Delivery
 from parity.live.runner import Limits, Outcome, Strategies
-from parity.live.start import start
 from parity.publishers import NotPublished, Outgoing, Receipt
 from parity.publishers.memory import MemoryPublisher
 
@@ -92,17 +91,14 @@ class PacedMessages(TimedSource):
         now = time.perf_counter_ns()
         self._first = self._first or now
         if self._began:
-            self.turns_ns.append(now - self._began)
             self.behind_ns.append(now - self._due())
+            self.turns_ns.append(now - self._began)
             self._began = 0
-        self._handed = len(self.turns_ns)
         await asyncio.sleep(max(0.0, (self._due() - time.perf_counter_ns()) / 1e9))
         return await super().take(wait_s)
 
     def _due(self) -> int:
-        return self._first + self._handed * (1_000_000_000 // PACE)
-
-    _handed = 0
+        return self._first + len(self.turns_ns) * (1_000_000_000 // PACE)
 
 
 def _run(folder: Path, messages: Messages, publisher: MemoryPublisher) -> tuple[Any, Outcome]:
@@ -111,20 +107,7 @@ def _run(folder: Path, messages: Messages, publisher: MemoryPublisher) -> tuple[
     ledger = folder / "ledger.jsonl"
     delivery = Delivery(publisher, ledger, "bench", {"paper": "paper"}, retry_s=0.1)
     strategies = Strategies(engine, run_writer(folder), delivery)
-
-    async def run() -> Outcome:
-        return await start(
-            folder / "recording",
-            messages.table,
-            source,
-            created_by="benchmark",
-            stop=asyncio.Event(),
-            strategies=strategies,
-            limits=LIMITS,
-            durability="os",
-        )
-
-    return source, asyncio.run(run())
+    return source, run_to_end(folder, source, messages.table, strategies, limits=LIMITS)
 
 
 def test_bench_publishers(benchmark: Any, report: Report, tmp_path: Path) -> None:
