@@ -143,8 +143,8 @@ def test_a_glance_says_and_carries_what_the_survey_does(
             assert (surveyed[0][one], surveyed[1][one]) == (carried[0][one], carried[1][one])
 
 
-def test_carrying_on_costs_no_square() -> None:
-    """Many instruments with one and the same time, which no walk back tells apart."""
+def test_many_instruments_of_one_time_are_carried_on() -> None:
+    """A walk back for each would be a square, so most are counted in one pass over all rows."""
     count = 200_000
     inst = (np.arange(count) % 1_000).astype(np.int32)
     ts, last = np.ones(count, np.int64), np.arange(count - 1_000, count)

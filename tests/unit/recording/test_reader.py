@@ -319,6 +319,12 @@ def test_process_ends_quietly_whatever_is_left_open(recorded: Path) -> None:
     assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
 
 
+def printed(script: str) -> str:
+    """Return what a script prints in a process of its own."""
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def test_opening_loads_no_heavy_library(recorded: Path) -> None:
     """`--help` and `inspect` of a manifest never pay for DuckDB, pyarrow or polars."""
     script = (
@@ -326,11 +332,8 @@ def test_opening_loads_no_heavy_library(recorded: Path) -> None:
         f"parity.recording.reader.open_recording({str(recorded)!r}).tick_rows;"
         "print([m for m in ('duckdb', 'pyarrow', 'polars') if m in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
 
-    assert "[]\n" == done.stdout
+    assert "[]\n" == printed(script)
 
 
 def test_reading_loads_no_pandas(recorded: Path) -> None:
@@ -340,11 +343,8 @@ def test_reading_loads_no_pandas(recorded: Path) -> None:
         f"print(sum(len(b.ticks) for b in reader.open_recording({str(recorded)!r}).batches()) > 0);"
         "print('pandas' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
 
-    assert "True\nFalse\n" == done.stdout
+    assert "True\nFalse\n" == printed(script)
 
 
 @pytest.mark.data

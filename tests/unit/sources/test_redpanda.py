@@ -212,6 +212,7 @@ def test_partitions_that_are_silent_are_waited_for_together_and_once(
     assert {0: 6, 3: 6} == reader._take_ends()
 
     assert ({*range(5)}, [*range(5)]) == (waits[0][0], answers.asked[0])
+    assert first > 1
     assert all(which == {1, 2, 4} and limit_s <= 1 for which, limit_s in waits[1:first])
     assert [{0, 3}, {*range(5)}] == [which for which, _ in waits[first:]]
     assert waits[-1][1] <= 0.05  # those that were silent
