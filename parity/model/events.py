@@ -17,15 +17,15 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     """A journaled decision of the outside; a barrier that detect never crosses.
 
     Verbs so far: ``gap`` (a position was skipped), ``resumed`` (a runner went on after a stop or
-    a kill), ``clock_step`` (the machine's clock was set; ours did not move), ``quarantine`` (an
-    undecodable or refused message; its detail holds stream, offset, reason and payload),
-    ``dead_lettered`` (where such messages were sent to), ``heartbeat``
-    (nothing but its time), ``raw`` (the payloads of the messages behind it, for a codec that is
-    mended later; the engine leaves it out), ``fill`` (an order filled outside; its time moves its
-    executor's clock alone),
-    ``policy_changed`` (the whole policy), and ``strategy_added``, ``strategy_replaced``,
-    ``strategy_paused``, ``strategy_resumed``, ``strategy_stopped``, ``strategy_flattened``
-    (parity.core.controls).
+    a kill), ``clock_step`` (the machine's clock was set; ours did not move), ``topic_made_anew``
+    (what ended the run), ``pruned`` (by retention), ``quarantine`` (an undecodable or refused
+    message; its detail holds stream, offset, reason and payload), ``dead_lettered`` (where such
+    messages were sent to), ``publisher_failed`` (a signal or fill that a broker refused),
+    ``heartbeat`` (nothing but its time), ``raw`` (the payloads of the messages behind it, for a
+    codec that is mended later; the engine leaves it out), ``fill`` (an order filled outside; its
+    time moves its executor's clock alone), ``policy_changed`` (the whole policy), and
+    ``strategy_added``, ``strategy_replaced``, ``strategy_paused``, ``strategy_resumed``,
+    ``strategy_stopped``, ``strategy_flattened`` (parity.core.controls).
 
     Where the detail holds ``ts_event`` (int ns UTC), the control moves decide clocks to that
     instant before anything else is done: of the strategy it is about, or of all where it is about
