@@ -8,38 +8,13 @@ import math
 from typing import Any
 
 import pytest
+from candidate_rows import said
 
-from parity.core.digest import canonical, pack_head
 from parity.model.errors import NothingCompared
 from parity.proof.diff import Comparison, Row, compare
-from parity.testing.generators import ONE, SECOND_NS, START_NS
+from parity.testing.generators import ONE
 
 KEY = ("dip", "paper")
-
-
-def said(seq: int, **changed: Any) -> dict[str, Any]:
-    """Return a candidate row at a seq, its record made of its fields."""
-    row = {
-        "seq": seq,
-        "instrument_token": ONE,
-        "ts_event": START_NS + seq * SECOND_NS,
-        "ordinal": 0,
-        "side": 1,
-        "price": 100.0,
-        "quantity": 1.0,
-        "confidence": 0.5,
-        "metadata": "{}",
-    } | changed
-    head = pack_head(
-        row["instrument_token"],
-        row["ts_event"],
-        row["ordinal"],
-        row["side"],
-        row["price"],
-        row["quantity"],
-        row["confidence"],
-    )
-    return {**row, "record": head + canonical(row["metadata"])}
 
 
 def decided(seq: int, kind: str = "approved", **changed: Any) -> dict[str, Any]:

@@ -4,38 +4,25 @@ from typing import Any
 
 import msgspec
 import pytest
+from candidate_rows import said
 
-from parity.core.digest import Chain, canonical, pack_head
+from parity.core.digest import Chain
 from parity.core.engine import ExecutorReport
 from parity.model.errors import ConfigError, NothingCompared
 from parity.proof.diff import Row
 from parity.proof.union import Side, union
-from parity.testing.generators import ONE, SECOND_NS, START_NS
+from parity.testing.generators import SECOND_NS, START_NS
 
 
 def row(name: str, seq: int, at: int, **changed: Any) -> dict[str, Any]:
     """Return a candidate at a time, under the seq that its run gave it."""
-    found = {
-        "seq": seq,
-        "strategy_id": name,
-        "broker": "paper",
-        "instrument_token": ONE,
-        "ts_event": START_NS + at * SECOND_NS,
-        "ordinal": 0,
-        "side": 1,
-        "price": 100.0,
-        "quantity": 1.0,
-        "confidence": 0.5,
-        "metadata": "{}",
-    } | changed
-    names = ("instrument_token", "ts_event", "ordinal", "side", "price", "quantity", "confidence")
-    return found | {"record": pack_head(*(found[n] for n in names)) + canonical({})}
+    return said(seq, strategy_id=name, ts_event=START_NS + at * SECOND_NS, **changed)
 
 
-def side(name: str, ends: dict[int, int], said: list[Row], *, pinned: bool = True) -> Side:
+def side(name: str, ends: dict[int, int], told: list[Row], *, pinned: bool = True) -> Side:
     """Return a run of the strategies that said something, on partitions read up to their ends."""
     rows: dict[tuple[str, str], list[Row]] = {}
-    for one in said:
+    for one in told:
         rows.setdefault((one["strategy_id"], one["broker"]), []).append(one)
     executors = []
     for key, mine in rows.items():
