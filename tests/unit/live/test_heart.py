@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from brokerless import Brokerless
 
 from parity.core.engine import Engine
 from parity.core.executor import ExecutorPlan
@@ -22,7 +23,7 @@ from parity.model.values import SignalResult, StrategyConfig
 from parity.publishers.file import FilePublisher
 from parity.recording.reader import open_recording
 from parity.recording.runs import RecordingReference, RunManifest, RunWriter
-from parity.sources.arrivals import Arrivals, Stream
+from parity.sources.arrivals import Arrivals
 from parity.testing.generators import SECOND_NS, START_NS, TABLE, dummy_records
 
 
@@ -102,33 +103,13 @@ class Clocked(Closes):
         return SignalResult("BUY", 0.5, 1, history[-1].price)
 
 
-class Silent:
+class Silent(Brokerless):
     """A source with one tick, and then silence for a while."""
 
     def __init__(self, turns: int) -> None:
-        self.streams: list[Stream] = [("silent", 0)]
+        super().__init__(("silent", 0))
         self.turns = turns
         self.taken = 0
-
-    def start_at(self, positions: dict[Stream, int]) -> None:
-        """Start where it starts."""
-
-    async def connect(self) -> None:
-        """Nothing to connect."""
-
-    def topic_ids(self) -> dict[str, str]:
-        """There is no broker."""
-        return {}
-
-    def name_streams(self, ids: dict[Stream, int]) -> None:
-        """One stream keeps its id."""
-
-    def positions(self) -> dict[int, int]:
-        """Where it starts."""
-        return {0: 0}
-
-    async def start(self) -> None:
-        """Nothing to start."""
 
     async def take(self, wait_s: float) -> Arrivals | None:
         """Return the tick, then nothing, then the end."""
@@ -137,15 +118,6 @@ class Silent:
             return None
         ticks = dummy_records(1, stream=0) if self.taken == 1 else dummy_records(0)
         return Arrivals(ticks, [], {0: 1})
-
-    def took(self, ns: int) -> None:
-        """Its batches are what they are."""
-
-    def stop(self) -> None:
-        """Read no further."""
-
-    async def close(self) -> None:
-        """Nothing to close."""
 
 
 def plans(kind: type[Closes]) -> list[ExecutorPlan]:

@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from brokerless import Brokerless
 
 from parity.live import retention as live_retention
 from parity.live.runner import Outcome
@@ -23,36 +25,23 @@ from parity.sources.arrivals import Arrivals, Stream
 TABLE, TICKS = synthetic.generate(ticks=60)
 
 
-class Paused:
+class Paused(Brokerless):
     """A source of ten ticks a turn that waits, turn by turn, until the recorder has pruned."""
 
     def __init__(self, folder: Path, turns: int, failing: Any = None) -> None:
-        self.streams: list[Stream] = [("t", 0)]
+        super().__init__(("t", 0))
         self.folder = folder
         self.turns = turns
         self.failing = failing
         self.at = 0
 
-    def start_at(self, positions: dict[Stream, int]) -> None:
+    def start_at(self, positions: Mapping[Stream, int]) -> None:
         """Go on behind what is recorded."""
         self.at = positions.get(("t", 0), 0)
-
-    async def connect(self) -> None:
-        """Nothing to connect."""
-
-    def topic_ids(self) -> dict[str, str]:
-        """There is no broker."""
-        return {}
-
-    def name_streams(self, ids: dict[Stream, int]) -> None:
-        """One stream keeps its id."""
 
     def positions(self) -> dict[int, int]:
         """Where it starts."""
         return {0: self.at}
-
-    async def start(self) -> None:
-        """Nothing to start."""
 
     async def take(self, wait_s: float) -> Arrivals | None:
         """Return ten ticks, or none while the sealer is at work; None at the end."""
@@ -76,15 +65,6 @@ class Paused:
         return self.failing.is_set() and self.at == sum(
             part.rows for part in manifest.of_kind("ticks")
         )
-
-    def took(self, ns: int) -> None:
-        """Its batches are what they are."""
-
-    def stop(self) -> None:
-        """Nothing to stop."""
-
-    async def close(self) -> None:
-        """Nothing to close."""
 
 
 def record(folder: Path, source: Paused, policy: Policy) -> Outcome:

@@ -2,11 +2,13 @@
 
 import asyncio
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from brokerless import Brokerless
 from faulty import Late
 from leaping import LeapingLoop
 
@@ -25,47 +27,30 @@ from parity.recording.rotation import Rotation
 from parity.recording.runs import RecordingReference, RunManifest, RunWriter
 from parity.recording.writer import create_recording
 from parity.sources import synthetic
-from parity.sources.arrivals import Arrivals, Note, Place, Stream
+from parity.sources.arrivals import Arrivals, Note, Stream
 
 TABLE, TICKS = synthetic.generate(ticks=60)
 
 
-class Script:
+class Script(Brokerless):
     """A source that hands over what the test wrote down."""
 
     def __init__(self, arrivals: list[Arrivals | Exception]) -> None:
-        self.streams: list[Stream] = [("script", 0)]
+        super().__init__(("script", 0))
         self.arrivals = list(arrivals)
         self.started_at: dict[Stream, int] = {}
         self.placed = False
         self.stopped = False
         self.stop_me: asyncio.Event | None = None
 
-    def start_at(self, positions: dict[Stream, int]) -> None:
+    def start_at(self, positions: Mapping[Stream, int]) -> None:
         """Note the positions."""
         self.started_at = dict(positions)
         self.placed = True
 
-    async def connect(self) -> None:
-        """Nothing to connect."""
-
-    def topic_ids(self) -> dict[str, str]:
-        """There is no broker."""
-        return {}
-
-    def name_streams(self, ids: dict[Stream, int]) -> None:
-        """One stream keeps its id."""
-
     def positions(self) -> dict[int, int]:
         """Where it starts."""
         return {0: self.started_at.get(("script", 0), 0)}
-
-    def places(self) -> list[Place]:
-        """There is no broker."""
-        return []
-
-    async def start(self) -> None:
-        """Nothing to start."""
 
     async def take(self, wait_s: float) -> Arrivals | None:
         """Return the next of the script."""
@@ -76,15 +61,9 @@ class Script:
             raise arrived
         return arrived
 
-    def took(self, ns: int) -> None:
-        """Its batches are what they are."""
-
     def stop(self) -> None:
         """Note the stop."""
         self.stopped = True
-
-    async def close(self) -> None:
-        """Nothing to close."""
 
 
 def arrivals(lo: int, hi: int, *notes: Note) -> Arrivals:

@@ -6,50 +6,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from brokerless import Brokerless
 
 from parity.live.start import start
 from parity.model.errors import ConfigError, ServiceDown
 from parity.recording.manifest import load_manifest
 from parity.recording.reader import open_recording
 from parity.sources import synthetic
-from parity.sources.arrivals import Arrivals, Place, Stream
+from parity.sources.arrivals import Arrivals
 from parity.sources.pinned import PinnedSource, check_partitioner, partition_of
 
 TABLE, TICKS = synthetic.generate(ticks=60)
 HERE = partition_of(900001, 6), partition_of(900002, 6)
 
 
-class Script:
+class Script(Brokerless):
     """A source of two partitions that hands over what a test wrote down, then waits."""
 
     def __init__(self, *arrivals: Arrivals | Exception, ends: bool = False) -> None:
-        self.streams: list[Stream] = [("t", partition) for partition in HERE]
+        super().__init__(*(("t", partition) for partition in HERE))
         self.arrivals = list(arrivals)
         self.stopped = ends
-
-    def start_at(self, positions: Mapping[Stream, int]) -> None:
-        """It starts where it starts."""
-
-    async def connect(self) -> None:
-        """Nothing to connect."""
-
-    def topic_ids(self) -> Mapping[str, str]:
-        """There is no broker."""
-        return {}
-
-    def name_streams(self, ids: Mapping[Stream, int]) -> None:
-        """The streams keep their ids."""
-
-    def positions(self) -> dict[int, int]:
-        """Both from the first on."""
-        return {0: 0, 1: 0}
-
-    def places(self) -> list[Place]:
-        """There is no broker."""
-        return []
-
-    async def start(self) -> None:
-        """Nothing to start."""
 
     async def take(self, wait_s: float) -> Arrivals | None:
         """Return the next; behind the last nothing, and the end once it was stopped."""
@@ -63,15 +40,9 @@ class Script:
         await asyncio.sleep(0)
         return Arrivals(TICKS[:0], [], {})
 
-    def took(self, ns: int) -> None:
-        """Its batches are what they are."""
-
     def stop(self) -> None:
         """Note the stop."""
         self.stopped = True
-
-    async def close(self) -> None:
-        """Nothing to close."""
 
 
 def arrived(lo: int, hi: int) -> Arrivals:
