@@ -107,8 +107,8 @@ def was_made_anew(were: Mapping[str, str], are: Mapping[str, str]) -> ServiceDow
     """Return the error of topics of which the id is another one."""
     topic = min(are)
     return ServiceDown(
-        f"topic {topic}: it was created anew: its id is {are[topic]}, and was {were[topic]}; all "
-        "that was read before is kept",
+        f"topic {topic}: it was created anew: its id is {are[topic]}, and was {were[topic]}; what "
+        "was recorded of it is kept",
         cure="start a new recording",
     )
 

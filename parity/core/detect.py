@@ -426,7 +426,7 @@ class KernelDetector:
         names, described = self._names, self._described
         for row, values in zip(rows.tolist(), self._out[:count].tolist(), strict=True):
             try:
-                found.append(described(row, dict(zip(names, values))))  # noqa: B905 # one record
+                found.append(described(row, dict(zip(names, values))))  # noqa: B905  # a record has its dtype's names
             except (Exception, SystemExit) as error:  # its candidate is lost, no more
                 failed.append(Failed(row, words_of(error)))
         return found

@@ -141,7 +141,7 @@ def _canonical_decimal(value: Decimal) -> str:
 
 def _canonical_items(value: Mapping[Any, Any], depth: int) -> bytes:
     for key in value:
-        if type(key) is not str and not isinstance(key, str):
+        if not isinstance(key, str):
             raise ConfigError(f"signal metadata: key {key!r} is not text")
     found = b""
     for key in sorted(value) if len(value) > 1 else value:

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 # Older formats know less than an engine needs (format 1: no deadlines, bars or lifecycle): no state
 # is carried over from them.
 SNAPSHOT_FORMAT: Final = 3
-# Ticks looked at together: what is made for them stays in the processor's cache (measured). Of
-# tick objects, which processors are shown, that holds fewer.
+# Ticks looked at together: a batch as readers give it is one segment, which costs least (measured).
+# Of tick objects, which processors are shown, fewer stay in the processor's cache.
 _ROWS_MAX: Final = 65_536
 _OBJECTS_MAX: Final = 1024
 

@@ -192,10 +192,7 @@ class PaperBroker:
     def _wait(self, order: Order) -> None:
         """Note what an order waits for."""
         if order.phase == NEW:
-            if new := self._new.get(order.dense):
-                new.append(order)
-            else:
-                self._new[order.dense] = [order]
+            self._new.setdefault(order.dense, []).append(order)
             return
         levels = order_levels(order, self._table.by_dense(order.dense).price_scale)
         self._levels[order.number] = levels
@@ -239,13 +236,10 @@ class PaperBroker:
         """Return what is looked for in an instrument: for what, for which side, at which levels."""
         waits: list[tuple[str, int, Levels]] = []
         if new := self._new.get(dense):
-            if len(new) == 1:
-                waits.append((NEW, new[0].side, ANY))
-            else:
-                waits += [(NEW, side, ANY) for side in {order.side for order in new}]
+            waits += [(NEW, side, ANY) for side in {order.side for order in new}]
         if touch := self._touch.get(dense):
             waits += [(RESTING, side, levels) for side, levels in touch.items()]
-        if self.brackets and (bracket := self._bracket(dense)) is not None:
+        if (bracket := self._bracket(dense)) is not None:
             waits.append((EXIT, bracket.side, self._exit_levels(bracket)))
         return waits
 
@@ -291,19 +285,18 @@ class PaperBroker:
     def execute(self, row: int, segment: Segment) -> list[Execution]:
         """Let happen what the tick at `row` brings: orders, oldest first, then the exit."""
         _, dense, hits = self._due.pop(0)
-        bracket, rested = self._bracket(dense) if self.brackets else None, False
+        bracket, rested = self._bracket(dense), False
         done: list[Execution] = []
         for order in self._touched(dense, row, segment, hits):
             rested = rested or order.phase != NEW
             ended = self._advance(order, price_at(dense, order.side, row, segment))
-            if self._levels:
-                self._levels.pop(order.number, None)
+            self._levels.pop(order.number, None)
             if ended is None:
                 self._wait(order)
                 continue
             self.orders.remove(order)
             done.append(ended)
-            if not ended.reason and (self.brackets or order.how is not PLAIN):
+            if not ended.reason:
                 self._follow(order, ended.price)
         still = bracket is not None and bracket is self._bracket(dense)
         if bracket is not None and still and (EXIT, bracket.side) in hits:
@@ -319,11 +312,7 @@ class PaperBroker:
     ) -> list[Order]:
         """Return the orders to which the tick at a row brings something, oldest first."""
         found: list[Order] = []
-        new = self._new.get(dense)
-        if new and len(new) == 1:
-            if (NEW, new[0].side) in hits:
-                found, self._new[dense] = new, []
-        elif new:
+        if new := self._new.get(dense):
             found = [order for order in new if (NEW, order.side) in hits]
             self._new[dense] = [order for order in new if (NEW, order.side) not in hits]
         if self._levels and (hit := {side for what, side in hits if what == RESTING}):

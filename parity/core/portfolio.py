@@ -80,9 +80,7 @@ class Portfolio:
         self.cash = cash
         self.commissions = WIDE.add(self.commissions, commission)
         self.positions[token] = position
-        lots = self._lots.get(token)
-        if lots is None:
-            lots = self._lots[token] = deque()
+        lots = self._lots.setdefault(token, deque())
         left = quantity
         if held and (held > 0) != (side > 0):
             left, gained = _close(lots, quantity, price)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parity.core.history import HistoryStore, market_ticks, picked
-from parity.core.part import Part
+from parity.core.view_part import Part
 from parity.kernels.batch import (
     NOT_ALL_TRADES,
     UNDELIVERED,

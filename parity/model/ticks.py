@@ -142,7 +142,7 @@ class TickBatch:
         extra_scale: int = 0,
         records: npt.NDArray[Any] | None = None,
     ) -> None:
-        self._columns: dict[str, Column] = dict(columns)  # type: ignore[arg-type] # a range goes
+        self._columns: dict[str, Column] = dict(columns)  # type: ignore[arg-type]  # a range is taken out below
         self._seqs: range | None = None
         self.table = table
         self._room: Room | None = None

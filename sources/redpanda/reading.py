@@ -303,7 +303,7 @@ class RedpandaSource:
         consumer = self._consumer
         assert consumer is not None
         try:
-            self._hand_over(Messages([], [], [], [], self._first_gaps))
+            self._handover.put(Messages([], [], [], [], self._first_gaps))
             while not self._stopping.is_set() and (self._unfinished or not self._exit_at_end):
                 if self._handover.full:
                     self._handover.wait_for_room(self._stopping, _POLL_S)
@@ -357,19 +357,18 @@ class RedpandaSource:
             return
         rows = [(n, topic) for (topic, _), n in self._ids.items() if topic in anew]
         ids = self._topic_ids
-        self._hand_over(Messages([], [], [], [], placing.made_anew(rows, ids, anew)))
+        self._handover.put(Messages([], [], [], [], placing.made_anew(rows, ids, anew)))
         raise placing.was_made_anew(ids, anew)
 
     def _pass_on(self, read: Messages) -> None:
         for messages in self._backlog.pass_on(read, self._in_order()):
             for piece in pieces(messages, BATCH_MESSAGES_MAX):
-                while piece is not read:
+                if piece is not read:  # for that there was room before it was read
+                    while self._handover.full and not self._stopping.is_set():
+                        self._handover.wait_for_room(self._stopping, _POLL_S)
                     if self._stopping.is_set():
                         return  # not handed over, so it did not happen: it is read again
-                    if not self._handover.full:
-                        break
-                    self._handover.wait_for_room(self._stopping, _POLL_S)
-                self._hand_over(piece)
+                self._handover.put(piece)
 
     def _in_order(self) -> dict[int, int]:
         by_name = (n for _, n in sorted(self._ids.items()))
@@ -396,9 +395,6 @@ class RedpandaSource:
         from confluent_kafka import TopicPartition
 
         return [TopicPartition(*self.streams[n]) for n in streams]
-
-    def _hand_over(self, messages: Messages) -> None:
-        self._handover.put(messages)
 
     def _unpack(self, consumer: Consumer, polled: Sequence[Message]) -> Messages:
         batch = Messages([], [], [], [], [])

@@ -151,9 +151,8 @@ class Gate:
         )
         limits = self.limits
         for fills, check in self._steps:
-            if fills:
-                for fill in fills:
-                    fill(context, candidate, row, segment)
+            for fill in fills:
+                fill(context, candidate, row, segment)
             drop = check(candidate, limits, context)
             if drop is not None:
                 return drop, context.quantity
