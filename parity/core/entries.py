@@ -84,7 +84,7 @@ class Namer:
             return entries
         key, proposed, position = self._key, self._proposed, view.position
         token_of, segment, inst = self._tokens, view.segment, view.inst.item
-        seqs, times, ordinals = segment.seq.item, segment.ts_event.item, segment.ordinal
+        seqs, times, ordinals = segment.seq_at, segment.ts_event.item, segment.ordinal
         for one in found:
             if one.due_ns != NOT_DUE:
                 said = candidate_of(one, key, self._moment(one, view, seq), proposed)
@@ -100,8 +100,8 @@ class Namer:
         """Return seq, token, ts_event and ordinal of a tick, or of a deadline."""
         segment = view.segment
         if of.due_ns != NOT_DUE:
-            at_seq = int(segment.seq[of.row]) if len(segment) else seq
+            at_seq = segment.seq_at(of.row) if len(segment) else seq
             return at_seq, self._tokens[of.dense], of.due_ns, -1
         at, token = view.position(of.row), self._tokens[view.inst.item(of.row)]
-        seq, ts_event = segment.seq.item(at), segment.ts_event.item(at)
+        seq, ts_event = segment.seq_at(at), segment.ts_event.item(at)
         return seq, token, ts_event, segment.ordinal(at)

@@ -246,23 +246,23 @@ class Executor:
         self._decided, self._signal_no = row, signal_no
         effects: list[Effect] = []
         if self.deadlines.pending or (self._has_due and self._turn(row) is not None):
-            effects += self._run_due(self._clock_at(row), segment.seq.item(row), row, segment)
+            effects += self._run_due(self._clock_at(row), segment.seq_at(row), row, segment)
         fills = self.broker.next_row() == row
         shows = self._aware is not None and self._aware.next_row() == row
         queued = self._queued(row)
         if (fills or shows or queued) and (ns := self._clock_at(row)) > self.clock:
             self.clock = ns
         if fills:
-            at = segment.seq.item(row), segment.ts_event.item(row), segment.ordinal(row)
+            at = segment.seq_at(row), segment.ts_event.item(row), segment.ordinal(row)
             for done in self.broker.execute(row, segment):
                 effects.append(self._outcome(done, *at))
         while queued:
-            self._carry_out(effects, segment.seq.item(row), row, segment)
+            self._carry_out(effects, segment.seq_at(row), row, segment)
             queued = self._queued(row)
         if shows:
             self._show(segment)
             while self._queued(row):
-                self._carry_out(effects, segment.seq.item(row), row, segment)
+                self._carry_out(effects, segment.seq_at(row), row, segment)
         return effects
 
     def _show(self, segment: Segment) -> None:

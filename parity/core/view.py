@@ -44,7 +44,7 @@ _REACHING = np.array(
     [flag.WARMUP, flag.QUOTE, flag.NO_BID, flag.NO_ASK, flag.TRADE_LIKE, flag.NO_PRICE], np.uint32
 )
 _MOST: Final = (1 << 63) - 1
-_ASKED_MAX: Final = 100  # ordinals of a segment that are found one by one
+_ASKED_ROWS: Final = 100  # to number so many costs what finding one ordinal does (measured)
 _NO_ROWS: Final = np.zeros(0, np.int64)
 NO_TIME: Final = -(1 << 62)  # of a tick that advances no clock, and of a clock before any tick
 
@@ -227,13 +227,20 @@ class Segment:
         """Number of each tick in the run."""
         return self.batch.column("seq")
 
+    def seq_at(self, row: int) -> int:
+        """Return one tick's number in the run."""
+        seqs = self.batch.seqs
+        return seqs[row] if isinstance(seqs, range) else seqs.item(row)
+
     def ordinal(self, row: int) -> int:
         """Return a tick's position within consecutive ticks of equal (token, ts_event)."""
-        if self._before is None or len(self._ordinals) or self._asked == _ASKED_MAX:
+        before = self._before
+        asked = self._asked * _ASKED_ROWS
+        if before is None or len(self._ordinals) or asked >= self.count:
             return self.ordinals.item(row)
         self._asked += 1
-        inst, before = self.batch.column("inst"), (self._before.last_ts, self._before.run_length)
-        return ordinal(inst, self.ts_event, row, self.sorted_ts, *before)
+        inst, carried = self.batch.column("inst"), (before.last_ts, before.run_length)
+        return ordinal(inst, self.ts_event, row, self.sorted_ts, *carried)
 
     @property
     def ordinals(self) -> Rows:
