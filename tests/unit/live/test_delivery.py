@@ -43,7 +43,7 @@ def life(
         await delivery.start()
         worker = asyncio.create_task(delivery.run())
         await delivery.offer(signal(number) for number in signals)
-        await delivery.settle(60 if publisher.silent_after == 10**9 else 0.05)
+        await delivery.settle(0.05 if publisher.silent_after < max(signals, default=0) else 60)
         worker.cancel()
         await asyncio.gather(worker, return_exceptions=True)
         await delivery.close(0.1)
