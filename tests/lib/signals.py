@@ -2,13 +2,16 @@
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from parity.live.ledger import Ledger, LedgerHead, LedgerLine
 from parity.model.effects import ApprovedSignal, Candidate
 
 
-def signal(number: int, reasoning: str = "") -> ApprovedSignal:
-    """Return an approved signal."""
+def signal(number: int, reasoning: str = "", **changed: Any) -> ApprovedSignal:
+    """Return an approved signal, with what is changed of its candidate."""
     said = Candidate(
         seq=number,
         strategy_id="dip",
@@ -25,7 +28,7 @@ def signal(number: int, reasoning: str = "") -> ApprovedSignal:
         record=b"",
         quantity_exact=Decimal(1),
     )
-    return ApprovedSignal(said, number, f"id-{number}", b"")
+    return ApprovedSignal(msgspec.structs.replace(said, **changed), number, f"id-{number}", b"")
 
 
 def keep_ledger(run: Path) -> None:

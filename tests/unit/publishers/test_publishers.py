@@ -6,8 +6,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from signals import signal as approved
 
-from parity.model.effects import ApprovedSignal, Candidate, Fill
+from parity.model.effects import ApprovedSignal, Fill
 from parity.publishers import NotPublished, PaperFill, Publisher, Receipt
 from parity.publishers.envelope import encode_fill, encode_signal, headers_of, key_of
 from parity.publishers.file import FilePublisher
@@ -17,24 +18,18 @@ from parity.sources.synthetic import TABLE
 
 
 def signal(number: int, *, quantity: str = "1", broker: str = "paper") -> ApprovedSignal:
-    """Return an approved signal."""
-    said = Candidate(
+    """Return an approved signal, with more digits than print well."""
+    return approved(
+        number,
+        "dip",
         seq=number * 10,
-        strategy_id="dip",
         broker=broker,
-        instrument_token=7,
         ts_event=1_736_154_000_365_000_000 + number,
-        ordinal=0,
-        side=1,
         price=0.1 + 0.2,
         quantity=float(quantity),
-        confidence=0.8,
-        metadata={"change": -0.004},
-        reasoning="dip",
-        record=b"",
         quantity_exact=Decimal(quantity),
+        metadata={"change": -0.004},
     )
-    return ApprovedSignal(said, number, f"id-{number}", b"")
 
 
 async def publish(publisher: Publisher, *signals: ApprovedSignal) -> list[Receipt | None]:
